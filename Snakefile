@@ -1,0 +1,43 @@
+"""nucleigan: from raw histopathology slides to nuclei segmentations and a table per organ.
+
+    snakemake --cores 2 --configfile configs/demo.yaml     # phantom slides, minutes
+    snakemake --cores 2 --config slides=sheet.csv          # your slides, the method at full size
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: workflow.source_path("config.yaml")
+
+
+report: "report/workflow.rst"
+
+
+include: "rules/common.smk"
+include: "rules/slides.smk"
+include: "rules/stain.smk"
+include: "rules/patches.smk"
+include: "rules/polygons.smk"
+include: "rules/cyclegan.smk"
+include: "rules/synthesis.smk"
+include: "rules/segmentation.smk"
+include: "rules/evaluation.smk"
+
+
+# Every stage is a target of its own: slides, stain, patches, polygons, cyclegan, synthesis,
+# segmentation, predictions, evaluation.
+rule all:
+    default_target: True
+    localrule: True
+    input:
+        rules.slides.input,
+        rules.stain.input,
+        rules.patches.input,
+        rules.polygons.input,
+        rules.cyclegan.input if USES_SYNTHETIC else [],
+        rules.synthesis.input if USES_SYNTHETIC else [],
+        rules.segmentation.input,
+        rules.predictions.input,
+        rules.evaluation.input,

@@ -1,0 +1,7 @@
+"""``python -m nucleigan``."""
+
+import sys
+
+from nucleigan.cli import main
+
+sys.exit(main())

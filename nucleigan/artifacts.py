@@ -1,0 +1,160 @@
+"""Files that are complete or absent: written under a temporary name, then renamed."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from nucleigan.errors import NucleiganError
+
+# zlib is lossless and every TIFF reader has it.
+COMPRESSION = "zlib"
+TILE = 256
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; rename it to ``path`` if the block succeeds.
+
+    The temporary name keeps the file's ending, so that writers that look at it behave the same. It
+    is the same every time: what a killed process left is overwritten, not added to.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = partial(path)
+    try:
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def partial(path: str | Path) -> Path:
+    """The name under which an artifact is written before it is complete."""
+    path = Path(path)
+    return path.with_name(f".{path.stem}.partial{path.suffix}")
+
+
+def write_json(path: str | Path, facts: Any) -> None:
+    """Write facts as indented JSON; NaN and infinity become null."""
+    with atomic(path) as temporary:
+        text = json.dumps(_plain(facts), indent=2, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON artifact."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise NucleiganError(
+            f"{path}: cannot be read as JSON ({error}); delete it and run the same command again."
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+def write_image(path: str | Path, image: np.ndarray, mpp: float | None = None) -> None:
+    """Write one image or label map as a tiled, losslessly compressed TIFF.
+
+    Parameters
+    ----------
+    path
+        Where to; the file appears when it is complete.
+    image
+        (H, W, 3) uint8, or (H, W) of any integer type.
+    mpp
+        µm per pixel, stored as the TIFF's resolution.
+    """
+    resolution = None if mpp is None else (1e4 / mpp, 1e4 / mpp)
+    with atomic(path) as temporary:
+        tifffile.imwrite(
+            temporary,
+            image,
+            photometric="rgb" if image.ndim == 3 else "minisblack",
+            tile=(TILE, TILE),
+            compression=COMPRESSION,
+            predictor=True,
+            resolution=resolution,
+            resolutionunit="CENTIMETER" if resolution else None,
+            metadata=None,
+        )
+
+
+def write_stack(path: str | Path, shape: tuple[int, ...], dtype: Any, items: Any) -> None:
+    """Write a stack as one contiguous TIFF, item by item, without holding it in memory.
+
+    Parameters
+    ----------
+    path
+        Where to; the file appears when it is complete.
+    shape
+        (N, H, W) or (N, H, W, 3).
+    dtype
+        Of the stored numbers.
+    items
+        An iterable of exactly N arrays of shape ``shape[1:]``.
+    """
+    rgb = len(shape) == 4
+    with atomic(path) as temporary:
+        if shape[0] == 0:
+            raise NucleiganError(f"{path}: there is nothing to write; the stack would hold 0 items.")
+        stack = tifffile.memmap(
+            temporary,
+            shape=shape,
+            dtype=dtype,
+            photometric="rgb" if rgb else "minisblack",
+            bigtiff=int(np.prod(shape)) * np.dtype(dtype).itemsize > 3 << 30,
+            metadata=None,
+        )
+        stack = np.asarray(stack).reshape(shape)
+        count = 0
+        for count, item in enumerate(items, 1):  # noqa: B007
+            stack[count - 1] = item
+        if count != shape[0]:
+            raise ValueError(f"{path}: {shape[0]} items announced, {count} given")
+        base = stack
+        while base is not None and not isinstance(base, np.memmap):
+            base = base.base  # type: ignore[assignment]
+        if base is not None:
+            base.flush()
+
+
+def open_stack(path: str | Path) -> np.ndarray:
+    """Open a stack written by :func:`write_stack` as a read-only memory map, (N, H, W[, 3])."""
+    try:
+        with tifffile.TiffFile(path) as file:
+            pages = len(file.pages)
+            page = file.pages.first
+            shape, dtype = page.shape, page.dtype
+            offset = page.dataoffsets[0]
+            contiguous = page.is_contiguous
+        if not contiguous:
+            raise ValueError("not contiguous")
+        return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=(pages, *shape))
+    except Exception as error:
+        raise NucleiganError(
+            f"{path}: cannot be mapped as a stack of patches ({error}); delete it and run the "
+            "same command again."
+        ) from error

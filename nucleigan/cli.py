@@ -1,0 +1,89 @@
+"""The command line: `nucleigan sheet`, `nucleigan segment`, `nucleigan config`, `nucleigan schema`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from nucleigan.errors import NucleiganError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; a person's mistake is printed as one sentence, with status 1."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except NucleiganError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="nucleigan", description="Nuclei from H&E slides.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    sheet = commands.add_parser("sheet", help="write a sample sheet for a MoNuSeg download")
+    sheet.add_argument("folder", type=Path, help="holds `Tissue Images/` and `Annotations/`")
+    sheet.add_argument("--output", type=Path, required=True, help="CSV to write")
+    sheet.set_defaults(run=_sheet)
+
+    segment = commands.add_parser("segment", help="find the nuclei of images with a model file")
+    segment.add_argument("model", type=Path, help="model.safetensors")
+    segment.add_argument("images", type=Path, nargs="+", help="TIFF, SVS, PNG or JPEG")
+    segment.add_argument("--output", type=Path, required=True, help="folder for the results")
+    segment.add_argument("--mpp", type=float, help="µm per pixel, where the file does not say")
+    segment.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    segment.set_defaults(run=_segment)
+
+    config = commands.add_parser("config", help="print the default configuration")
+    config.set_defaults(run=_config)
+    schema = commands.add_parser("schema", help="print the JSON schema of the configuration")
+    schema.set_defaults(run=_schema)
+    return parser
+
+
+def _sheet(options: argparse.Namespace) -> None:
+    from nucleigan.slides import monuseg_sheet, write_sheet
+
+    slides, warnings = monuseg_sheet(options.folder)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    write_sheet(options.output, slides)
+    print(f"{options.output}: {len(slides)} slides")
+
+
+def _segment(options: argparse.Namespace) -> None:
+    from nucleigan.artifacts import write_image
+    from nucleigan.config import ComputeSettings
+    from nucleigan.segmentation import Segmenter, write_geojson
+    from nucleigan.slides import read_image, read_mpp
+
+    segmenter = Segmenter.load(options.model, ComputeSettings(device=options.device))
+    for path in options.images:
+        mpp = options.mpp or read_mpp(path)
+        if mpp is None:
+            raise NucleiganError(
+                f"{path}: does not say how many µm a pixel has; give it with --mpp."
+            )
+        labels = segmenter.segment(read_image(path), mpp=mpp)
+        write_image(options.output / f"{path.stem}.labels.tif", labels, mpp)
+        write_geojson(options.output / f"{path.stem}.geojson", labels, mpp)
+        print(f"{path}: {int(labels.max(initial=0))} nuclei")
+
+
+def _config(_: argparse.Namespace) -> None:
+    from nucleigan.defaults import default_yaml
+
+    print(default_yaml(), end="")
+
+
+def _schema(_: argparse.Namespace) -> None:
+    from nucleigan.config import Config
+
+    print(json.dumps(Config.model_json_schema(), indent=2, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

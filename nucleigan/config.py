@@ -1,0 +1,432 @@
+"""The configuration: one frozen model per stage, the only source of defaults, checks and schema.
+
+``config.yaml`` repeats every default with its origin, so that a reader sees the whole experiment in
+one file; a test holds the two together.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from nucleigan.errors import NucleiganError
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Range = tuple[float, float]
+Encoding = Literal["filled", "outline", "interior_boundary"]
+TrainingData = Literal["real", "synthetic", "both"]
+
+
+class Settings(BaseModel):
+    """Base of all sections: immutable, and unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class IngestionSettings(Settings):
+    """How slides and their annotations are read."""
+
+    mpp: Positive = Field(0.25, description="Working magnification, µm per pixel (0.25 is 40×).")
+    max_pixels: Count = Field(
+        4_000_000_000, description="Largest slide that is accepted, pixels; more is refused."
+    )
+    max_vertices: Count = Field(
+        5_000_000, description="Most vertices in one annotation file; more is refused."
+    )
+    min_piece_area: NonNegative = Field(
+        4.0,
+        description="A piece of a nucleus smaller than this (pixels at the working "
+        "magnification) is dropped when the nucleus falls into several pieces.",
+    )
+
+
+class PhantomSettings(Settings):
+    """Slides that the package draws itself, for the demo and the tests."""
+
+    size: Annotated[int, Field(ge=64)] = Field(512, description="Height and width, pixels.")
+    mpp: Positive = Field(0.25, description="µm per pixel of the drawn slides.")
+    train_per_organ: Count = Field(
+        4, description="Training slides of breast, liver, kidney and prostate each (the method's)."
+    )
+    noise: NonNegative = Field(2.0, description="Standard deviation of the sensor noise, grey levels.")
+
+
+class StainSettings(Settings):
+    """Sparse stain separation and normalisation (Vahadane et al. 2016)."""
+
+    normalize: bool = Field(True, description="False passes the images through unchanged.")
+    sparsity: NonNegative = Field(
+        0.1, description="λ of the sparse coding; Vahadane et al. use 0.02 to 0.1."
+    )
+    concentration_sparsity: NonNegative = Field(
+        0.02, description="λ of the concentrations, optical density."
+    )
+    luminance_threshold: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.9, description="Pixels brighter than this (L* / 100) are background, not tissue."
+    )
+    iterations: Count = Field(200, description="Steps of the dictionary learning.")
+    batch_size: Count = Field(
+        512, description="Pixels a step of the dictionary learning; fixed, so results repeat."
+    )
+    max_pixels: Annotated[int, Field(ge=1000)] = Field(
+        100_000, description="Most tissue pixels that the stain matrix is estimated from."
+    )
+    percentile: Annotated[float, Field(gt=50, le=100)] = Field(
+        99.0, description="Percentile of the concentrations that is matched to the reference."
+    )
+    max_angle: Positive = Field(
+        25.0, description="A stain vector further than this (degrees) from the textbook one warns."
+    )
+    reference: str = Field(
+        "auto",
+        description="Slide whose stains all others get; auto takes the training slide whose stain "
+        "matrix lies closest to the median of all training slides.",
+    )
+
+
+class PatchSettings(Settings):
+    """The grid of training patches."""
+
+    size: Annotated[int, Field(ge=16)] = Field(256, description="Height and width, pixels.")
+    stride: Count = Field(
+        248, description="Largest distance between neighbouring patches, pixels; 16 patches a tile."
+    )
+
+
+class PolygonSettings(Settings):
+    """Random polygon label maps."""
+
+    count: Count = Field(4650, description="Number of label maps; the method uses 4,650.")
+    shards: Count = Field(6, description="Files, and jobs, that the maps are split into.")
+    fit: bool = Field(
+        True, description="Fit the parameters below to the nuclei of the training slides."
+    )
+    density: Positive = Field(70.0, description="Mean number of nuclei in a patch of 256×256 pixels.")
+    density_spread: NonNegative = Field(
+        0.5, description="Standard deviation of the logarithm of the density between patches."
+    )
+    sparse_fraction: Fraction = Field(
+        0.05, description="Fraction of patches with a tenth of the density."
+    )
+    area: Positive = Field(350.0, description="Median area of a nucleus, pixels.")
+    area_spread: NonNegative = Field(0.5, description="Standard deviation of the logarithm of the area.")
+    area_spread_between: NonNegative = Field(
+        0.3, description="The same for the mean of a patch, between patches."
+    )
+    density_area_correlation: Annotated[float, Field(ge=-1, le=1)] = Field(
+        -0.5,
+        description="Correlation, between patches, of the logarithms of density and mean area: "
+        "dense patches hold small nuclei.",
+    )
+    elongation: Annotated[float, Field(ge=1)] = Field(
+        1.35, description="Median ratio of major to minor axis."
+    )
+    elongation_spread: NonNegative = Field(
+        0.25, description="Standard deviation of the logarithm of (elongation - 1 + 0.05)."
+    )
+    irregularity: Fraction = Field(
+        0.08, description="Standard deviation of the radius around the ellipse, relative."
+    )
+    vertices: Annotated[int, Field(ge=5)] = Field(24, description="Vertices of a polygon.")
+    overlap: Fraction = Field(
+        0.05, description="Largest part of a new nucleus that may lie over earlier ones."
+    )
+    clustering: Fraction = Field(0.3, description="Fraction of nuclei placed beside an earlier one.")
+
+
+class MaskSettings(Settings):
+    """How label maps become images and come back; one choice for both networks."""
+
+    encoding: Encoding = Field(
+        "interior_boundary", description="Encoding of label maps as mask images."
+    )
+    boundary_width: Positive = Field(
+        1.5, description="Width of the boundary inside each nucleus, pixels."
+    )
+
+
+class DecodingSettings(Settings):
+    """From mask probabilities to instances."""
+
+    foreground: Fraction = Field(0.5, description="Probability above which a pixel is nucleus.")
+    marker: Fraction = Field(0.5, description="Probability above which a pixel seeds a nucleus.")
+    min_area: NonNegative = Field(20.0, description="Smaller objects are dropped, pixels.")
+    min_marker_area: NonNegative = Field(4.0, description="Smaller seeds are dropped, pixels.")
+
+
+class GeneratorSettings(Settings):
+    """An image-to-image network."""
+
+    kind: Literal["resnet", "pix2pix_unet", "unet"] = Field(
+        "resnet",
+        description="resnet: CycleGAN's; pix2pix_unet: one strided convolution a level; unet: "
+        "two convolutions a level with skips, which learns faster on few cores.",
+    )
+    width: Count = Field(64, description="Channels of the first level (the released code).")
+    depth: Count = Field(9, description="Residual blocks (resnet) or levels (pix2pix_unet, unet).")
+    norm: Literal["instance", "batch", "group", "none"] = Field(
+        "instance", description="Normalisation; instance keeps a tile's result free of its batch."
+    )
+    spectral_norm: bool = Field(False, description="Spectral normalisation of its convolutions.")
+    dropout: Fraction = Field(0.0, description="Dropout in the inner levels, training only.")
+
+
+class DiscriminatorSettings(Settings):
+    """A PatchGAN discriminator."""
+
+    width: Count = Field(64, description="Channels of the first layer (the released code).")
+    layers: Count = Field(3, description="Strided layers; 3 gives a 70×70 pixel field of view.")
+    norm: Literal["instance", "batch", "group", "none"] = Field("instance", description="Normalisation of its layers.")
+    spectral_norm: bool = Field(
+        True, description="Spectral normalisation of its convolutions (Mahmood et al. 2018)."
+    )
+
+
+class OptimiserSettings(Settings):
+    """Adam and its schedule: constant, then linear to zero."""
+
+    learning_rate: Positive = Field(2e-4, description="Of Adam, before the decay (Mahmood et al. 2018).")
+    beta1: Annotated[float, Field(ge=0, lt=1)] = Field(0.5, description="First moment of Adam (the released code).")
+    beta2: Annotated[float, Field(ge=0, lt=1)] = Field(0.999, description="Second moment of Adam (the released code).")
+    init_std: Positive = Field(0.02, description="Weights start from N(0, init_std²) (Mahmood et al. 2018).")
+
+
+class TrainingSettings(Settings):
+    """What every training run needs."""
+
+    epochs: Count = Field(300, description="Epochs (Mahmood et al. 2018); each has steps_per_epoch steps.")
+    decay_from: Annotated[int, Field(ge=0)] = Field(
+        150, description="Epochs at the full rate; it then falls linearly and ends above zero."
+    )
+    steps_per_epoch: Count | None = Field(
+        None, description="Steps of an epoch; null is one pass over the training patches."
+    )
+    batch_size: Count = Field(1, description="Patches a step (the released code).")
+    crop: Count = Field(256, description="Height and width of what the networks see, pixels.")
+    average_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.999, description="Decay of the moving average of the weights a step; 0 keeps the last."
+    )
+    sample_every: Count = Field(10, description="Epochs between sample pictures.")
+    checkpoint_seconds: Positive = Field(
+        60.0, description="Longest time between two checkpoints, seconds."
+    )
+    optimiser: OptimiserSettings = OptimiserSettings()
+
+    @model_validator(mode="after")
+    def _decay_inside(self) -> "TrainingSettings":
+        if self.decay_from > self.epochs:
+            raise ValueError(f"decay_from ({self.decay_from}) must not exceed epochs ({self.epochs})")
+        return self
+
+
+class CycleGANSettings(TrainingSettings):
+    """Masks to images and back, without pairs."""
+
+    lambda_image: NonNegative = Field(70.0, description="λ_n, weight of the cycle of images (Mahmood et al. 2018).")
+    lambda_mask: NonNegative = Field(10.0, description="λ_m, weight of the cycle of masks (Mahmood et al. 2018).")
+    pool_size: Annotated[int, Field(ge=0)] = Field(
+        50, description="Generated pictures kept to show the discriminators again (Zhu et al. 2017)."
+    )
+    generator: GeneratorSettings = GeneratorSettings()
+    discriminator: DiscriminatorSettings = DiscriminatorSettings()
+
+
+class SynthesisSettings(Settings):
+    """Pairs made by the generator."""
+
+    count: Count = Field(4650, description="Number of pairs; the method uses 4,650.")
+    shards: Count = Field(6, description="Files, and jobs, that the pairs are split into.")
+    batch_size: Count = Field(8, description="Maps a forward pass; shards are cut between batches.")
+
+
+class JitterSettings(Settings):
+    """Random changes of a training pair; targets are encoded after them and stay crisp."""
+
+    resize: Count = Field(286, description="A patch of 256 is resized to this and cropped back (Mahmood et al. 2018).")
+    flip: bool = Field(True, description="Random flips and quarter turns.")
+    scale: Range = Field((1.0, 1.0), description="Range of a random magnification.")
+    rotate: bool = Field(False, description="Rotation by any angle.")
+    stain: NonNegative = Field(
+        0.0, description="Standard deviation of a random gain of each stain's concentration."
+    )
+    brightness: NonNegative = Field(0.0, description="Standard deviation of a random gain.")
+    blur: NonNegative = Field(0.0, description="Largest standard deviation of a random blur, pixels.")
+
+
+class SegmentationSettings(TrainingSettings):
+    """The conditional GAN that segments."""
+
+    epochs: Count = Field(400, description="Epochs (Mahmood et al. 2018); each has steps_per_epoch steps.")
+    decay_from: Annotated[int, Field(ge=0)] = Field(
+        200, description="Epochs at the full rate; it then falls linearly and ends above zero."
+    )
+    methods: tuple[str, ...] = Field(("cgan",), description="Rows of the table of methods to train.")
+    data: tuple[TrainingData, ...] = Field(("both",), description="Training sets to train on.")
+    seeds: tuple[int, ...] = Field((0,), description="Independent repeats.")
+    synthetic_share: Fraction | None = Field(
+        None,
+        description="Part of each epoch drawn from synthetic pairs when data is both; null draws "
+        "every pair equally often.",
+    )
+    adversarial: NonNegative = Field(1.0, description="Weight of the adversarial loss.")
+    l1: NonNegative = Field(70.0, description="Weight of the pixel loss; the released command's 70.")
+    dice: NonNegative = Field(0.0, description="Weight of a soft Dice loss.")
+    cross_entropy: NonNegative = Field(0.0, description="Weight of a pixel cross-entropy.")
+    pool_size: Annotated[int, Field(ge=0)] = Field(
+        64,
+        description="Past (image, mask) pairs kept to show the discriminator again (Mahmood et al. "
+        "2018).",
+
+    )
+    generator: GeneratorSettings = GeneratorSettings(kind="pix2pix_unet", depth=8, dropout=0.5, norm="batch")
+    discriminator: DiscriminatorSettings = DiscriminatorSettings()
+    jitter: JitterSettings = JitterSettings()
+    tile: Count = Field(256, description="Tile of the segmentation of whole slides, pixels.")
+    tile_overlap: Annotated[int, Field(ge=0)] = Field(
+        64, description="Overlap of neighbouring tiles, pixels."
+    )
+    test_time_views: Literal[1, 2, 4, 8] = Field(
+        1, description="Mirrored and turned views that are averaged."
+    )
+    decoding: DecodingSettings = DecodingSettings()
+
+    @model_validator(mode="after")
+    def _tiles(self) -> "SegmentationSettings":
+        if self.tile_overlap >= self.tile:
+            raise ValueError(f"tile_overlap ({self.tile_overlap}) must be below tile ({self.tile})")
+        return self
+
+
+class EvaluationSettings(Settings):
+    """Which slides are judged."""
+
+    splits: tuple[Literal["train", "val", "test"], ...] = Field(
+        ("test",), description="Splits whose slides are segmented and, where annotated, judged."
+    )
+
+
+class ComputeSettings(Settings):
+    """Where and how the networks run."""
+
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto takes bfloat16 where the machine multiplies it faster."
+    )
+    threads: Count = Field(
+        2, description="CPU threads of a network job; part of the result, so fixed here."
+    )
+
+
+class Config(Settings):
+    """The whole experiment."""
+
+    slides: str = Field(
+        "", description="Sample sheet (CSV), or `phantoms` to let the package draw its own slides."
+    )
+    results: str = Field("results", description="Folder of all that is made.")
+    seed: int = Field(0, ge=0, description="Seed of all random numbers.")
+    compute: ComputeSettings = ComputeSettings()
+    phantoms: PhantomSettings = PhantomSettings()
+    ingestion: IngestionSettings = IngestionSettings()
+    stain: StainSettings = StainSettings()
+    patches: PatchSettings = PatchSettings()
+    polygons: PolygonSettings = PolygonSettings()
+    masks: MaskSettings = MaskSettings()
+    cyclegan: CycleGANSettings = CycleGANSettings()
+    synthesis: SynthesisSettings = SynthesisSettings()
+    segmentation: SegmentationSettings = SegmentationSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+    @model_validator(mode="after")
+    def _across_sections(self) -> "Config":
+        if self.synthesis.count > self.polygons.count:
+            raise ValueError(
+                f"synthesis.count ({self.synthesis.count}) must not exceed polygons.count "
+                f"({self.polygons.count})"
+            )
+        for name in ("cyclegan", "segmentation"):
+            crop = getattr(self, name).crop
+            if crop > self.patches.size:
+                raise ValueError(
+                    f"{name}.crop ({crop}) must not exceed patches.size ({self.patches.size})"
+                )
+        if self.slides == "phantoms" and self.patches.size > self.phantoms.size:
+            raise ValueError(
+                f"patches.size ({self.patches.size}) must not exceed phantoms.size "
+                f"({self.phantoms.size})"
+            )
+        return self
+
+
+def validate(values: dict[str, Any], where: str = "configuration") -> Config:
+    """Check plain values and return the configuration.
+
+    Raises
+    ------
+    NucleiganError
+        One sentence that names the key, what was found and what was expected.
+    """
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise NucleiganError(f"{where}: {_sentence(error)}") from error
+
+
+def load(*paths: str | Path) -> Config:
+    """Read YAML files, later ones over earlier ones, and check the result."""
+    merged: dict[str, Any] = {}
+    for path in paths:
+        try:
+            values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        except (OSError, yaml.YAMLError) as error:
+            raise NucleiganError(f"{path}: cannot be read as YAML ({error}).") from error
+        if not isinstance(values, dict):
+            raise NucleiganError(f"{path}: expected keys and values, found {type(values).__name__}.")
+        merged = _overlay(merged, values)
+    return validate(merged, " + ".join(str(path) for path in paths))
+
+
+def _overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = _overlay(old, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def _sentence(error: ValidationError) -> str:
+    sentences = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            sentences.append(f"unknown key `{key}`{_suggestion(problem['loc'])}")
+        elif key:
+            expected = problem["msg"].removeprefix("Value error, ")
+            sentences.append(f"`{key}` is {problem['input']!r}; {_lower(expected)}")
+        else:
+            sentences.append(problem["msg"].removeprefix("Value error, "))
+    return "; ".join(sentences) + "."
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _suggestion(location: tuple[int | str, ...]) -> str:
+    import difflib
+
+    model: Any = Config
+    for part in location[:-1]:
+        field = getattr(model, "model_fields", {}).get(part)
+        if field is None:
+            return ""
+        model = field.annotation
+    names = list(getattr(model, "model_fields", {}))
+    close = difflib.get_close_matches(str(location[-1]), names, n=1)
+    hint = f"did you mean `{close[0]}`? " if close else ""
+    return f"; {hint}it takes {', '.join(names)}"

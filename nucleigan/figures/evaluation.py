@@ -1,0 +1,98 @@
+"""Figures of the evaluation."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nucleigan.artifacts import atomic
+
+# Okabe & Ito 2008: told apart with every common kind of colour vision.
+BAR_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
+MARKERS = ("*", "D", "s", "^", "v", "P")
+
+
+def by_organ(
+    output: str | Path,
+    organs: Sequence[str],
+    models: Mapping[str, Mapping[str, float]],
+    slides: Mapping[str, Mapping[str, Sequence[float]]],
+    published: Mapping[str, Mapping[str, float]],
+    label: str,
+    title: str,
+) -> None:
+    """Draw a measure by organ: bars for models, dots for slides, markers for published figures.
+
+    Parameters
+    ----------
+    output
+        PNG.
+    organs
+        Groups of bars, left to right.
+    models
+        Model to organ to figure in [0, 1]; organs may lack.
+    slides
+        Model to organ to the figures of its slides.
+    published
+        Name to organ to figure; drawn as markers over each group.
+    label
+        Of the vertical axis.
+    title
+        Of the figure.
+    """
+    from matplotlib.figure import Figure
+
+    # Of each group, the right end is left to the published markers.
+    width = 0.7 / max(len(models), 1)
+    figure = Figure(figsize=(max(8.0, 0.95 * len(organs) + 2), 5.2), layout="constrained")
+    axes = figure.add_subplot()
+    for i, (model, figures) in enumerate(models.items()):
+        places = [j - 0.4 + (i + 0.5) * width for j in range(len(organs))]
+        heights = [figures.get(organ, math.nan) for organ in organs]
+        colour = BAR_COLOURS[i % len(BAR_COLOURS)]
+        axes.bar(places, heights, 0.92 * width, color=colour, label=model, zorder=2)
+        dots = [
+            (place, value)
+            for place, organ in zip(places, organs, strict=True)
+            for value in slides.get(model, {}).get(organ, ())
+        ]
+        axes.scatter(
+            [place for place, _ in dots],
+            [value for _, value in dots],
+            s=16,
+            color="white",
+            edgecolors="black",
+            linewidths=0.8,
+            zorder=3,
+            label="one slide" if i == len(models) - 1 else None,
+        )
+    for i, (name, figures) in enumerate(published.items()):
+        marked = [(j, figures[organ]) for j, organ in enumerate(organs) if organ in figures]
+        axes.scatter(
+            [place + 0.39 for place, _ in marked],
+            [value for _, value in marked],
+            s=90 if MARKERS[i % len(MARKERS)] == "*" else 32,
+            marker=MARKERS[i % len(MARKERS)],
+            facecolors="black" if i == 0 else "#BBBBBB",
+            edgecolors="white" if i == 0 else "black",
+            linewidths=0.7,
+            zorder=4,
+            label=name,
+        )
+    axes.set_xticks(range(len(organs)), organs, rotation=20)
+    axes.axvline(len(organs) - 1.46, color="0.7", linewidth=1, zorder=1)
+    axes.set(ylabel=label, ylim=(0, 1), xlim=(-0.6, len(organs) - 0.4), title=title)
+    axes.grid(axis="y", color="0.9", zorder=0)
+    axes.spines[["top", "right"]].set_visible(False)
+    handles, labels = axes.get_legend_handles_labels()
+    # Bars first: matplotlib lists them after the markers.
+    order = sorted(range(len(labels)), key=lambda i: labels[i] not in models)
+    figure.legend(
+        [handles[i] for i in order],
+        [labels[i] for i in order],
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+    )
+    with atomic(output) as temporary:
+        # Without the program's version, equal results give equal files.
+        figure.savefig(temporary, format="png", dpi=130, metadata={"Software": None})

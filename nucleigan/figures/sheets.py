@@ -1,0 +1,96 @@
+"""Contact sheets: many small pictures in one, so that a glance tells whether a stage did its work."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from nucleigan.artifacts import atomic
+
+GAP = 4
+WHITE = 255
+
+
+def contact_sheet(
+    images: Sequence[np.ndarray], output: str | Path, columns: int = 8, scale: float = 1.0
+) -> None:
+    """Write pictures row by row into one PNG.
+
+    Parameters
+    ----------
+    images
+        Each (H, W, 3) uint8; cells have the size of the largest.
+    output
+        PNG.
+    columns
+        Pictures a row.
+    scale
+        Size of the sheet against that of the pictures.
+    """
+    height = max(image.shape[0] for image in images)
+    width = max(image.shape[1] for image in images)
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    shape = (rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, 3)
+    canvas = np.full(shape, WHITE, np.uint8)
+    for number, image in enumerate(images):
+        row, column = divmod(number, columns)
+        y, x = row * (height + GAP), column * (width + GAP)
+        canvas[y : y + image.shape[0], x : x + image.shape[1]] = image
+    sheet = Image.fromarray(canvas)
+    if scale != 1.0:
+        size = (max(1, round(sheet.width * scale)), max(1, round(sheet.height * scale)))
+        sheet = sheet.resize(size, Image.Resampling.LANCZOS)
+    with atomic(output) as temporary:
+        sheet.save(temporary)
+
+
+def outline(image: np.ndarray, labels: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    """A copy of an image with the inner contours of its nuclei, one pixel wide.
+
+    Parameters
+    ----------
+    image
+        (H, W, 3) uint8.
+    labels
+        (H, W) integers.
+    colour
+        Red, green, blue.
+    """
+    padded = np.pad(labels, 1, mode="edge")
+    centre = padded[1:-1, 1:-1]
+    neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
+    border = np.zeros(labels.shape, bool)
+    for neighbour in neighbours:
+        border |= neighbour != centre
+    drawn = image.copy()
+    drawn[border & (centre > 0)] = colour
+    return drawn
+
+
+def sheet_of_files(
+    paths: Sequence[str | Path], output: str | Path, columns: int = 8, most: int = 64, side: int = 256
+) -> None:
+    """Write a contact sheet of picture files.
+
+    Parameters
+    ----------
+    paths
+        PNG files; of more than ``most``, an even choice is shown.
+    output
+        PNG.
+    columns
+        Pictures a row.
+    most
+        Pictures on the sheet.
+    side
+        Height of a picture, pixels.
+    """
+    chosen = [paths[n] for n in np.linspace(0, len(paths) - 1, min(most, len(paths))).astype(int)]
+    pictures = []
+    for path in chosen:
+        picture = Image.open(path).convert("RGB")
+        width = max(1, round(picture.width * side / picture.height))
+        pictures.append(np.asarray(picture.resize((width, side), Image.Resampling.LANCZOS)))
+    contact_sheet(pictures, output, columns)

@@ -1,0 +1,166 @@
+"""Conditional GAN from H&E images to masks (Mahmood et al. 2018; Isola et al. 2017).
+
+The segmenter ``S`` minimises::
+
+    w_a BCE(D(n, S(n)), 1) + w_1 ‖m − S(n)‖₁ + w_d Dice(m, S(n)) + w_c CE(m, S(n))
+
+and the discriminator sees the image beside the mask, as in the released code; the objective as
+printed, ``D(m, S(n))``, would show it the answer.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from nucleigan.config import SegmentationSettings
+from nucleigan.networks import IMAGE_CHANNELS, build_discriminator, build_generator
+from nucleigan.randomness import torch_seed
+from nucleigan.training.adversarial import adam, adversarial_loss, frozen, judge_loss, set_rate
+from nucleigan.training.average import AveragedNetwork
+from nucleigan.training.compute import CHANNELS_LAST, Compute
+from nucleigan.training.pool import HistoryPool
+
+
+class ConditionalGAN:
+    """Networks, losses and one training step.
+
+    Parameters
+    ----------
+    settings
+        Weights of the loss, networks, optimiser. Without an adversarial weight there is no
+        discriminator.
+    mask_channels
+        Channels of the mask encoding.
+    compute
+        Device and precision.
+    seed
+        Of the initial weights.
+    """
+
+    def __init__(
+        self, settings: SegmentationSettings, mask_channels: int, compute: Compute, seed: int
+    ) -> None:
+        self.settings = settings
+        self.compute = compute
+        std = settings.optimiser.init_std
+        self.segmenter = build_generator(
+            settings.generator,
+            IMAGE_CHANNELS,
+            mask_channels,
+            std,
+            torch_seed(seed, "cgan", "segmenter"),
+        ).to(compute.device, memory_format=CHANNELS_LAST)
+        self.optimise_segmenter = adam([self.segmenter], settings.optimiser)
+        self.average = AveragedNetwork(self.segmenter, settings.average_decay)
+        self.judge = None
+        if settings.adversarial > 0:
+            self.judge = build_discriminator(
+                settings.discriminator,
+                IMAGE_CHANNELS + mask_channels,
+                std,
+                torch_seed(seed, "cgan", "judge"),
+            ).to(compute.device)
+            self.optimise_judge = adam([self.judge], settings.optimiser)
+        self.past = HistoryPool(settings.pool_size)
+
+    def step(
+        self, batch: tuple[np.ndarray, np.ndarray], rng: np.random.Generator
+    ) -> dict[str, torch.Tensor]:
+        """Learn from images (B, 3, H, W) and their masks (B, C, H, W), float32 in [-1, 1]."""
+        image, mask = (torch.from_numpy(part).to(self.compute.device) for part in batch)
+        image = image.contiguous(memory_format=CHANNELS_LAST)
+        self.segmenter.train()
+        with self.compute.autocast():
+            logits = self.segmenter(image).float()
+        guess = torch.tanh(logits)
+        losses = pixel_losses(logits, guess, mask, self.settings)
+        if self.judge is not None:
+            with frozen(self.judge), self.compute.autocast():
+                judged = self.judge(torch.cat([image, guess], dim=1))
+            losses["fool"] = self.settings.adversarial * adversarial_loss(judged, real=True)
+        self.optimise_segmenter.zero_grad(set_to_none=True)
+        torch.stack(list(losses.values())).sum().backward()
+        self.optimise_segmenter.step()
+        self.average.update(self.segmenter)
+
+        if self.judge is not None:
+            past = self.past.query(torch.cat([image, guess], dim=1).detach(), rng)
+            with self.compute.autocast():
+                losses["judge"] = judge_loss(self.judge, torch.cat([image, mask], dim=1), past)
+            self.optimise_judge.zero_grad(set_to_none=True)
+            losses["judge"].backward()
+            self.optimise_judge.step()
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def set_rate(self, factor: float) -> None:
+        """Set the optimisers to this part of the rate."""
+        rate = factor * self.settings.optimiser.learning_rate
+        set_rate(self.optimise_segmenter, rate)
+        if self.judge is not None:
+            set_rate(self.optimise_judge, rate)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        state: dict[str, Any] = {
+            "segmenter": self.segmenter.state_dict(),
+            "optimise_segmenter": self.optimise_segmenter.state_dict(),
+            "average": self.average.state(),
+            "past": self.past.state(),
+        }
+        if self.judge is not None:
+            state["judge"] = self.judge.state_dict()
+            state["optimise_judge"] = self.optimise_judge.state_dict()
+        return state
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over such a state."""
+        self.segmenter.load_state_dict(state["segmenter"])
+        self.optimise_segmenter.load_state_dict(state["optimise_segmenter"])
+        self.average.load(state["average"])
+        self.past.load(state["past"])
+        if self.judge is not None:
+            self.judge.load_state_dict(state["judge"])
+            self.optimise_judge.load_state_dict(state["optimise_judge"])
+
+
+def pixel_losses(
+    logits: torch.Tensor, guess: torch.Tensor, mask: torch.Tensor, settings: SegmentationSettings
+) -> dict[str, torch.Tensor]:
+    """The weighted terms that compare masks pixel by pixel; those of weight 0 are left out.
+
+    Parameters
+    ----------
+    logits
+        (B, C, H, W) before tanh. Since (1 + tanh z) / 2 is the logistic function of 2z, doubled
+        they are the logits of the probability.
+    guess, mask
+        (B, C, H, W) in [-1, 1].
+    settings
+        Weights.
+    """
+    losses = {}
+    if settings.l1:
+        losses["l1"] = settings.l1 * functional.l1_loss(guess, mask)
+    target = (mask + 1) / 2
+    if settings.cross_entropy:
+        entropy = functional.binary_cross_entropy_with_logits(2 * logits, target)
+        losses["cross_entropy"] = settings.cross_entropy * entropy
+    if settings.dice:
+        losses["dice"] = settings.dice * dice_loss((guess + 1) / 2, target)
+    return losses
+
+
+def dice_loss(probability: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """1 − soft Dice, a mean over channels; over the whole batch, since a patch may be empty.
+
+    Parameters
+    ----------
+    probability, target
+        (B, C, H, W) in [0, 1].
+    """
+    over = (0, 2, 3)
+    shared = (probability * target).sum(over)
+    total = probability.sum(over) + target.sum(over)
+    return (1 - (2 * shared + 1) / (total + 1)).mean()

@@ -1,0 +1,306 @@
+"""CycleGAN between masks and H&E images (Zhu et al. 2017; Mahmood et al. 2018).
+
+``G`` turns masks ``M`` into images ``N``; ``S`` turns images into masks and only helps to train
+``G``. The loss of both is::
+
+    BCE(D_N(G(m)), 1) + BCE(D_M(S(n)), 1) + λ_n ‖G(S(n)) − n‖₁ + λ_m ‖S(G(m)) − m‖₁
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from nucleigan import masks
+from nucleigan.config import (
+    ComputeSettings,
+    CycleGANSettings,
+    GeneratorSettings,
+    JitterSettings,
+    MaskSettings,
+)
+from nucleigan.figures.sheets import contact_sheet
+from nucleigan.models.weights import read_weights, write_weights
+from nucleigan.networks import IMAGE_CHANNELS, build_discriminator, build_generator, effective_state
+from nucleigan.provenance import package_digest
+from nucleigan.randomness import generator, torch_seed
+from nucleigan.training import compute as computing
+from nucleigan.training import loop
+from nucleigan.training.adversarial import adam, adversarial_loss, frozen, judge_loss, set_rate
+from nucleigan.training.augment import augment
+from nucleigan.training.average import AveragedNetwork
+from nucleigan.training.data import Patches, from_network, order, to_network
+from nucleigan.training.pool import HistoryPool
+
+SAMPLES = 6
+# Flips and quarter turns only: the generator must learn the slides' own colours and sizes.
+JITTER = JitterSettings(resize=256)
+
+
+@dataclass
+class Networks:
+    """The four networks of a CycleGAN."""
+
+    to_image: nn.Module
+    to_mask: nn.Module
+    judge_image: nn.Module
+    judge_mask: nn.Module
+
+    @classmethod
+    def build(cls, settings: CycleGANSettings, mask_channels: int, seed: int) -> "Networks":
+        """Networks with weights drawn from the seed."""
+        std = settings.optimiser.init_std
+
+        def seeded(name: str) -> int:
+            return torch_seed(seed, "cyclegan", name)
+
+        return cls(
+            build_generator(
+                settings.generator, mask_channels, IMAGE_CHANNELS, std, seeded("to_image")
+            ),
+            build_generator(
+                settings.generator, IMAGE_CHANNELS, mask_channels, std, seeded("to_mask")
+            ),
+            build_discriminator(
+                settings.discriminator, IMAGE_CHANNELS, std, seeded("judge_image")
+            ),
+            build_discriminator(settings.discriminator, mask_channels, std, seeded("judge_mask")),
+        )
+
+    def all(self) -> dict[str, nn.Module]:
+        """By name."""
+        return dict(vars(self))
+
+
+class CycleGAN:
+    """Networks, losses and one training step.
+
+    Parameters
+    ----------
+    settings
+        Weights of the loss, networks, optimiser.
+    mask_channels
+        Channels of the mask encoding.
+    compute
+        Device and precision.
+    seed
+        Of the initial weights.
+    """
+
+    def __init__(
+        self,
+        settings: CycleGANSettings,
+        mask_channels: int,
+        compute: computing.Compute,
+        seed: int,
+    ) -> None:
+        self.settings = settings
+        self.compute = compute
+        self.networks = Networks.build(settings, mask_channels, seed)
+        for network in self.networks.all().values():
+            network.to(compute.device)
+        nets = self.networks
+        self.optimise_generators = adam([nets.to_image, nets.to_mask], settings.optimiser)
+        self.optimise_judges = adam([nets.judge_image, nets.judge_mask], settings.optimiser)
+        self.average = AveragedNetwork(nets.to_image, settings.average_decay)
+        self.past_images = HistoryPool(settings.pool_size)
+        self.past_masks = HistoryPool(settings.pool_size)
+
+    def step(
+        self, batch: tuple[np.ndarray, np.ndarray], rng: np.random.Generator
+    ) -> dict[str, torch.Tensor]:
+        """Learn from images and masks, each (B, C, H, W) float32 in [-1, 1], not paired."""
+        images, masks_ = (torch.from_numpy(part).to(self.compute.device) for part in batch)
+        nets = self.networks
+        with frozen(nets.judge_image, nets.judge_mask):
+            fake_images, fake_masks, losses = self._generator_losses(images, masks_)
+            self.optimise_generators.zero_grad(set_to_none=True)
+            torch.stack(list(losses.values())).sum().backward()
+            self.optimise_generators.step()
+        self.average.update(nets.to_image)
+
+        past_images = self.past_images.query(fake_images.detach(), rng)
+        past_masks = self.past_masks.query(fake_masks.detach(), rng)
+        with self.compute.autocast():
+            judged_image = judge_loss(nets.judge_image, images, past_images)
+            judged_mask = judge_loss(nets.judge_mask, masks_, past_masks)
+        self.optimise_judges.zero_grad(set_to_none=True)
+        (judged_image + judged_mask).backward()
+        self.optimise_judges.step()
+        losses |= {"judge_image": judged_image, "judge_mask": judged_mask}
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _generator_losses(
+        self, images: torch.Tensor, masks_: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+        nets, weights = self.networks, self.settings
+        with self.compute.autocast():
+            fake_images = torch.tanh(nets.to_image(masks_))
+            fake_masks = torch.tanh(nets.to_mask(images))
+            again_masks = torch.tanh(nets.to_mask(fake_images))
+            again_images = torch.tanh(nets.to_image(fake_masks))
+            judged_images = nets.judge_image(fake_images)
+            judged_masks = nets.judge_mask(fake_masks)
+        losses = {
+            "fool_image": adversarial_loss(judged_images, real=True),
+            "fool_mask": adversarial_loss(judged_masks, real=True),
+            "cycle_image": weights.lambda_image
+            * functional.l1_loss(again_images.float(), images),
+            "cycle_mask": weights.lambda_mask * functional.l1_loss(again_masks.float(), masks_),
+        }
+        return fake_images.float(), fake_masks.float(), losses
+
+    def set_rate(self, factor: float) -> None:
+        """Set both optimisers to this part of the rate."""
+        for optimiser in (self.optimise_generators, self.optimise_judges):
+            set_rate(optimiser, factor * self.settings.optimiser.learning_rate)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        return {
+            "networks": {name: net.state_dict() for name, net in self.networks.all().items()},
+            "optimise_generators": self.optimise_generators.state_dict(),
+            "optimise_judges": self.optimise_judges.state_dict(),
+            "average": self.average.state(),
+            "past_images": self.past_images.state(),
+            "past_masks": self.past_masks.state(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over such a state."""
+        for name, network in self.networks.all().items():
+            network.load_state_dict(state["networks"][name])
+        self.optimise_generators.load_state_dict(state["optimise_generators"])
+        self.optimise_judges.load_state_dict(state["optimise_judges"])
+        self.average.load(state["average"])
+        self.past_images.load(state["past_images"])
+        self.past_masks.load(state["past_masks"])
+
+
+def train(
+    images: str | Path,
+    polygons: list[str | Path],
+    generator_output: str | Path,
+    history_output: str | Path,
+    samples_output: str | Path,
+    checkpoint: str | Path,
+    settings: CycleGANSettings,
+    mask_settings: MaskSettings,
+    compute_settings: ComputeSettings,
+    seed: int,
+) -> None:
+    """Train a CycleGAN and write its averaged generator from masks to images.
+
+    Parameters
+    ----------
+    images
+        Stack of real patches, (N, H, W, 3) uint8.
+    polygons
+        Stacks of polygon label maps, (N, H, W) int32.
+    generator_output, history_output, samples_output
+        Weights, losses an epoch, and a picture of masks with their images at several epochs.
+    checkpoint
+        Folder for checkpoints; removed from when the training is complete.
+    settings, mask_settings, compute_settings
+        Of the networks and losses, the encoding, and the machine.
+    seed
+        Of everything random.
+    """
+    compute = computing.prepare(compute_settings)
+    print(" ".join(f"{key}={value}" for key, value in compute.facts().items()), flush=True)
+    real, drawn = Patches.open([images]), Patches.open(polygons)
+    model = CycleGAN(settings, masks.channels(mask_settings), compute, seed)
+    steps = settings.steps_per_epoch or -(-len(real) // settings.batch_size)
+    draw_image, draw_mask = order(len(real), seed, "image"), order(len(drawn), seed, "mask")
+
+    def make_batch(step: int) -> tuple[tuple[np.ndarray, np.ndarray], str]:
+        numbers = range(step * settings.batch_size, (step + 1) * settings.batch_size)
+        chosen = [(draw_image(number), draw_mask(number)) for number in numbers]
+        pictures, encoded = [], []
+        for number, (i, m) in zip(numbers, chosen, strict=True):
+            rng = generator(seed, "jitter", number)
+            picture, _ = augment(real[i], None, settings.crop, JITTER, rng)
+            _, labels = augment(None, drawn[m], settings.crop, JITTER, rng)
+            assert picture is not None and labels is not None
+            pictures.append(to_network(picture))
+            encoded.append(masks.encode(labels, mask_settings))
+        return (np.stack(pictures), np.stack(encoded)), f"(image, polygon map) {chosen}"
+
+    corner = slice(0, settings.crop)
+    shown = np.stack(
+        [masks.encode(drawn[n][corner, corner], mask_settings) for n in range(min(SAMPLES, len(drawn)))]
+    )
+
+    def end_of_epoch(epoch: int) -> dict[str, float]:
+        if epoch % settings.sample_every == 0 or epoch == settings.epochs:
+            painted = paint(model.average.network, shown, compute)
+            pictures = [*map(mask_picture, shown), *painted]
+            contact_sheet(pictures, samples_output, columns=len(shown))
+        return {}
+
+    identity = {
+        "settings": settings.model_dump(),
+        "masks": mask_settings.model_dump(),
+        "seed": seed,
+        "threads": compute_settings.threads,
+        "precision": compute.precision,
+        "data": [loop.file_digest(path) for path in (images, *polygons)],
+        "code": package_digest("nucleigan.models.cyclegan"),
+    }
+    history = loop.run(
+        model, make_batch, steps, settings, seed, checkpoint, identity, end_of_epoch
+    )
+    facts = {
+        "kind": "mask-to-image generator",
+        "generator": settings.generator.model_dump(),
+        "masks": mask_settings.model_dump(),
+        "training": {**identity, **compute.facts()},
+    }
+    write_weights(generator_output, effective_state(model.average.network), facts)
+    loop.finish(history, history_output, checkpoint)
+
+
+class Painter:
+    """A trained generator from masks to images.
+
+    Parameters
+    ----------
+    path
+        Weights written by :func:`train`.
+    compute
+        Device and precision.
+    """
+
+    def __init__(self, path: str | Path, compute: computing.Compute) -> None:
+        tensors, facts = read_weights(path)
+        self.mask_settings = MaskSettings(**facts["masks"])
+        # The stored weights are divided by their spectral norm already.
+        settings = GeneratorSettings(**{**facts["generator"], "spectral_norm": False})
+        inputs = masks.channels(self.mask_settings)
+        self.network = build_generator(settings, inputs, IMAGE_CHANNELS).eval()
+        self.network.load_state_dict(tensors)
+        self.network.to(compute.device)
+        self.compute = compute
+
+    def paint(self, labels: list[np.ndarray]) -> np.ndarray:
+        """Label maps (H, W) int32 to images (B, H, W, 3) uint8."""
+        encoded = np.stack([masks.encode(one, self.mask_settings) for one in labels])
+        return paint(self.network, encoded, self.compute)
+
+
+@torch.inference_mode()
+def paint(network: nn.Module, encoded: np.ndarray, compute: computing.Compute) -> np.ndarray:
+    """Masks (B, C, H, W) float32 to images (B, H, W, 3) uint8."""
+    with compute.autocast():
+        images = torch.tanh(network(torch.from_numpy(encoded).to(compute.device)).float())
+    return np.stack([from_network(image) for image in images.cpu().numpy()])
+
+
+def mask_picture(mask: np.ndarray) -> np.ndarray:
+    """(C, H, W) in [-1, 1] as a grey (H, W, 3) uint8 picture: the mean of its channels."""
+    grey = np.clip((mask.mean(axis=0) + 1) * 127.5, 0, 255).astype(np.uint8)
+    return np.repeat(grey[:, :, None], 3, axis=2)

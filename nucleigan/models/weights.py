@@ -1,0 +1,45 @@
+"""Weights as files: safetensors with everything needed to use them in the header."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from nucleigan.artifacts import atomic
+from nucleigan.errors import NucleiganError
+
+FORMAT = "nucleigan/1"
+
+
+def write_weights(path: str | Path, tensors: dict[str, torch.Tensor], facts: dict) -> None:
+    """Write tensors and facts; the facts are JSON under the header's key ``nucleigan``."""
+    header = {"format": FORMAT, "nucleigan": json.dumps(facts, sort_keys=True)}
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic(path) as temporary:
+        save_file(plain, temporary, metadata=header)
+
+
+def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read what :func:`write_weights` wrote.
+
+    Raises
+    ------
+    NucleiganError
+        The file is missing, damaged, or not of this format.
+    """
+    if not Path(path).is_file():
+        raise NucleiganError(f"{path}: there is no such model file; check the path.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if header.get("format") != FORMAT:
+            raise ValueError(f"its format is {header.get('format')!r}, expected {FORMAT!r}")
+        return tensors, json.loads(header["nucleigan"])
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise NucleiganError(
+            f"{path}: cannot be used as a model file ({error}); make it again or fetch it anew."
+        ) from error

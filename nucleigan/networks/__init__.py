@@ -1,0 +1,51 @@
+"""Generators and discriminators, built and initialised from their settings."""
+
+import torch
+from torch import nn
+
+from nucleigan.config import DiscriminatorSettings, GeneratorSettings
+from nucleigan.networks.blocks import effective_state, initialise, normalise_spectrally
+from nucleigan.networks.discriminators import PatchGAN
+from nucleigan.networks.generators import GENERATORS
+
+__all__ = ["IMAGE_CHANNELS", "build_discriminator", "build_generator", "effective_state"]
+
+# Red, green, blue.
+IMAGE_CHANNELS = 3
+
+
+def build_generator(
+    settings: GeneratorSettings, inputs: int, outputs: int, init_std: float = 0.02, seed: int = 0
+) -> nn.Module:
+    """A generator with weights drawn from ``seed``.
+
+    Parameters
+    ----------
+    settings
+        Kind, width, depth, normalisation.
+    inputs, outputs
+        Channels.
+    init_std
+        Standard deviation of the initial weights.
+    seed
+        Of the initial weights.
+    """
+    network = GENERATORS[settings.kind](
+        inputs, outputs, settings.width, settings.depth, settings.norm, settings.dropout
+    )
+    return _finish(network, settings.spectral_norm, init_std, seed)
+
+
+def build_discriminator(
+    settings: DiscriminatorSettings, inputs: int, init_std: float = 0.02, seed: int = 0
+) -> nn.Module:
+    """A PatchGAN with weights drawn from ``seed``; parameters as in :func:`build_generator`."""
+    network = PatchGAN(inputs, settings.width, settings.layers, settings.norm)
+    return _finish(network, settings.spectral_norm, init_std, seed)
+
+
+def _finish(network: nn.Module, spectral: bool, init_std: float, seed: int) -> nn.Module:
+    initialise(network, init_std, torch.Generator().manual_seed(seed))
+    if spectral:
+        normalise_spectrally(network, seed)
+    return network

@@ -1,0 +1,186 @@
+"""Image-to-image networks. Each returns values before the final tanh and names its size factor.
+
+``factor``: heights and widths must be multiples of it.
+"""
+
+import torch
+from torch import nn
+
+from nucleigan.networks.blocks import has_affine_shift, norm
+
+# The widest level has this many times the channels of the first (pix2pix: 64 to 512).
+WIDEST = 8
+
+
+class ResNet(nn.Module):
+    """CycleGAN's generator: two strided levels, residual blocks, two levels back.
+
+    (Johnson et al. 2016; Zhu et al. 2017.)
+
+    Parameters
+    ----------
+    inputs, outputs
+        Channels.
+    width
+        Channels at full resolution.
+    blocks
+        Residual blocks at a quarter of the resolution.
+    norm_kind, dropout
+        See :class:`nucleigan.config.GeneratorSettings`.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, width: int, blocks: int, norm_kind: str, dropout: float
+    ) -> None:
+        super().__init__()
+        self.factor = 4
+        bias = not has_affine_shift(norm_kind)
+
+        def level(convolution: nn.Module, channels: int) -> list[nn.Module]:
+            return [convolution, norm(norm_kind, channels), nn.ReLU(inplace=True)]
+
+        layers: list[nn.Module] = [nn.ReflectionPad2d(3)]
+        layers += level(nn.Conv2d(inputs, width, 7, bias=bias), width)
+        for channels in (width, 2 * width):
+            down = nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1, bias=bias)
+            layers += level(down, 2 * channels)
+        layers += [ResidualBlock(4 * width, norm_kind, dropout, bias) for _ in range(blocks)]
+        for channels in (4 * width, 2 * width):
+            up = nn.ConvTranspose2d(
+                channels, channels // 2, 3, stride=2, padding=1, output_padding=1, bias=bias
+            )
+            layers += level(up, channels // 2)
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, outputs, 7)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, inputs, H, W) to (B, outputs, H, W), before tanh."""
+        return self.layers(x)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions beside an identity."""
+
+    def __init__(self, channels: int, norm_kind: str, dropout: float, bias: bool) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3, bias=bias),
+            norm(norm_kind, channels),
+            nn.ReLU(inplace=True),
+            nn.Dropout(dropout) if dropout else nn.Identity(),
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3, bias=bias),
+            norm(norm_kind, channels),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) to the same shape."""
+        return x + self.layers(x)
+
+
+class Pix2PixUNet(nn.Module):
+    """pix2pix's U-Net: one strided 4×4 convolution a level, down to 1×1 for 256×256 at 8 levels.
+
+    (Isola et al. 2017.) Parameters as in :class:`ResNet`, with ``levels`` for the depth.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, width: int, levels: int, norm_kind: str, dropout: float
+    ) -> None:
+        super().__init__()
+        self.factor = 2**levels
+        channels = [width * min(2**level, WIDEST) for level in range(levels)]
+        bias = not has_affine_shift(norm_kind)
+        self.down = nn.ModuleList()
+        self.up = nn.ModuleList()
+        for level, wide in enumerate(channels):
+            outermost, innermost = level == 0, level == levels - 1
+            below = inputs if outermost else channels[level - 1]
+            down: list[nn.Module] = [] if outermost else [nn.LeakyReLU(0.2)]
+            plain = outermost or innermost
+            down.append(nn.Conv2d(below, wide, 4, stride=2, padding=1, bias=bias or plain))
+            if not plain:
+                down.append(norm(norm_kind, wide))
+            self.down.append(nn.Sequential(*down))
+
+            given = wide if innermost else 2 * wide
+            made = outputs if outermost else channels[level - 1]
+            up: list[nn.Module] = [nn.ReLU()]
+            up.append(
+                nn.ConvTranspose2d(given, made, 4, stride=2, padding=1, bias=bias or outermost)
+            )
+            if not outermost:
+                up.append(norm(norm_kind, made))
+            # pix2pix drops out in the three levels above the innermost one.
+            if dropout and levels - 4 <= level < levels - 1 and not outermost:
+                up.append(nn.Dropout(dropout))
+            self.up.append(nn.Sequential(*up))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, inputs, H, W) to (B, outputs, H, W), before tanh."""
+        skips = []
+        for down in self.down:
+            x = down(x)
+            skips.append(x)
+        x = self.up[-1](skips[-1])
+        for up, skip in zip(reversed(self.up[:-1]), reversed(skips[:-1]), strict=True):
+            x = up(torch.cat([x, skip], dim=1))
+        return x
+
+
+class UNet(nn.Module):
+    """U-Net with two 3×3 convolutions a level and max pooling (Ronneberger et al. 2015).
+
+    It learns in far fewer steps than :class:`Pix2PixUNet`, which suits machines without a GPU.
+    Parameters as there.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, width: int, levels: int, norm_kind: str, dropout: float
+    ) -> None:
+        super().__init__()
+        self.factor = 2 ** (levels - 1)
+        channels = [width * min(2**level, WIDEST) for level in range(levels)]
+        self.down = nn.ModuleList(
+            double_convolution(below, wide, norm_kind)
+            for below, wide in zip([inputs, *channels], channels, strict=False)
+        )
+        self.pool = nn.MaxPool2d(2)
+        self.dropout = nn.Dropout2d(dropout) if dropout else nn.Identity()
+        self.grow = nn.ModuleList(
+            nn.ConvTranspose2d(deep, wide, 2, stride=2)
+            for wide, deep in zip(channels, channels[1:], strict=False)
+        )
+        self.up = nn.ModuleList(
+            double_convolution(2 * wide, wide, norm_kind) for wide in channels[:-1]
+        )
+        self.last = nn.Conv2d(width, outputs, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, inputs, H, W) to (B, outputs, H, W), before tanh."""
+        skips = []
+        for level, down in enumerate(self.down):
+            x = down(self.pool(x) if level else x)
+            skips.append(x)
+        x = self.dropout(skips.pop())
+        for grow, up, skip in zip(
+            reversed(self.grow), reversed(self.up), reversed(skips), strict=True
+        ):
+            x = up(torch.cat([grow(x), skip], dim=1))
+        return self.last(x)
+
+
+def double_convolution(inputs: int, outputs: int, norm_kind: str) -> nn.Sequential:
+    """Two 3×3 convolutions, each normalised and rectified."""
+    layers: list[nn.Module] = []
+    for given in (inputs, outputs):
+        layers += [
+            nn.Conv2d(given, outputs, 3, padding=1, bias=not has_affine_shift(norm_kind)),
+            norm(norm_kind, outputs),
+            nn.ReLU(inplace=True),
+        ]
+    return nn.Sequential(*layers)
+
+
+GENERATORS = {"resnet": ResNet, "pix2pix_unet": Pix2PixUNet, "unet": UNet}

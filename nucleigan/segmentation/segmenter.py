@@ -1,0 +1,134 @@
+"""A trained segmenter as one file: load it, give it an image, get the nuclei."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from nucleigan import masks
+from nucleigan.config import ComputeSettings, DecodingSettings, GeneratorSettings, MaskSettings
+from nucleigan.errors import NucleiganError
+from nucleigan.models.weights import read_weights
+from nucleigan.networks import build_generator
+from nucleigan.segmentation.tiles import predict
+from nucleigan.training import compute as computing
+
+# Images whose magnification differs by less than this need no resampling.
+SAME_MPP = 0.005
+
+
+class Segmenter:
+    """A network with its mask encoding, magnification, stain reference and thresholds.
+
+    Made by :meth:`load`.
+    """
+
+    def __init__(
+        self, tensors: dict[str, Any], facts: dict[str, Any], compute: computing.Compute
+    ) -> None:
+        self.facts = facts
+        self.compute = compute
+        self.mask_settings = MaskSettings(**facts["masks"])
+        self.decoding = DecodingSettings(**facts["decoding"])
+        # The stored weights are divided by their spectral norm already.
+        settings = GeneratorSettings(**{**facts["generator"], "spectral_norm": False})
+        outputs = masks.channels(self.mask_settings)
+        self.network = build_generator(settings, 3, outputs).eval()
+        self.network.load_state_dict(tensors)
+        self.network.to(compute.device, memory_format=computing.CHANNELS_LAST)
+
+    @classmethod
+    def load(cls, path: str | Path, compute: ComputeSettings | None = None) -> "Segmenter":
+        """Read a model file.
+
+        Parameters
+        ----------
+        path
+            ``model.safetensors`` of a training run.
+        compute
+            Device, precision and threads; automatic by default.
+
+        Raises
+        ------
+        NucleiganError
+            The file is missing, damaged, or no segmenter.
+        """
+        tensors, facts = read_weights(path)
+        if facts.get("kind") != "segmenter":
+            raise NucleiganError(
+                f"{path}: holds a {facts.get('kind')}, expected a segmenter; give a model.safetensors "
+                "from results/…/segmentation/."
+            )
+        try:
+            return cls(tensors, facts, computing.prepare(compute or ComputeSettings()))
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise NucleiganError(
+                f"{path}: its weights do not fit the network it names ({error}); it was made by "
+                "another version: train it again."
+            ) from error
+
+    def segment(
+        self, image: np.ndarray, mpp: float | None = None, normalize: bool = True
+    ) -> np.ndarray:
+        """Find the nuclei of an image.
+
+        Parameters
+        ----------
+        image
+            (H, W, 3) uint8.
+        mpp
+            µm per pixel of the image; None takes the model's. Another magnification is resampled
+            for the network, and the label map back to the image's size.
+        normalize
+            Bring the stains to the model's reference first; False for images that are already.
+
+        Returns
+        -------
+        (H, W) int32: 0 background, nuclei from 1.
+        """
+        _check_image(image)
+        size = image.shape[:2]
+        own = float(self.facts["mpp"])
+        factor = 1.0 if mpp is None else mpp / own
+        if abs(factor - 1) > SAME_MPP:
+            height, width = (max(1, round(length * factor)) for length in size)
+            image = np.asarray(
+                Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS)
+            )
+        if normalize and self.facts["stain_reference"] is not None:
+            image = self._normalize(image)
+        labels = masks.decode(self.predict(image), self.mask_settings, self.decoding)
+        if labels.shape != size:
+            picture = Image.fromarray(labels).resize(size[::-1], Image.Resampling.NEAREST)
+            labels = np.asarray(picture, dtype=np.int32)
+        return labels
+
+    def predict(self, image: np.ndarray) -> np.ndarray:
+        """The mask (C, H, W) in [-1, 1] of a normalised image at the model's magnification."""
+        inference = self.facts["inference"]
+        return predict(
+            self.network,
+            image,
+            self.compute,
+            tile=inference["tile"],
+            overlap=inference["tile_overlap"],
+            views=inference["test_time_views"],
+        )
+
+    def _normalize(self, image: np.ndarray) -> np.ndarray:
+        # Imported late: SPAMS is not needed for images that are normalised already.
+        from nucleigan.config import StainSettings
+        from nucleigan.stain import StainProfile, estimate_stains, normalize
+
+        settings = StainSettings(**self.facts["stain"])
+        reference = StainProfile.from_dict(self.facts["stain_reference"])
+        return normalize(image, estimate_stains(image, settings), reference, settings)
+
+
+def _check_image(image: np.ndarray) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise NucleiganError(
+            f"the image is {image.dtype} of shape {image.shape}; expected uint8 of shape "
+            "(height, width, 3): read it with nucleigan.slides.read_image."
+        )

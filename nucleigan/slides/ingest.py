@@ -1,0 +1,132 @@
+"""The slides stage: one slide from its file to the working magnification."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from nucleigan.artifacts import atomic, write_image, write_json
+from nucleigan.config import IngestionSettings
+from nucleigan.errors import NucleiganError
+from nucleigan.figures.sheets import outline
+from nucleigan.slides.annotations import read_annotation
+from nucleigan.slides.images import read_image, read_mpp
+from nucleigan.slides.resample import resample_image, resample_labels, scaled_shape
+from nucleigan.slides.sheet import Slide
+from nucleigan.slides.tissue import tissue_mask
+
+# Sheet and file may differ by rounding; beyond this they contradict each other.
+MPP_TOLERANCE = 0.05
+PICTURE_SIDE = 800
+CONTOUR = (0, 255, 0)
+
+
+def ingest(
+    slide: Slide,
+    image_output: str | Path,
+    facts_output: str | Path,
+    picture_output: str | Path,
+    settings: IngestionSettings,
+    labels_output: str | Path | None = None,
+) -> None:
+    """Check a slide's files and write them at the working magnification.
+
+    Parameters
+    ----------
+    slide
+        Row of the sample sheet.
+    image_output, labels_output
+        TIFF, (H, W, 3) uint8 and (H, W) int32; no label map without an annotation.
+    facts_output
+        JSON: hash, size, magnification, nuclei, warnings.
+    picture_output
+        PNG with the contours of the nuclei.
+    settings
+        Magnification and limits.
+
+    Raises
+    ------
+    NucleiganError
+        Names the file, what was found, what was expected.
+    """
+    warnings: list[str] = []
+    digest = _checked_hash(slide)
+    image = read_image(slide.image, settings.max_pixels)
+    mpp = _magnification(slide, warnings)
+    shape = scaled_shape(image.shape[:2], mpp / settings.mpp)
+    labels = None
+    if labels_output is not None and slide.annotation is not None:
+        labels, remarks = read_annotation(
+            slide.annotation, image.shape[:2], settings.max_vertices, settings.min_piece_area
+        )
+        warnings += remarks
+        labels = resample_labels(labels, shape)
+    image = resample_image(image, shape)
+    nuclei = None if labels is None else len(np.unique(labels[labels > 0]))
+    if nuclei == 0:
+        warnings.append(f"{slide.annotation}: annotates no nucleus")
+    for warning in warnings:
+        print(f"warning: slide {slide.slide}: {warning}", flush=True)
+
+    write_image(image_output, image, settings.mpp)
+    if labels_output is not None and labels is not None:
+        write_image(labels_output, labels, settings.mpp)
+    _write_picture(picture_output, image, labels)
+    write_json(
+        facts_output,
+        {
+            "slide": slide.slide,
+            "organ": slide.organ,
+            "split": slide.split,
+            "source": slide.image.name,
+            "sha256": digest,
+            "height": shape[0],
+            "width": shape[1],
+            "mpp": settings.mpp,
+            "source_mpp": mpp,
+            "nuclei": nuclei,
+            "tissue_fraction": round(float(tissue_mask(image).mean()), 4),
+            "warnings": warnings,
+        },
+    )
+
+
+def _checked_hash(slide: Slide) -> str:
+    if not slide.image.is_file():
+        raise NucleiganError(
+            f"slide {slide.slide}: {slide.image}: there is no such image; check the sample sheet."
+        )
+    with slide.image.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if slide.sha256 is not None and digest != slide.sha256:
+        raise NucleiganError(
+            f"slide {slide.slide}: {slide.image} has the SHA-256 {digest}, the sample sheet says "
+            f"{slide.sha256}; fetch the file again, or correct the sheet if the new one is meant."
+        )
+    return digest
+
+
+def _magnification(slide: Slide, warnings: list[str]) -> float:
+    stated = read_mpp(slide.image)
+    if slide.mpp is None:
+        if stated is None:
+            raise NucleiganError(
+                f"slide {slide.slide}: neither the sample sheet nor {slide.image} says how many µm "
+                "a pixel has; fill in the column `mpp`."
+            )
+        return stated
+    if stated is not None and abs(stated / slide.mpp - 1) > MPP_TOLERANCE:
+        warnings.append(
+            f"{slide.image} states {stated:.4g} µm per pixel, the sample sheet {slide.mpp:.4g}; the "
+            "sheet is followed"
+        )
+    return slide.mpp
+
+
+def _write_picture(path: str | Path, image: np.ndarray, labels: np.ndarray | None) -> None:
+    picture = image if labels is None else outline(image, labels, CONTOUR)
+    drawn = Image.fromarray(picture)
+    drawn.thumbnail((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.BOX)
+    with atomic(path) as temporary:
+        drawn.save(temporary)

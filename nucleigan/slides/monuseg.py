@@ -1,0 +1,83 @@
+"""A sample sheet from the folder layout in which the Kumar / MoNuSeg tiles are published."""
+
+import hashlib
+from pathlib import Path
+
+from nucleigan.errors import NucleiganError
+from nucleigan.slides.sheet import Slide
+
+# Organ, then training and test tiles, of Kumar et al. 2017, IEEE TMI 36(7), table II. "Liver" is
+# theirs; archive records of some of these patients say lung.
+KUMAR: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "breast": (
+        ("A7-A13E", "AR-A1AK", "AR-A1AS", "E2-A14V"),
+        ("A7-A13F", "E2-A1B5"),
+    ),
+    "kidney": (
+        ("B0-5711", "HE-7128", "HE-7129", "HE-7130"),
+        ("B0-5698", "B0-5710"),
+    ),
+    "liver": (
+        ("18-5592", "21-5784", "38-6178", "50-5931"),
+        ("21-5786", "49-4488"),
+    ),
+    "prostate": (
+        ("G9-6348", "G9-6356", "G9-6362", "G9-6363"),
+        ("CH-5767", "G9-6336"),
+    ),
+    "bladder": ((), ("DK-A2I6", "G2-A2EK")),
+    "colon": ((), ("AY-A8YK", "NH-A8F7")),
+    "stomach": ((), ("KB-A93J", "RD-A8N9")),
+}
+IMAGES, ANNOTATIONS = "Tissue Images", "Annotations"
+MPP = 0.25
+
+
+def monuseg_sheet(folder: str | Path) -> tuple[list[Slide], list[str]]:
+    """Slides of a MoNuSeg download, with organ and split of Kumar et al. where known.
+
+    Parameters
+    ----------
+    folder
+        Holds ``Tissue Images/*.tif`` and ``Annotations/*.xml``.
+
+    Returns
+    -------
+    Slides with hashes, and warnings for names that are not among the 30; those become test slides
+    of the organ ``unknown``.
+    """
+    folder = Path(folder)
+    images = sorted((folder / IMAGES).glob("*.tif"))
+    if not images:
+        raise NucleiganError(
+            f"{folder}: holds no `{IMAGES}/*.tif`; give the unpacked folder of the download."
+        )
+    known = {
+        tile: (organ, split)
+        for organ, splits in KUMAR.items()
+        for split, tiles in zip(("train", "test"), splits, strict=True)
+        for tile in tiles
+    }
+    slides, warnings = [], []
+    for image in images:
+        tile = "-".join(image.stem.split("-")[1:3])
+        if tile not in known:
+            warnings.append(f"{image.name} is none of the 30 tiles of Kumar et al.; check its row")
+        organ, split = known.get(tile, ("unknown", "test"))
+        annotation = folder / ANNOTATIONS / f"{image.stem}.xml"
+        if not annotation.is_file() and split == "train":
+            raise NucleiganError(f"{annotation}: is missing; the training tile needs it.")
+        with image.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        slides.append(
+            Slide(
+                slide=image.stem,
+                organ=organ,
+                split=split,
+                image=image,
+                annotation=annotation if annotation.is_file() else None,
+                mpp=MPP,
+                sha256=digest,
+            )
+        )
+    return slides, warnings

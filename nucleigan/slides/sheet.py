@@ -1,0 +1,232 @@
+"""The sample sheet: one row a slide, checked before anything runs."""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nucleigan.errors import NucleiganError
+
+SPLITS = ("train", "val", "test")
+COLUMNS = ("slide", "organ", "split", "image", "annotation", "mpp", "sha256")
+REQUIRED = ("slide", "organ", "split", "image")
+# Names that sheets made by others use for our columns.
+ALIASES = {"annotation": "labels", "sha256": "image_sha256"}
+# Slide names become folder names and wildcards.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+PLAUSIBLE_MPP = (0.05, 10.0)
+
+
+@dataclass(frozen=True)
+class Slide:
+    """One row of the sample sheet.
+
+    Attributes
+    ----------
+    slide
+        Name, unique in the sheet; letters, digits, ``.``, ``_`` and ``-``.
+    organ
+        Free text; results are grouped by it.
+    split
+        ``train``, ``val`` or ``test``.
+    image
+        Path of the image.
+    annotation
+        Path of the annotation, None for slides that only get predictions.
+    mpp
+        µm per pixel, None to take it from the image file.
+    sha256
+        Of the image file, None to accept any content.
+    """
+
+    slide: str
+    organ: str
+    split: str
+    image: Path
+    annotation: Path | None = None
+    mpp: float | None = None
+    sha256: str | None = None
+
+
+def slide_from_row(row: Mapping[str, str | None]) -> Slide:
+    """A slide from its values as text, for example from another process."""
+    annotation, mpp = row.get("annotation"), row.get("mpp")
+    return Slide(
+        slide=str(row["slide"]),
+        organ=str(row["organ"]),
+        split=str(row["split"]),
+        image=Path(str(row["image"])),
+        annotation=Path(annotation) if annotation else None,
+        mpp=float(mpp) if mpp else None,
+        sha256=row.get("sha256") or None,
+    )
+
+
+def read_sheet(path: str | Path) -> list[Slide]:
+    """Read and check a sample sheet.
+
+    Parameters
+    ----------
+    path
+        CSV with the columns slide, organ, split, image and, where known, annotation, mpp and
+        sha256. Paths are relative to the sheet.
+
+    Raises
+    ------
+    NucleiganError
+        Names the sheet, the line, the column, what was found and what was expected.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise NucleiganError(f"{path}: there is no such sample sheet; check `slides`.")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise NucleiganError(f"{path}: is no UTF-8 text ({error.reason}); save it as CSV.") from error
+    reader = csv.DictReader(text.splitlines())
+    columns = _columns(path, reader.fieldnames or [])
+    slides: list[Slide] = []
+    lines: dict[str, int] = {}
+    for row in reader:
+        values = {name: (row.get(column) or "").strip() for name, column in columns.items()}
+        slide = _slide(values, path, reader.line_num)
+        if slide.slide in lines:
+            raise NucleiganError(
+                f"{path}, line {reader.line_num}: the slide {slide.slide!r} stands in line "
+                f"{lines[slide.slide]} already; give every slide a name of its own."
+            )
+        lines[slide.slide] = reader.line_num
+        slides.append(slide)
+    if not slides:
+        raise NucleiganError(f"{path}: holds no slides; add a row for each.")
+    return slides
+
+
+def check_slides(slides: Sequence[Slide], reference: str = "auto") -> list[str]:
+    """Check slides against each other; returns warnings.
+
+    Parameters
+    ----------
+    slides
+        All slides of a run.
+    reference
+        Name of the stain reference, or ``auto``.
+    """
+    splits = Counter(slide.split for slide in slides)
+    for split in ("train", "test"):
+        if not splits[split]:
+            raise NucleiganError(
+                f"the sample sheet has no slide with split {split!r}; the workflow needs at least one."
+            )
+    names = [slide.slide for slide in slides]
+    if reference != "auto" and reference not in names:
+        raise NucleiganError(
+            f"stain.reference is {reference!r}, which is no slide of the sheet; use auto or one of "
+            f"{', '.join(names[:5])}{', …' if len(names) > 5 else ''}."
+        )
+    judged = {slide.organ for slide in slides if slide.split == "test" and slide.annotation}
+    learned = {slide.organ for slide in slides if slide.split == "train"}
+    return [
+        f"the organ {organ!r} has training slides but no annotated test slide; it will be missing "
+        "from the table"
+        for organ in sorted(learned - judged)
+    ]
+
+
+def write_sheet(path: str | Path, slides: Iterable[Slide]) -> None:
+    """Write a sample sheet; paths become relative to it where they can."""
+    from nucleigan.artifacts import atomic
+
+    path = Path(path)
+    folder = path.resolve().parent
+    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(COLUMNS)
+        for slide in slides:
+            writer.writerow(
+                [
+                    slide.slide,
+                    slide.organ,
+                    slide.split,
+                    _relative(slide.image, folder),
+                    _relative(slide.annotation, folder) if slide.annotation else "",
+                    "" if slide.mpp is None else slide.mpp,
+                    slide.sha256 or "",
+                ]
+            )
+
+
+def _relative(path: Path, folder: Path) -> str:
+    path = path.resolve()
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
+
+
+def _columns(path: Path, found: Sequence[str]) -> dict[str, str]:
+    """Our column names with those of the file."""
+    stripped = {name.strip(): name for name in found if name}
+    columns = {}
+    for name in COLUMNS:
+        for candidate in (name, ALIASES.get(name)):
+            if candidate in stripped:
+                columns[name] = stripped[candidate]
+                break
+        else:
+            if name in REQUIRED:
+                raise NucleiganError(
+                    f"{path}: the column `{name}` is missing; found {', '.join(stripped) or 'none'}, "
+                    f"expected {', '.join(COLUMNS)}."
+                )
+    return columns
+
+
+def _slide(values: Mapping[str, str], path: Path, line: int) -> Slide:
+    where = f"{path}, line {line}"
+    for name in REQUIRED:
+        if not values[name]:
+            raise NucleiganError(f"{where}: `{name}` is empty; fill it in.")
+    if not NAME.fullmatch(values["slide"]):
+        raise NucleiganError(
+            f"{where}: `slide` is {values['slide']!r}; use letters, digits, '.', '_' and '-', not "
+            "beginning with a sign, since it names files."
+        )
+    if values["split"] not in SPLITS:
+        raise NucleiganError(
+            f"{where}: `split` is {values['split']!r}; expected {', '.join(SPLITS)}."
+        )
+    sha256 = values.get("sha256", "").lower()
+    if sha256 and not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        raise NucleiganError(
+            f"{where}: `sha256` is {sha256!r}; expected 64 hexadecimal digits or nothing."
+        )
+    annotation = values.get("annotation", "")
+    if not annotation and values["split"] != "test":
+        raise NucleiganError(
+            f"{where}: a slide with split {values['split']!r} needs an `annotation`; add it, or set "
+            "the split to test."
+        )
+    return Slide(
+        slide=values["slide"],
+        organ=values["organ"],
+        split=values["split"],
+        image=path.parent / values["image"],
+        annotation=path.parent / annotation if annotation else None,
+        mpp=_mpp(values.get("mpp", ""), where),
+        sha256=sha256 or None,
+    )
+
+
+def _mpp(text: str, where: str) -> float | None:
+    if not text:
+        return None
+    low, high = PLAUSIBLE_MPP
+    try:
+        mpp = float(text)
+    except ValueError:
+        mpp = float("nan")
+    if not low <= mpp <= high:
+        raise NucleiganError(
+            f"{where}: `mpp` is {text!r}; expected µm per pixel between {low} and {high}, or nothing."
+        )
+    return mpp

@@ -1,0 +1,24 @@
+"""Where a slide holds tissue."""
+
+import numpy as np
+
+# Relative luminance of red, green and blue (ITU-R BT.709), and the grey that glass exceeds.
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
+GLASS = 220.0
+
+
+def tissue_mask(image: np.ndarray, threshold: float = GLASS) -> np.ndarray:
+    """Pixels darker than glass.
+
+    Parameters
+    ----------
+    image
+        (H, W, 3) uint8.
+    threshold
+        Luminance from 0 to 255 above which a pixel is glass.
+
+    Returns
+    -------
+    (H, W) bool.
+    """
+    return image.astype(np.float32) @ LUMINANCE < threshold

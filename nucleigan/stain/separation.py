@@ -1,0 +1,157 @@
+"""Sparse stain separation (Vahadane et al. 2016) with SPAMS."""
+
+import numpy as np
+
+from nucleigan.config import StainSettings
+from nucleigan.stain.optical_density import is_tissue, optical_density
+from nucleigan.stain.profile import STAINS, TEXTBOOK, StainProfile
+
+# Fewer tissue pixels say little about two stains; the textbook says more.
+MIN_TISSUE = 1000
+# Atoms closer than this are one stain seen twice, degrees.
+MIN_SEPARATION = 5.0
+# A stain whose high percentile is below this is nearly absent; divided by, it would explode.
+MIN_PERCENTILE = 0.1
+# Pixels handled at once, so that temporary arrays stay in the cache.
+CHUNK = 1 << 16
+
+
+def estimate_stains(image: np.ndarray, settings: StainSettings | None = None) -> StainProfile:
+    """Estimate a slide's two stains by sparse non-negative dictionary learning.
+
+    The result is a function of the image and the settings alone: number of steps, their size and
+    one thread are fixed, and SPAMS never sees an input that crashes it.
+
+    Parameters
+    ----------
+    image
+        (H, W, 3) uint8.
+    settings
+        Sparsity, threshold of tissue, steps, percentile.
+
+    Returns
+    -------
+    Profile with haematoxylin first: the atom that absorbs more red.
+    """
+    settings = settings or StainSettings()
+    pixels = image.reshape(-1, 3)
+    pixels = pixels[is_tissue(pixels, settings.luminance_threshold)]
+    if len(pixels) > settings.max_pixels:
+        # Evenly spread over the image, and without chance.
+        chosen = np.linspace(0, len(pixels) - 1, settings.max_pixels).astype(np.int64)
+        pixels = pixels[chosen]
+    if len(pixels) < MIN_TISSUE:
+        return _textbook(pixels, settings, f"only {len(pixels)} pixels of tissue")
+    if (pixels.max(axis=0) == pixels.min(axis=0)).all():
+        return _textbook(pixels, settings, "the tissue has one colour only")
+
+    matrix = _learn(optical_density(pixels).astype(np.float64), settings)
+    problem = _problem(matrix)
+    if problem:
+        return _textbook(pixels, settings, problem)
+    return _profile(pixels, matrix, settings, [])
+
+
+def concentrations(
+    image: np.ndarray, profile: StainProfile, settings: StainSettings | None = None
+) -> np.ndarray:
+    """How much of each stain every pixel holds: the exact non-negative lasso of two atoms.
+
+    Minimises ½‖x − aM‖² + λ‖a‖₁ over a ≥ 0. With non-negative atoms the solution is the
+    unconstrained one where that is non-negative, else that of one atom alone.
+
+    Parameters
+    ----------
+    image
+        (H, W, 3) uint8.
+    profile
+        Stains of the slide.
+    settings
+        ``concentration_sparsity`` is λ.
+
+    Returns
+    -------
+    (H, W, 2) float32, optical density; haematoxylin, eosin.
+    """
+    settings = settings or StainSettings()
+    flat = image.reshape(-1, 3)
+    found = np.empty((len(flat), 2), np.float32)
+    for start in range(0, len(flat), CHUNK):
+        part = slice(start, start + CHUNK)
+        density = optical_density(flat[part])
+        found[part] = solve(density, profile.matrix, settings.concentration_sparsity)
+    return found.reshape(*image.shape[:-1], 2)
+
+
+def solve(density: np.ndarray, matrix: np.ndarray, sparsity: float) -> np.ndarray:
+    """The lasso of :func:`concentrations` for optical densities (N, 3); (N, 2) of their type."""
+    matrix = matrix.astype(density.dtype)
+    cosine = float(matrix[0] @ matrix[1])
+    first, second = (density @ row - density.dtype.type(sparsity) for row in matrix)
+    scale = 1.0 / (1.0 - cosine**2)
+    both = np.stack([(first - cosine * second) * scale, (second - cosine * first) * scale], axis=1)
+    only_second, only_first = both[:, 0] < 0, both[:, 1] < 0
+    both[only_first, 0] = np.maximum(first[only_first], 0)
+    both[only_first, 1] = 0
+    both[only_second, 1] = np.maximum(second[only_second], 0)
+    both[only_second, 0] = 0
+    return both
+
+
+def _learn(density: np.ndarray, settings: StainSettings) -> np.ndarray:
+    """(N, 3) optical densities to a (2, 3) matrix of unit rows, haematoxylin first."""
+    import spams
+
+    dictionary = spams.trainDL(
+        np.asfortranarray(density.T),
+        D=np.asfortranarray(TEXTBOOK.T),
+        K=2,
+        lambda1=settings.sparsity,
+        mode=2,
+        modeD=0,
+        posAlpha=True,
+        posD=True,
+        iter=settings.iterations,
+        batchsize=settings.batch_size,
+        numThreads=1,
+        verbose=False,
+    )
+    matrix = np.asarray(dictionary).T
+    lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        matrix = matrix / lengths
+    return matrix[np.argsort(-matrix[:, 0], kind="stable")]
+
+
+def _problem(matrix: np.ndarray) -> str | None:
+    if not np.isfinite(matrix).all():
+        return "the separation found no stain"
+    cosine = np.clip(matrix[0] @ matrix[1], -1, 1)
+    if np.degrees(np.arccos(cosine)) < MIN_SEPARATION:
+        return "the separation found a single stain"
+    return None
+
+
+def _textbook(pixels: np.ndarray, settings: StainSettings, reason: str) -> StainProfile:
+    warning = f"{reason}: the textbook's stain vectors are used"
+    return _profile(pixels, TEXTBOOK, settings, [warning])
+
+
+def _profile(
+    pixels: np.ndarray, matrix: np.ndarray, settings: StainSettings, warnings: list[str]
+) -> StainProfile:
+    """Add percentiles and checks to a matrix."""
+    percentiles = np.ones(2)
+    if len(pixels):
+        density = optical_density(pixels)
+        amounts = solve(density, matrix, settings.concentration_sparsity)
+        percentiles = np.percentile(amounts.astype(np.float64), settings.percentile, axis=0)
+    profile = StainProfile(matrix, percentiles)
+    for stain, angle, percentile in zip(STAINS, profile.angles, percentiles, strict=True):
+        if angle > settings.max_angle:
+            warnings.append(
+                f"{stain} lies {angle:.0f}° from the textbook's vector, more than {settings.max_angle:g}°"
+            )
+        if percentile < MIN_PERCENTILE:
+            warnings.append(f"{stain} is nearly absent; it is not amplified")
+    return StainProfile(matrix, np.maximum(percentiles, MIN_PERCENTILE), tuple(warnings))

@@ -1,0 +1,78 @@
+"""Generate pairs in shards that give the same pairs however they are cut."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from nucleigan.artifacts import atomic, write_stack
+from nucleigan.config import ComputeSettings, SynthesisSettings
+from nucleigan.errors import NucleiganError
+from nucleigan.models.cyclegan import Painter
+from nucleigan.training import compute as computing
+from nucleigan.training.data import Patches
+
+
+def synthesize(
+    generator: str | Path,
+    polygons: list[str],
+    start: int,
+    stop: int,
+    images_output: str | Path,
+    labels_output: str | Path,
+    table_output: str | Path,
+    settings: SynthesisSettings,
+    compute_settings: ComputeSettings,
+) -> None:
+    """Paint the maps from ``start`` to ``stop`` and write the pairs.
+
+    Parameters
+    ----------
+    generator
+        Weights from masks to images.
+    polygons
+        All polygon stacks, in order.
+    start, stop
+        Indices over all stacks; see :func:`shard_bounds`.
+    images_output, labels_output, table_output
+        Stacks (N, H, W, 3) uint8 and (N, H, W) int32, and a row a pair.
+    settings, compute_settings
+        Batch size, and the machine.
+    """
+    compute = computing.prepare(compute_settings)
+    painter = Painter(generator, compute)
+    maps = Patches.open(polygons)
+    if stop > len(maps):
+        raise NucleiganError(
+            f"synthesis.count asks for map {stop}, but the polygon files hold {len(maps)}; raise "
+            "polygons.count."
+        )
+    shape = (stop - start, *maps[start].shape)
+    rows: list[dict[str, object]] = []
+
+    def painted() -> Iterator[np.ndarray]:
+        for first in range(start, stop, settings.batch_size):
+            labels = [maps[n] for n in range(first, min(first + settings.batch_size, stop))]
+            images = painter.paint(labels)
+            for place, (image, one) in enumerate(zip(images, labels, strict=True)):
+                rows.append(_row(first + place, image, one))
+                yield image
+            print(f"pair {rows[-1]['pair']} of {start}..{stop - 1}", flush=True)
+
+    write_stack(images_output, (*shape, 3), np.uint8, painted())
+    write_stack(labels_output, shape, np.int32, (maps[n] for n in range(start, stop)))
+    with atomic(table_output) as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.5g")
+
+
+def _row(pair: int, image: np.ndarray, labels: np.ndarray) -> dict[str, object]:
+    """Facts of a pair: whether the nuclei are darker than what surrounds them."""
+    inside = labels > 0
+    grey = image.mean(axis=2)
+    return {
+        "pair": pair,
+        "nuclei": len(np.unique(labels[inside])),
+        "grey_inside": float(grey[inside].mean()) if inside.any() else None,
+        "grey_outside": float(grey[~inside].mean()) if not inside.all() else None,
+    }

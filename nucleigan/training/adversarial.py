@@ -1,0 +1,57 @@
+"""The adversarial loss and the optimiser that all models here share."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from nucleigan.config import OptimiserSettings
+
+
+def adversarial_loss(logits: torch.Tensor, real: bool) -> torch.Tensor:
+    """Binary cross-entropy of a discriminator's logits against one answer (Goodfellow 2014).
+
+    Parameters
+    ----------
+    logits
+        Any shape.
+    real
+        The answer that lowers the loss.
+    """
+    target = torch.full_like(logits, float(real), dtype=torch.float32)
+    return functional.binary_cross_entropy_with_logits(logits.float(), target)
+
+
+def judge_loss(judge: nn.Module, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    """Half the sum of the two adversarial losses of a discriminator, as in CycleGAN."""
+    both = judge(torch.cat([real, fake]))
+    logits_real, logits_fake = both[: len(real)], both[len(real) :]
+    return 0.5 * (adversarial_loss(logits_real, True) + adversarial_loss(logits_fake, False))
+
+
+def adam(networks: Iterable[nn.Module], settings: OptimiserSettings) -> torch.optim.Adam:
+    """Adam over the weights of several networks; the schedule sets its rate every step."""
+    weights = [weight for network in networks for weight in network.parameters()]
+    return torch.optim.Adam(
+        weights, settings.learning_rate, (settings.beta1, settings.beta2), foreach=True
+    )
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+@contextmanager
+def frozen(*networks: nn.Module) -> Iterator[None]:
+    """Networks that pass gradients on but collect none: half of their backward work is saved."""
+    for network in networks:
+        network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for network in networks:
+            network.requires_grad_(True)

@@ -1,0 +1,118 @@
+"""Everything that the next step depends on, in one file without pickles.
+
+Tensors are stored as safetensors; the tree that holds them and all plain values as JSON in the
+header, with a checksum over the tensors. The file before the last is kept, in case the last cannot
+be read.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from nucleigan.artifacts import atomic, partial
+
+CURRENT, PREVIOUS, ASIDE = "checkpoint.safetensors", "previous.safetensors", "set-aside"
+
+
+def save(folder: str | Path, state: dict[str, Any], identity: str) -> None:
+    """Write a checkpoint; the one before becomes the fallback.
+
+    Parameters
+    ----------
+    folder
+        Of this training run.
+    state
+        Nested dictionaries and lists of tensors, numbers, strings and None.
+    identity
+        Text of the settings, data and code that the state belongs to.
+    """
+    folder = Path(folder)
+    tensors: dict[str, torch.Tensor] = {}
+    tree = _strip(state, tensors, "")
+    header = {"tree": json.dumps(tree), "identity": identity, "checksum": _checksum(tensors)}
+    current = folder / CURRENT
+    with atomic(current) as temporary:
+        save_file(tensors, temporary, metadata=header)
+        if current.exists():
+            current.replace(folder / PREVIOUS)
+
+
+def load(folder: str | Path, identity: str) -> dict[str, Any] | None:
+    """The newest readable checkpoint of the same settings, data and code, or None.
+
+    A checkpoint of another identity is set aside and never resumed; a damaged one is skipped. Both
+    are said in a printed line.
+    """
+    folder = Path(folder)
+    for name in (CURRENT, PREVIOUS):
+        path = folder / name
+        if not path.exists():
+            continue
+        try:
+            state, found = _read(path)
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            print(f"warning: {path} is damaged ({error}); falling back to the one before.")
+            continue
+        if found != identity:
+            aside = folder / f"{ASIDE}-{hashlib.sha256(found.encode()).hexdigest()[:8]}.safetensors"
+            path.replace(aside)
+            print(
+                f"warning: {path} belongs to other settings, data or code; it is set aside as "
+                f"{aside.name} and the training starts anew."
+            )
+            continue
+        return state
+    return None
+
+
+def clear(folder: str | Path) -> None:
+    """Remove the checkpoints of a run that is complete."""
+    current = Path(folder) / CURRENT
+    for path in (current, partial(current), Path(folder) / PREVIOUS):
+        path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], str]:
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if _checksum(tensors) != header["checksum"]:
+        raise ValueError("its checksum does not fit its content")
+    return _fill(json.loads(header["tree"]), tensors), header["identity"]
+
+
+def _checksum(tensors: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _strip(value: Any, tensors: dict[str, torch.Tensor], path: str) -> Any:
+    """Replace tensors by their names and collect them."""
+    if isinstance(value, torch.Tensor):
+        tensors[path] = value.detach().cpu().contiguous().clone()
+        return {"__tensor__": path}
+    if isinstance(value, dict):
+        # Pairs instead of an object: optimisers key their state by integers.
+        items = [[key, _strip(item, tensors, f"{path}/{key}")] for key, item in value.items()]
+        return {"__items__": items}
+    if isinstance(value, list | tuple):
+        return [_strip(item, tensors, f"{path}/{n}") for n, item in enumerate(value)]
+    return value
+
+
+def _fill(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    if isinstance(value, dict):
+        if "__tensor__" in value:
+            return tensors[value["__tensor__"]]
+        return {key: _fill(item, tensors) for key, item in value["__items__"]}
+    if isinstance(value, list):
+        return [_fill(item, tensors) for item in value]
+    return value

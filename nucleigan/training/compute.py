@@ -1,0 +1,85 @@
+"""Where and how the networks run: device, precision, threads, memory layout."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from nucleigan.config import ComputeSettings
+from nucleigan.errors import NucleiganError
+
+# Channels beside each other in memory: the layout in which bfloat16 convolutions are fastest.
+CHANNELS_LAST: Any = torch.channels_last
+
+
+@dataclass(frozen=True)
+class Compute:
+    """The choices that were made.
+
+    Attributes
+    ----------
+    device
+        For example ``cpu`` or ``cuda:0``.
+    precision
+        ``float32`` or ``bfloat16``.
+    """
+
+    device: torch.device
+    precision: str
+
+    def autocast(self) -> AbstractContextManager:
+        """Context in which convolutions run at the chosen precision."""
+        if self.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def facts(self) -> dict[str, str]:
+        """For the records of a run."""
+        return {
+            "device": str(self.device),
+            "precision": self.precision,
+            "threads": str(torch.get_num_threads()),
+            "torch": torch.__version__,
+        }
+
+
+def prepare(settings: ComputeSettings) -> Compute:
+    """Set the number of threads and choose device and precision.
+
+    Raises
+    ------
+    NucleiganError
+        The device does not exist on this machine.
+    """
+    torch.set_num_threads(settings.threads)
+    device = _device(settings.device)
+    precision = settings.precision
+    if precision == "auto":
+        precision = "bfloat16" if _multiplies_bfloat16(device) else "float32"
+    return Compute(device, precision)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    known = device is not None and device.type in ("cpu", "cuda")
+    if device is None or not known:
+        raise NucleiganError(f"compute.device is {name!r}; use auto, cpu, cuda or cuda:N.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise NucleiganError(
+            f"compute.device is {name!r}, but PyTorch sees {torch.cuda.device_count()} CUDA "
+            "devices here; use auto or cpu."
+        )
+    return device
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware has bfloat16 products; emulated ones are slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

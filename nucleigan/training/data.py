@@ -1,0 +1,136 @@
+"""Training patches: which ones each step sees, changed at random, prepared beside the step.
+
+What step ``n`` sees is a function of the seed and ``n``, so a resumed run sees what it would have.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from nucleigan.artifacts import open_stack
+from nucleigan.errors import NucleiganError
+from nucleigan.randomness import generator
+
+# Batches prepared ahead; two hide an uneven one.
+AHEAD = 3
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Memory-mapped patches, possibly from several files that count as one.
+
+    Attributes
+    ----------
+    stacks
+        Each (N, H, W, 3) uint8 or (N, H, W) integer.
+    """
+
+    stacks: tuple[np.ndarray, ...]
+
+    @classmethod
+    def open(cls, paths: Sequence[str | Path]) -> "Patches":
+        """Map files written by :func:`nucleigan.artifacts.write_stack`, in this order."""
+        return cls(tuple(open_stack(path) for path in paths))
+
+    def __len__(self) -> int:
+        return sum(len(stack) for stack in self.stacks)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        for stack in self.stacks:
+            if index < len(stack):
+                return np.asarray(stack[index])
+            index -= len(stack)
+        raise IndexError(index)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Images (N, H, W, 3) with their label maps (N, H, W)."""
+
+    images: Patches
+    labels: Patches
+
+    @classmethod
+    def open(cls, images: Sequence[str | Path], labels: Sequence[str | Path]) -> "Pairs":
+        """Map the stacks of both; they must be equally long."""
+        pairs = cls(Patches.open(images), Patches.open(labels))
+        if len(pairs.images) != len(pairs.labels):
+            raise NucleiganError(
+                f"{images[0]} and its companions hold {len(pairs.images)} images but "
+                f"{labels[0]} and its companions {len(pairs.labels)} label maps; delete both and "
+                "run the same command again."
+            )
+        return pairs
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def order(count: int, seed: int, *unit: object) -> Callable[[int], int]:
+    """The index of the ``n``-th patch drawn: pass after pass, each in its own random order."""
+    shuffled: dict[int, np.ndarray] = {}
+
+    def draw(n: int) -> int:
+        turn, place = divmod(n, count)
+        if turn not in shuffled:
+            shuffled.clear()
+            shuffled[turn] = generator(seed, *unit, "order", turn).permutation(count)
+        return int(shuffled[turn][place])
+
+    return draw
+
+
+Batch = TypeVar("Batch")
+
+
+def prefetch(make: Callable[[int], Batch], start: int, stop: int) -> Iterator[Batch]:
+    """Yield ``make(n)`` for the steps from start to stop, made ahead by a thread.
+
+    The thread only spends time in NumPy and Pillow, which release the interpreter's lock.
+    """
+    ready: queue.Queue = queue.Queue(AHEAD)
+    stopped = threading.Event()
+
+    def put(item: object) -> None:
+        while not stopped.is_set():
+            try:
+                ready.put(item, timeout=0.1)
+                return
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        try:
+            for step in range(start, stop):
+                put((make(step), None))
+                if stopped.is_set():
+                    return
+        except BaseException as error:
+            put((None, error))
+
+    thread = threading.Thread(target=work, name="patches", daemon=True)
+    thread.start()
+    try:
+        for _ in range(start, stop):
+            batch, error = ready.get()
+            if error is not None:
+                raise error
+            yield batch
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def to_network(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 to (3, H, W) float32 in [-1, 1]."""
+    return np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32) / 127.5 - 1.0
+
+
+def from_network(image: np.ndarray) -> np.ndarray:
+    """(3, H, W) float in [-1, 1] to (H, W, 3) uint8."""
+    return np.clip(np.rint((image + 1.0) * 127.5), 0, 255).astype(np.uint8).transpose(1, 2, 0)

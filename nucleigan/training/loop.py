@@ -1,0 +1,161 @@
+"""The training loop: it knows data, schedule, checkpoints and records, and no model."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+
+from nucleigan.artifacts import atomic
+from nucleigan.config import TrainingSettings
+from nucleigan.errors import NucleiganError
+from nucleigan.randomness import generator, torch_seed
+from nucleigan.training import checkpoint
+from nucleigan.training.data import prefetch
+from nucleigan.training.schedule import rate_factor
+
+# A line of progress at most this often, seconds.
+REPORT_SECONDS = 15.0
+
+
+class Trainable(Protocol):
+    """What the loop asks of a model: networks, losses and one training step."""
+
+    def step(self, batch: Any, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        """Learn from one batch; the terms of the loss, detached."""
+        ...
+
+    def set_rate(self, factor: float) -> None:
+        """Set every optimiser to this part of its rate."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        ...
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over such a state."""
+        ...
+
+
+def run(
+    model: Trainable,
+    make_batch: Callable[[int], tuple[Any, str]],
+    steps_per_epoch: int,
+    settings: TrainingSettings,
+    seed: int,
+    folder: str | Path,
+    identity: dict[str, Any],
+    end_of_epoch: Callable[[int], dict[str, float]] | None = None,
+) -> pd.DataFrame:
+    """Train to the end, from the last checkpoint if there is one.
+
+    Parameters
+    ----------
+    model
+        The networks and their losses.
+    make_batch
+        Gives the batch of a step, and the name of its patches for error messages. It must be a
+        function of the step alone.
+    steps_per_epoch
+        Steps of an epoch.
+    settings
+        Epochs, schedule, time between checkpoints.
+    seed
+        Of everything random in a step.
+    folder
+        Of the checkpoints.
+    identity
+        What the checkpoints belong to: settings, data and code.
+    end_of_epoch
+        Called after each epoch with its number, from 1; returns further columns of the history.
+
+    Returns
+    -------
+    History: a row an epoch with its mean losses, rate and seconds.
+    """
+    name = json.dumps(identity, sort_keys=True, default=str)
+    first, history, totals = 0, [], {}
+    saved = checkpoint.load(folder, name)
+    if saved:
+        model.load(saved["model"])
+        first, history, totals = saved["step"], saved["history"], saved["totals"]
+        print(f"resumed after step {first} of {settings.epochs * steps_per_epoch}", flush=True)
+
+    last = settings.epochs * steps_per_epoch
+    started = saved_at = reported_at = epoch_began = time.monotonic()
+    waited = 0.0
+    batches = prefetch(make_batch, first, last)
+    for step in range(first, last):
+        epoch, place = divmod(step, steps_per_epoch)
+        began = time.monotonic()
+        batch, patches = next(batches)
+        waited += time.monotonic() - began
+
+        model.set_rate(rate_factor(epoch, settings.epochs, settings.decay_from))
+        # Dropout draws from torch's own generator: it, too, must depend on the step alone.
+        torch.manual_seed(torch_seed(seed, "step", step))
+        losses = {key: value.item() for key, value in model.step(batch, _rng(seed, step)).items()}
+        _check_finite(losses, step, patches, folder)
+        for key, value in losses.items():
+            totals[key] = totals.get(key, 0.0) + value
+
+        now = time.monotonic()
+        if place == steps_per_epoch - 1:
+            row = {"epoch": epoch + 1, "steps": step + 1}
+            row |= {"rate": rate_factor(epoch, settings.epochs, settings.decay_from)}
+            row |= {key: value / steps_per_epoch for key, value in totals.items()}
+            row |= end_of_epoch(epoch + 1) if end_of_epoch else {}
+            row |= {"seconds": round(now - epoch_began, 3), "waiting_seconds": round(waited, 3)}
+            history.append(row)
+            totals, waited, epoch_began = {}, 0.0, time.monotonic()
+        if now - reported_at > REPORT_SECONDS or step == last - 1:
+            _report(step + 1, last, (now - started) / (step + 1 - first), losses)
+            reported_at = now
+        if now - saved_at > settings.checkpoint_seconds and step < last - 1:
+            state = {"model": model.state(), "step": step + 1}
+            checkpoint.save(folder, state | {"history": history, "totals": totals}, name)
+            saved_at = time.monotonic()
+    return pd.DataFrame(history)
+
+
+def finish(history: pd.DataFrame, output: str | Path, folder: str | Path) -> None:
+    """Write the history, then remove the checkpoints; call it after the weights are written."""
+    with atomic(output) as temporary:
+        history.to_csv(temporary, index=False, float_format="%.6g")
+    checkpoint.clear(folder)
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a file, so that a checkpoint knows the data that it saw."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _rng(seed: int, step: int) -> np.random.Generator:
+    return generator(seed, "pool", step)
+
+
+def _check_finite(losses: dict[str, float], step: int, patches: str, folder: str | Path) -> None:
+    wrong = [key for key, value in losses.items() if not np.isfinite(value)]
+    if wrong:
+        raise NucleiganError(
+            f"the loss `{wrong[0]}` became {losses[wrong[0]]} at step {step} with the patches "
+            f"{patches}; the last good checkpoint is in {folder}: lower optimiser.learning_rate or "
+            "set compute.precision to float32, then run the same command again."
+        )
+
+
+def _report(done: int, last: int, seconds_a_step: float, losses: dict[str, float]) -> None:
+    terms = "  ".join(f"{key} {value:.3f}" for key, value in losses.items())
+    left = (last - done) * seconds_a_step / 60
+    print(
+        f"step {done}/{last} ({100 * done / last:.0f} %), {seconds_a_step:.2f} s a step, "
+        f"{left:.1f} min left  {terms}",
+        flush=True,
+    )

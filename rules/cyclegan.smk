@@ -1,0 +1,61 @@
+# A CycleGAN learns to turn polygon masks into H&E images.
+
+
+rule train_cyclegan:
+    input:
+        images=results("patches/train/images.tif"),
+        polygons=rules.show_polygons.input.labels,
+    output:
+        generator=results("cyclegan/generator.safetensors"),
+        history=results("cyclegan/history.csv"),
+        samples=report(
+            results("cyclegan/samples.png"),
+            caption="../report/cyclegan.rst",
+            category="5 CycleGAN",
+        ),
+    params:
+        checkpoint=results("cyclegan/checkpoint"),
+        settings=section("cyclegan"),
+        masks=section("masks"),
+        compute=network_settings(),
+        seed=SETTINGS.seed,
+        code=code("train_cyclegan.py"),
+    threads: SETTINGS.compute.threads
+    resources:
+        gpu=1,
+    log:
+        results("logs/cyclegan/training.log"),
+    benchmark:
+        results("benchmarks/cyclegan/training.tsv")
+    conda:
+        ENVIRONMENT
+    script:
+        "../workflow_scripts/train_cyclegan.py"
+
+
+rule plot_cyclegan:
+    input:
+        history=results("cyclegan/history.csv"),
+    output:
+        picture=report(
+            results("cyclegan/history.png"),
+            caption="../report/history.rst",
+            category="5 CycleGAN",
+        ),
+    params:
+        code=code("plot_history.py"),
+    log:
+        results("logs/cyclegan/history.log"),
+    benchmark:
+        results("benchmarks/cyclegan/history.tsv")
+    conda:
+        ENVIRONMENT
+    script:
+        "../workflow_scripts/plot_history.py"
+
+
+rule cyclegan:
+    localrule: True
+    input:
+        rules.train_cyclegan.output,
+        rules.plot_cyclegan.output,

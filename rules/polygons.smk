@@ -1,0 +1,80 @@
+# Random polygon label maps, with the statistics of the training slides' nuclei.
+
+from nucleigan.synthesis.shards import shard_bounds
+
+POLYGON_SHARDS = shard_bounds(SETTINGS.polygons.count, SETTINGS.polygons.shards, 1)
+
+
+rule fit_polygons:
+    input:
+        labels=(
+            expand(results("slides/{slide}/labels.tif"), slide=annotated("train"))
+            if SETTINGS.polygons.fit
+            else []
+        ),
+    output:
+        sampler=results("polygons/sampler.json"),
+    params:
+        settings={
+            key: value
+            for key, value in section("polygons").items()
+            if key not in ("count", "shards")
+        },
+        code=code("fit_polygons.py"),
+    log:
+        results("logs/polygons/sampler.log"),
+    benchmark:
+        results("benchmarks/polygons/sampler.tsv")
+    conda:
+        ENVIRONMENT
+    script:
+        "../workflow_scripts/fit_polygons.py"
+
+
+rule draw_polygons:
+    input:
+        sampler=results("polygons/sampler.json"),
+    output:
+        labels=results("polygons/{shard}.labels.tif"),
+    params:
+        bounds=lambda wildcards: POLYGON_SHARDS[int(wildcards.shard)],
+        size=SETTINGS.patches.size,
+        seed=SETTINGS.seed,
+        code=code("draw_polygons.py"),
+    log:
+        results("logs/polygons/{shard}.log"),
+    benchmark:
+        results("benchmarks/polygons/{shard}.tsv")
+    conda:
+        ENVIRONMENT
+    script:
+        "../workflow_scripts/draw_polygons.py"
+
+
+rule show_polygons:
+    input:
+        labels=expand(
+            results("polygons/{shard}.labels.tif"), shard=range(len(POLYGON_SHARDS))
+        ),
+    output:
+        picture=report(
+            results("polygons/contact_sheet.png"),
+            caption="../report/polygons.rst",
+            category="4 Polygons",
+        ),
+    params:
+        code=code("show_polygons.py"),
+    log:
+        results("logs/polygons/contact_sheet.log"),
+    benchmark:
+        results("benchmarks/polygons/contact_sheet.tsv")
+    conda:
+        ENVIRONMENT
+    script:
+        "../workflow_scripts/show_polygons.py"
+
+
+rule polygons:
+    localrule: True
+    input:
+        rules.show_polygons.output,

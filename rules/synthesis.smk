@@ -1,0 +1,65 @@
+# Synthetic pairs: the generator paints an image into every polygon map.
+
+SYNTHESIS_SHARDS = shard_bounds(
+    SETTINGS.synthesis.count, SETTINGS.synthesis.shards, SETTINGS.synthesis.batch_size
+)
+
+
+rule synthesize_pairs:
+    input:
+        generator=results("cyclegan/generator.safetensors"),
+        polygons=rules.show_polygons.input.labels,
+    output:
+        images=results("synthesis/{shard}.images.tif"),
+        labels=results("synthesis/{shard}.labels.tif"),
+        table=results("synthesis/{shard}.csv"),
+    params:
+        bounds=lambda wildcards: SYNTHESIS_SHARDS[int(wildcards.shard)],
+        settings={"batch_size": SETTINGS.synthesis.batch_size},
+        compute=network_settings(),
+        code=code("synthesize_pairs.py"),
+    threads: SETTINGS.compute.threads
+    resources:
+        gpu=1,
+    log:
+        results("logs/synthesis/{shard}.log"),
+    benchmark:
+        results("benchmarks/synthesis/{shard}.tsv")
+    conda:
+        ENVIRONMENT
+    script:
+        "../workflow_scripts/synthesize_pairs.py"
+
+
+rule show_synthesis:
+    input:
+        images=expand(
+            results("synthesis/{shard}.images.tif"), shard=range(len(SYNTHESIS_SHARDS))
+        ),
+        labels=expand(
+            results("synthesis/{shard}.labels.tif"), shard=range(len(SYNTHESIS_SHARDS))
+        ),
+        real=results("patches/train/images.tif"),
+    output:
+        picture=report(
+            results("synthesis/contact_sheet.png"),
+            caption="../report/synthesis.rst",
+            category="6 Synthetic pairs",
+        ),
+    params:
+        code=code("show_synthesis.py"),
+    log:
+        results("logs/synthesis/contact_sheet.log"),
+    benchmark:
+        results("benchmarks/synthesis/contact_sheet.tsv")
+    conda:
+        ENVIRONMENT
+    script:
+        "../workflow_scripts/show_synthesis.py"
+
+
+rule synthesis:
+    localrule: True
+    input:
+        rules.show_synthesis.input,
+        rules.show_synthesis.output,

@@ -1,0 +1,168 @@
+"""Loss terms against values computed by hand."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from nucleigan.config import (
+    ComputeSettings,
+    CycleGANSettings,
+    DiscriminatorSettings,
+    GeneratorSettings,
+    SegmentationSettings,
+)
+from nucleigan.models.cgan import ConditionalGAN, dice_loss, pixel_losses
+from nucleigan.models.cyclegan import CycleGAN
+from nucleigan.training.adversarial import adversarial_loss, frozen, judge_loss
+from nucleigan.training.compute import prepare
+
+CPU = ComputeSettings(device="cpu", precision="float32", threads=1)
+SMALL = {
+    "generator": GeneratorSettings(kind="resnet", width=4, depth=1),
+    "discriminator": DiscriminatorSettings(width=4, layers=1),
+    "batch_size": 2,
+    "pool_size": 3,
+}
+
+
+def softplus(x):
+    return math.log1p(math.exp(x))
+
+
+def test_adversarial_loss_is_binary_cross_entropy():
+    logits = torch.tensor([0.0, 2.0, -1.0])
+    real = (softplus(0) + softplus(-2) + softplus(1)) / 3
+    fake = (softplus(0) + softplus(2) + softplus(-1)) / 3
+    assert adversarial_loss(logits, True).item() == pytest.approx(real, rel=1e-6)
+    assert adversarial_loss(logits, False).item() == pytest.approx(fake, rel=1e-6)
+
+
+def test_judge_loss_is_half_the_sum():
+    real, fake = torch.full((2, 1), 1.5), torch.full((3, 1), -0.5)
+    expected = 0.5 * (softplus(-1.5) + softplus(-0.5))
+    assert judge_loss(nn.Identity(), real, fake).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_pixel_losses_by_hand():
+    logits = torch.tensor([0.0, 1.0, -2.0, 0.5]).reshape(1, 1, 2, 2)
+    guess = torch.tanh(logits)
+    mask = torch.tensor([1.0, 1.0, -1.0, -1.0]).reshape(1, 1, 2, 2)
+    settings = SegmentationSettings(l1=70, cross_entropy=2, dice=3)
+    losses = pixel_losses(logits, guess, mask, settings)
+    tanh = [math.tanh(z) for z in (0.0, 1.0, -2.0, 0.5)]
+    l1 = sum(abs(t - m) for t, m in zip(tanh, (1, 1, -1, -1), strict=True)) / 4
+    assert losses["l1"].item() == pytest.approx(70 * l1, rel=1e-5)
+    p = [(t + 1) / 2 for t in tanh]
+    entropy = -(math.log(p[0]) + math.log(p[1]) + math.log(1 - p[2]) + math.log(1 - p[3])) / 4
+    assert losses["cross_entropy"].item() == pytest.approx(2 * entropy, rel=1e-5)
+    dice = 1 - (2 * (p[0] + p[1]) + 1) / (sum(p) + 2 + 1)
+    assert losses["dice"].item() == pytest.approx(3 * dice, rel=1e-5)
+
+
+def test_dice_of_a_perfect_guess_is_zero():
+    target = (torch.rand(2, 3, 8, 8) > 0.5).float()
+    assert dice_loss(target, target).item() == pytest.approx(0, abs=1e-6)
+    empty = torch.zeros(1, 1, 4, 4)
+    assert dice_loss(empty, empty).item() == pytest.approx(0, abs=1e-6)
+
+
+class Scale(nn.Module):
+    """A network whose output is its input times a constant."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(factor))
+
+    def forward(self, x):
+        return self.factor * x
+
+
+def test_cyclegan_generator_losses_by_hand():
+    settings = CycleGANSettings(lambda_image=70, lambda_mask=10, **SMALL)
+    model = CycleGAN(settings, 3, prepare(CPU), seed=0)
+    nets = model.networks
+    nets.to_image, nets.to_mask = Scale(0.5), Scale(2.0)
+    nets.judge_image, nets.judge_mask = Scale(1.0), Scale(-1.0)
+    image, mask = torch.full((1, 3, 4, 4), 0.3), torch.full((1, 3, 4, 4), -0.6)
+    fake_image, fake_mask, losses = model._generator_losses(image, mask)
+    n, m = math.tanh(0.5 * -0.6), math.tanh(2 * 0.3)
+    assert fake_image.mean().item() == pytest.approx(n, rel=1e-5)
+    assert fake_mask.mean().item() == pytest.approx(m, rel=1e-5)
+    assert losses["fool_image"].item() == pytest.approx(softplus(-n), rel=1e-5)
+    assert losses["fool_mask"].item() == pytest.approx(softplus(m), rel=1e-5)
+    cycle_image = 70 * abs(math.tanh(0.5 * m) - 0.3)
+    cycle_mask = 10 * abs(math.tanh(2 * n) + 0.6)
+    assert losses["cycle_image"].item() == pytest.approx(cycle_image, rel=1e-4)
+    assert losses["cycle_mask"].item() == pytest.approx(cycle_mask, rel=1e-4)
+
+
+def test_frozen_networks_collect_no_gradient_but_pass_it_on():
+    network = Scale(3.0)
+    given = torch.ones(2, requires_grad=True)
+    with frozen(network):
+        network(given).sum().backward()
+    assert network.factor.grad is None and given.grad.tolist() == [3.0, 3.0]
+    assert network.factor.requires_grad
+
+
+def batch(seed, channels):
+    rng = np.random.default_rng(seed)
+    return (
+        rng.uniform(-1, 1, (2, 3, 32, 32)).astype(np.float32),
+        rng.uniform(-1, 1, (2, channels, 32, 32)).astype(np.float32),
+    )
+
+
+def build(kind, seed=0):
+    if kind == "cyclegan":
+        return CycleGAN(CycleGANSettings(**SMALL), 2, prepare(CPU), seed)
+    settings = SegmentationSettings(**{**SMALL, "generator": GeneratorSettings(
+        kind="unet", width=4, depth=2, norm="batch")})
+    return ConditionalGAN(settings, 2, prepare(CPU), seed)
+
+
+@pytest.mark.parametrize("kind", ["cyclegan", "cgan"])
+def test_a_restored_model_takes_the_same_next_step(kind):
+    model = build(kind)
+    for n in range(4):
+        model.set_rate(1.0)
+        model.step(batch(n, 2), np.random.default_rng(n))
+    other = build(kind, seed=9)
+    other.load(copy.deepcopy(model.state()))
+    for n in range(4, 7):
+        ours = model.step(batch(n, 2), np.random.default_rng(n))
+        theirs = other.step(batch(n, 2), np.random.default_rng(n))
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("kind", ["cyclegan", "cgan"])
+def test_every_network_learns(kind):
+    model = build(kind)
+    networks = (
+        model.networks.all()
+        if kind == "cyclegan"
+        else {"segmenter": model.segmenter, "judge": model.judge}
+    )
+    before = {
+        name: [weight.detach().clone() for weight in net.parameters()]
+        for name, net in networks.items()
+    }
+    model.set_rate(1.0)
+    model.step(batch(0, 2), np.random.default_rng(0))
+    for name, net in networks.items():
+        moved = [not torch.equal(a, b) for a, b in zip(before[name], net.parameters(), strict=True)]
+        assert any(moved), name
+
+
+def test_rate_zero_stops_learning():
+    model = build("cgan")
+    model.set_rate(0.0)
+    before = [weight.detach().clone() for weight in model.segmenter.parameters()]
+    model.step(batch(0, 2), np.random.default_rng(0))
+    after = list(model.segmenter.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))

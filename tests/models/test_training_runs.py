@@ -1,0 +1,100 @@
+"""Whole training runs: repeatable, resumable after a kill, with readable results."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.torch import load_file
+
+from nucleigan.artifacts import write_json, write_stack
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from nucleigan.config import *
+from nucleigan.models import cyclegan, methods
+kind, data, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+compute = ComputeSettings(device="cpu", threads=1)
+small = dict(epochs=6, decay_from=3, steps_per_epoch=10, batch_size=2, crop=32, pool_size=4,
+             sample_every=2, checkpoint_seconds=0.05,
+             discriminator=DiscriminatorSettings(width=4, layers=2))
+if kind == "cyclegan":
+    settings = CycleGANSettings(generator=GeneratorSettings(width=4, depth=1), **small)
+    cyclegan.train(data / "images.tif", [data / "labels.tif"], out / "model.safetensors",
+                   out / "history.csv", out / "samples.png", out / "checkpoint", settings,
+                   MaskSettings(), compute, 3)
+else:
+    settings = SegmentationSettings(
+        generator=GeneratorSettings(kind="pix2pix_unet", width=4, depth=4, dropout=0.5,
+                                    norm="batch"), synthetic_share=0.5, **small)
+    pair = ([data / "images.tif"], [data / "labels.tif"])
+    methods.train("cgan", "both", pair, pair, out / "model.safetensors", out / "history.csv",
+                  out / "samples.png", out / "checkpoint", settings, MaskSettings(),
+                  StainSettings(), compute, 3, 0.25, data / "reference.json")
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    labels = np.zeros((6, 48, 48), np.int32)
+    for patch in labels:
+        for number in range(1, 6):
+            y, x = rng.integers(4, 40, 2)
+            patch[y : y + 7, x : x + 7] = number
+    images = np.where(labels[..., None] > 0, 90, 220) + rng.integers(-20, 20, (6, 48, 48, 3))
+    write_stack(folder / "images.tif", images.shape, np.uint8, images.astype(np.uint8))
+    write_stack(folder / "labels.tif", labels.shape, np.int32, labels)
+    write_json(folder / "reference.json", {})
+    return folder
+
+
+def start(kind, data, out):
+    out.mkdir(exist_ok=True)
+    command = [sys.executable, "-c", SCRIPT, kind, str(data), str(out)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.mark.parametrize("kind", ["cyclegan", "cgan"])
+def test_killed_runs_end_in_the_same_weights(kind, data, tmp_path):
+    whole = start(kind, data, tmp_path / "whole")
+    output, _ = whole.communicate(timeout=300)
+    assert whole.returncode == 0, output
+
+    out, kills, resumed = tmp_path / "killed", 0, 0
+    checkpoints = out / "checkpoint"
+    chance = random.Random(kind)
+    for _ in range(12):
+        run = start(kind, data, out)
+        seen = {path: path.stat().st_mtime_ns for path in checkpoints.glob("*.safetensors")}
+        while run.poll() is None and kills < 2:
+            now = {path: path.stat().st_mtime_ns for path in checkpoints.glob("*.safetensors")}
+            if now != seen:
+                time.sleep(chance.uniform(0, 0.2))
+                os.kill(run.pid, signal.SIGKILL)
+                kills += 1
+                break
+            time.sleep(0.005)
+        output, _ = run.communicate(timeout=300)
+        resumed += "resumed after step" in output
+        if run.returncode == 0:
+            break
+    assert run.returncode == 0, output
+    assert kills >= 1 and resumed >= 1
+    expected = load_file(tmp_path / "whole" / "model.safetensors")
+    found = load_file(out / "model.safetensors")
+    assert expected.keys() == found.keys()
+    assert all((expected[name] == found[name]).all() for name in expected)
+    timings = ["seconds", "waiting_seconds"]
+    history = [pd.read_csv(folder / "history.csv").drop(columns=timings)
+               for folder in (tmp_path / "whole", out)]
+    pd.testing.assert_frame_equal(*history)
+    assert len(history[0]) == 6 and (history[0]["rate"] > 0).all()
+    assert (out / "samples.png").exists() and not list(checkpoints.glob("*.safetensors"))

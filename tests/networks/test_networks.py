@@ -1,0 +1,83 @@
+"""Shapes, initial weights and spectral norms of the networks."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from nucleigan.config import DiscriminatorSettings, GeneratorSettings
+from nucleigan.networks import build_discriminator, build_generator, effective_state
+
+KINDS = [("resnet", 3), ("pix2pix_unet", 5), ("unet", 4)]
+
+
+def convolutions(network):
+    return [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+
+
+@pytest.mark.parametrize(("kind", "depth"), KINDS)
+def test_generators_keep_size(kind, depth):
+    settings = GeneratorSettings(kind=kind, width=8, depth=depth)
+    network = build_generator(settings, 2, 3)
+    assert network(torch.zeros(2, 2, 64, 96)).shape == (2, 3, 64, 96)
+    assert 64 % network.factor == 0
+
+
+def test_patchgan_sees_70_pixels():
+    """With three strided layers one logit depends on 70×70 pixels, as published."""
+    settings = DiscriminatorSettings(width=2, layers=3, norm="none", spectral_norm=False)
+    judge = build_discriminator(settings, 1, init_std=0.5)
+    image = torch.randn(1, 1, 256, 256, requires_grad=True)
+    logits = judge(image)
+    logits[0, 0, logits.shape[2] // 2, logits.shape[3] // 2].backward()
+    touched = image.grad[0, 0].abs().sum(0).nonzero().ravel()
+    assert touched[-1] - touched[0] + 1 == 70
+
+
+@pytest.mark.parametrize("spectral", [False, True])
+@pytest.mark.parametrize(("kind", "depth"), KINDS)
+def test_initial_weights_have_the_stated_spread(kind, depth, spectral):
+    settings = GeneratorSettings(kind=kind, width=32, depth=depth, spectral_norm=spectral)
+    network = build_generator(settings, 3, 3, init_std=0.02, seed=1)
+    for layer in convolutions(network):
+        stored = layer.parametrizations.weight.original if spectral else layer.weight
+        if stored.numel() > 5000:
+            assert abs(stored.std().item() - 0.02) < 0.001
+            assert abs(stored.mean().item()) < 0.001
+
+
+def test_weights_follow_their_seed_and_not_the_global_state():
+    settings = DiscriminatorSettings(width=8)
+    torch.manual_seed(5)
+    first = build_discriminator(settings, 3, seed=7).state_dict()
+    torch.manual_seed(6)
+    again = build_discriminator(settings, 3, seed=7).state_dict()
+    other = build_discriminator(settings, 3, seed=8).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_spectral_norm_is_one_after_training():
+    judge = build_discriminator(DiscriminatorSettings(width=8), 3, seed=3)
+    optimiser = torch.optim.Adam(judge.parameters(), 2e-3)
+    image = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    for _ in range(40):
+        optimiser.zero_grad()
+        judge(image).pow(2).mean().backward()
+        optimiser.step()
+    judge(image)
+    judge.eval()
+    wrapped = [layer for layer in convolutions(judge) if parametrize.is_parametrized(layer)]
+    assert len(wrapped) == len(convolutions(judge)) == 5
+    for layer in wrapped:
+        largest = torch.linalg.matrix_norm(layer.weight.flatten(1), ord=2).item()
+        assert abs(largest - 1) < 0.05
+
+
+def test_effective_weights_load_into_a_bare_network():
+    settings = GeneratorSettings(kind="resnet", width=8, depth=2, spectral_norm=True)
+    wrapped = build_generator(settings, 3, 2, seed=2).eval()
+    bare = build_generator(settings.model_copy(update={"spectral_norm": False}), 3, 2).eval()
+    bare.load_state_dict(effective_state(wrapped))
+    image = torch.randn(1, 3, 32, 32)
+    assert torch.allclose(wrapped(image), bare(image), atol=1e-6)

@@ -1,0 +1,70 @@
+"""Tiles leave no seams and views are turned back."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from nucleigan.config import ComputeSettings
+from nucleigan.segmentation.tiles import predict
+from nucleigan.training.compute import prepare
+from nucleigan.training.data import to_network
+
+COMPUTE = prepare(ComputeSettings(device="cpu", precision="float32", threads=1))
+
+
+class Pointwise(nn.Module):
+    """A network whose answer at a pixel depends on that pixel alone."""
+
+    factor = 8
+
+    def forward(self, x):
+        assert x.shape[2] % self.factor == 0 and x.shape[3] % self.factor == 0
+        return x[:, :2] * 0.7
+
+
+class Smooth(nn.Module):
+    """A network that sees 7×7 pixels."""
+
+    factor = 4
+
+    def forward(self, x):
+        return nn.functional.avg_pool2d(x, 7, 1, 3, count_include_pad=False)
+
+
+@settings(deadline=None, max_examples=25)
+@given(height=st.integers(1, 150), width=st.integers(1, 150), views=st.sampled_from([1, 2, 4, 8]))
+def test_a_pointwise_network_is_reproduced_exactly(height, width, views):
+    image = np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    mask = predict(Pointwise(), image, COMPUTE, tile=32, overlap=8, views=views)
+    assert mask.shape == (2, height, width)
+    assert np.allclose(mask, np.tanh(0.7 * to_network(image)[:2]), atol=1e-6)
+
+
+def test_tiles_equal_the_whole_image_when_the_overlap_covers_the_field_of_view():
+    image = np.random.default_rng(0).integers(0, 256, (200, 170, 3), dtype=np.uint8)
+    tiled = predict(Smooth(), image, COMPUTE, tile=64, overlap=32)
+    whole = predict(Smooth(), image, COMPUTE, tile=512, overlap=32)
+    # Only the outermost 3 pixels of a tile see its border, where blending leaves little weight.
+    assert np.abs(tiled - whole).max() < 0.05
+    assert np.abs(tiled - whole).mean() < 2e-3
+
+
+@pytest.mark.parametrize("views", [2, 8])
+def test_views_of_a_directed_network_average(views):
+    """A network that looks right only: the average of all views must look everywhere."""
+
+    class Right(nn.Module):
+        factor = 1
+
+        def forward(self, x):
+            return torch.roll(x, 1, dims=3)[:, :1]
+
+    image = np.zeros((16, 16, 3), np.uint8)
+    image[8, 8] = 255
+    mask = predict(Right(), image, COMPUTE, tile=16, overlap=0, views=views)
+    lit = {(int(y), int(x)) for y, x in np.argwhere(mask[0] > mask.min() + 0.01)}
+    sides = {(8, 9), (8, 7)} if views == 2 else {(8, 9), (8, 7), (9, 8), (7, 8)}
+    assert lit == sides

@@ -1,0 +1,64 @@
+"""Synthetic pairs do not depend on shards."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nucleigan.artifacts import open_stack, write_stack
+from nucleigan.config import ComputeSettings, GeneratorSettings, MaskSettings, SynthesisSettings
+from nucleigan.errors import NucleiganError
+from nucleigan.models.weights import write_weights
+from nucleigan.networks import build_generator
+from nucleigan.synthesis import shard_bounds, synthesize
+
+COMPUTE = ComputeSettings(device="cpu", threads=1)
+
+
+@given(st.integers(1, 500), st.integers(1, 12), st.integers(1, 16))
+def test_bounds_cover_everything_once_and_never_cut_a_batch(count, shards, batch_size):
+    bounds = shard_bounds(count, shards, batch_size)
+    assert [n for start, stop in bounds for n in range(start, stop)] == list(range(count))
+    assert all(start % batch_size == 0 and stop > start for start, stop in bounds)
+    assert len(bounds) <= shards
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    generator = GeneratorSettings(width=4, depth=1)
+    facts = {"generator": generator.model_dump(), "masks": MaskSettings().model_dump()}
+    network = build_generator(generator, 2, 3, init_std=0.2, seed=1)
+    write_weights(tmp_path / "generator.safetensors", network.state_dict(), facts)
+    maps = np.zeros((10, 32, 32), np.int32)
+    for number, one in enumerate(maps):
+        one[number : number + 12, 5:20] = 1
+    write_stack(tmp_path / "maps.tif", maps.shape, np.int32, maps)
+    return tmp_path
+
+
+def make(inputs, name, start, stop):
+    synthesize(
+        inputs / "generator.safetensors",
+        [str(inputs / "maps.tif")],
+        start,
+        stop,
+        inputs / f"{name}.images.tif",
+        inputs / f"{name}.labels.tif",
+        inputs / f"{name}.csv",
+        SynthesisSettings(batch_size=4),
+        COMPUTE,
+    )
+    return open_stack(inputs / f"{name}.images.tif"), open_stack(inputs / f"{name}.labels.tif")
+
+
+def test_one_or_three_shards_give_the_same_pairs(inputs):
+    images, labels = make(inputs, "whole", 0, 10)
+    parts = [make(inputs, f"part{n}", *bounds) for n, bounds in enumerate(shard_bounds(10, 3, 4))]
+    assert np.array_equal(images, np.concatenate([part[0] for part in parts]))
+    assert np.array_equal(labels, np.concatenate([part[1] for part in parts]))
+    assert images.std() > 1 and labels.max() == 1
+
+
+def test_too_few_maps_is_said(inputs):
+    with pytest.raises(NucleiganError, match=r"asks for map 11, but the polygon files hold 10"):
+        make(inputs, "more", 0, 11)

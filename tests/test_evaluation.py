@@ -1,0 +1,205 @@
+"""The evaluation stage: tables, comparison, pictures."""
+
+import csv
+import math
+
+import numpy as np
+import pytest
+
+from nucleigan.artifacts import write_image
+from nucleigan.errors import NucleiganError
+from nucleigan.evaluation import (
+    MEASURES,
+    MODEL,
+    OVERALL,
+    SLIDE,
+    compare,
+    evaluate_model,
+    evaluate_slide,
+    summarise,
+    write_table,
+)
+from nucleigan.figures.overlay import HIT, INVENTED, MISSED, overlay
+from nucleigan.published import METHODS, ORGANS, organ_name, published
+
+
+def box(*boxes, shape=(40, 40)):
+    """A label map of (top, left, bottom, right) boxes, numbered from 1."""
+    labels = np.zeros(shape, np.int32)
+    for i, (top, left, bottom, right) in enumerate(boxes, 1):
+        labels[top:bottom, left:right] = i
+    return labels
+
+
+TRUTH = box((2, 2, 10, 10), (20, 20, 30, 30), (2, 30, 6, 34))
+PREDICTION = box((2, 2, 10, 8), (20, 20, 30, 30), (34, 2, 38, 6))
+
+
+def read(path):
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def slide_row(method="cgan", data="both", seed=0, slide="a", organ="liver", split="test", **values):
+    """A row of the slides' table with chosen measures; all others 0.5."""
+    name = dict(zip((*MODEL, *SLIDE), (method, data, seed, slide, organ, split), strict=True))
+    return {
+        key: str(value) for key, value in (name | dict.fromkeys(MEASURES, 0.5) | values).items()
+    }
+
+
+def run_compare(folder, rows):
+    write_table(folder / "slides.csv", (*MODEL, *SLIDE, *MEASURES), rows)
+    outputs = [folder / name for name in ("long.csv", "organs.csv", "table.md", "figure.png")]
+    compare([folder / "slides.csv"], *outputs)
+    return outputs
+
+
+def test_a_slide_with_known_values():
+    measures = evaluate_slide(TRUTH, PREDICTION)
+    assert tuple(measures) == MEASURES
+    assert measures["aji"] == pytest.approx((48 + 100) / (64 + 100 + 16 + 16))
+    assert measures["f1"] == measures["precision"] == measures["recall"] == pytest.approx(2 / 3)
+    assert measures["dice"] == pytest.approx(2 * 148 / (180 + 164))
+    assert measures["hausdorff"] == pytest.approx((2 + 0) / 2)
+    assert measures["match_rate"] == pytest.approx(2 / 3)
+    assert measures["hausdorff_misses"] == pytest.approx((2 + 0 + 2 * math.sqrt(16 / math.pi)) / 3)
+    assert (measures["true_nuclei"], measures["predicted_nuclei"]) == (3, 3)
+
+
+def test_a_model_is_judged_slide_by_slide(tmp_path):
+    write_image(tmp_path / "truth.tif", TRUTH)
+    write_image(tmp_path / "found.tif", PREDICTION)
+    write_image(tmp_path / "nothing.tif", 0 * TRUTH)
+    common = {"organ": "liver", "split": "test", "labels": tmp_path / "truth.tif"}
+    slides = [
+        {"slide": "one", **common, "prediction": tmp_path / "found.tif"},
+        {"slide": "two", **common, "prediction": tmp_path / "nothing.tif"},
+        {"slide": "bare", **common, "labels": None, "prediction": tmp_path / "found.tif"},
+    ]
+    model = {"method": "cgan", "data": "both", "seed": 3}
+    evaluate_model(slides, model, tmp_path / "slides.csv", tmp_path / "nuclei.csv")
+    rows, nuclei = read(tmp_path / "slides.csv"), read(tmp_path / "nuclei.csv")
+    assert [row["slide"] for row in rows] == ["one", "two"]
+    assert float(rows[0]["aji"]) == evaluate_slide(TRUTH, PREDICTION)["aji"]
+    assert rows[1]["aji"] == "0.0" and rows[1]["hausdorff"] == "" and rows[0]["seed"] == "3"
+    assert len(nuclei) == 6
+    by_id = {row["nucleus"]: row for row in nuclei if row["slide"] == "one"}
+    first, missed = by_id["1"], by_id["3"]
+    assert (first["area"], first["matched"], first["hausdorff"]) == ("64", "1", "2.0")
+    assert (first["row"], first["column"], first["best_iou"]) == ("5.5", "5.5", "0.75")
+    assert (missed["matched"], missed["best_iou"], missed["hausdorff"]) == ("0", "0.0", "")
+
+
+def test_maps_of_different_size_name_the_slide(tmp_path):
+    write_image(tmp_path / "truth.tif", TRUTH)
+    write_image(tmp_path / "found.tif", PREDICTION[:-1])
+    slide = {"slide": "one", "organ": "liver", "split": "test"}
+    slide |= {"labels": tmp_path / "truth.tif", "prediction": tmp_path / "found.tif"}
+    model = {"method": "cgan", "data": "both", "seed": 0}
+    with pytest.raises(NucleiganError, match="Slide one: .*40×40"):
+        evaluate_model([slide], model, tmp_path / "s.csv", tmp_path / "n.csv")
+    (tmp_path / "found.tif").write_bytes(b"no picture")
+    with pytest.raises(NucleiganError, match="found.tif: cannot be read"):
+        evaluate_model([slide], model, tmp_path / "s.csv", tmp_path / "n.csv")
+    assert not (tmp_path / "s.csv").exists()
+
+
+def test_means_are_over_slides_then_organs_then_seeds():
+    rows = [
+        slide_row(seed=0, slide="a", organ="liver", aji=0.2),
+        slide_row(seed=0, slide="b", organ="liver", aji=0.4),
+        slide_row(seed=0, slide="c", organ="colon", aji=0.9),
+        slide_row(seed=1, slide="a", organ="liver", aji=0.4),
+        slide_row(seed=1, slide="b", organ="liver", aji=0.4),
+        slide_row(seed=1, slide="c", organ="colon", aji=0.7, hausdorff=""),
+    ]
+    (summary,) = summarise(rows)
+    assert list(summary.organs) == ["liver", "colorectal", OVERALL]
+    assert summary.organs["liver"]["aji"] == pytest.approx((0.35, np.std([0.3, 0.4], ddof=1)))
+    assert summary.organs["colorectal"]["aji"][0] == pytest.approx(0.8)
+    # Overall: (.3 + .9) / 2 and (.4 + .7) / 2, although liver has twice the slides.
+    assert summary.organs[OVERALL]["aji"][0] == pytest.approx((0.6 + 0.55) / 2)
+    assert summary.organs["colorectal"]["hausdorff"][0] == 0.5
+    assert summary.slides["liver"]["aji"] == pytest.approx([0.3, 0.4])
+    assert summary.seeds == 2
+
+
+def test_comparison_stands_beside_the_published_table(tmp_path):
+    rows = [
+        slide_row(slide="a", organ="liver", aji=0.25, hausdorff=6.5, match_rate=0.75),
+        slide_row(slide="b", organ="colon", aji=0.5, hausdorff="", match_rate=0),
+        slide_row(slide="c", organ="skin", aji=0.75),
+        slide_row(method="unet", data="real", slide="a", organ="liver", aji=0.125),
+        slide_row(slide="d", organ="liver", split="train", aji=1),
+    ]
+    long, organs, table, figure = run_compare(tmp_path, rows)
+    assert len(read(long)) == 5
+    found = {(r["method"], r["split"], r["organ"]): r for r in read(organs)}
+    assert float(found["cgan", "test", OVERALL]["aji"]) == 0.5
+    assert found["cgan", "test", OVERALL]["slides"] == "3"
+    assert found["cgan", "test", "liver"]["aji_sd"] == ""
+    text = table.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    assert "cgan, both | unet, real | proposed (Mahmood et al. 2018)" in text
+    assert "| liver | 1 | 0.250 | 0.125 | 0.692 | 0.422 | 0.469 | 0.364 |" in lines
+    assert "| colorectal | 1 | 0.500 | – | 0.686 | 0.218 | 0.391 | 0.247 |" in lines
+    assert "| breast | – | – | – | 0.686 | 0.485 | 0.483 | 0.339 |" in lines
+    assert "| skin | 1 | 0.750 | – | – | – | – | – |" in lines
+    assert "| **overall** | 3 | 0.500 | 0.125 | 0.722 | 0.414 | 0.497 | 0.351 |" in lines
+    # The second model has no colorectal slide.
+    assert "| **overall of shared organs (1)** | 1 | 0.250 | 0.125 | 0.692 |" in text
+    assert "| liver | 1 | 6.50 (0.75) | 0.50 (0.50) | 4.17 |" in text
+    assert "| colorectal | 1 | – (0.00) | – | 4.71 |" in text
+    # Only test slides are comparable with published figures.
+    assert "Mahmood" not in text.split("## Slides of the split `train`")[1].split("Published")[0]
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_comparison_is_repeatable(tmp_path):
+    first = [path.read_bytes() for path in run_compare(tmp_path, [slide_row()])]
+    assert [path.read_bytes() for path in run_compare(tmp_path, [slide_row()])] == first
+
+
+def test_comparison_of_nothing_is_an_error(tmp_path):
+    with pytest.raises(NucleiganError, match="hold no slide"):
+        run_compare(tmp_path, [])
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(NucleiganError, match=r"other.csv: lacks the columns aji"):
+        compare([tmp_path / "other.csv"], *(tmp_path / name for name in "abcd"))
+
+
+def test_published_overall_rows_are_the_means_of_the_organs():
+    printed = {
+        "aji": (0.721, 0.414, 0.497, 0.351),
+        "hausdorff": (4.291, 7.839, None, 8.163),
+        "f1": (0.866, 0.761, 0.757, 0.746),
+    }
+    for measure, figures in printed.items():
+        columns = published(measure)
+        assert tuple(columns) == METHODS
+        for method, figure in zip(METHODS, figures, strict=True):
+            assert tuple(columns[method]) == ORGANS
+            mean = np.mean(list(columns[method].values()))
+            assert mean == pytest.approx(figure or 7.241, abs=0.0011)
+    assert published("dice") == {}
+
+
+def test_organ_names_meet_the_published_ones():
+    assert organ_name(" Colon") == organ_name("colorectal") == "colorectal"
+    assert organ_name("Oesophagus") == "esophagus"
+    assert organ_name("Skin") == "skin"
+
+
+def test_overlay_tells_hits_misses_and_inventions_apart():
+    image = np.full((40, 40, 3), 200, np.uint8)
+    drawn = overlay(image, TRUTH, PREDICTION)
+    assert tuple(drawn[2, 4]) == HIT
+    assert tuple(drawn[2, 31]) == MISSED
+    assert tuple(drawn[34, 3]) == INVENTED
+    assert tuple(drawn[25, 25]) == (200, 200, 200)
+    assert (image == 200).all()
+    alone = overlay(image, None, PREDICTION)
+    assert tuple(alone[34, 3]) == HIT
+    with pytest.raises(NucleiganError, match="40×40"):
+        overlay(image, TRUTH, PREDICTION[:-1])

@@ -1,0 +1,69 @@
+"""Random changes of patches."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nucleigan.config import JitterSettings
+from nucleigan.training.augment import augment
+
+
+def marked(size=64):
+    """An image whose red channel is the label of each pixel."""
+    labels = np.zeros((size, size), np.int32)
+    labels[10:30, 20:50] = 60
+    labels[40:55, 5:25] = 200
+    image = np.repeat(labels[..., None], 3, axis=2).astype(np.uint8)
+    return image, labels
+
+
+EVERYTHING = JitterSettings(resize=286, scale=(0.6, 1.5), rotate=True)
+
+
+@given(seed=st.integers(0, 10_000))
+def test_image_and_labels_move_together(seed):
+    image, labels = marked()
+    moved, turned = augment(image, labels, 48, EVERYTHING, np.random.default_rng(seed))
+    assert moved.shape == (48, 48, 3) and turned.shape == (48, 48)
+    assert set(np.unique(turned)) <= {0, 60, 200}
+    # Interpolation blurs borders; inside, the picture shows the label.
+    agree = np.abs(moved[..., 0].astype(int) - turned) < 3
+    assert agree.mean() > 0.8
+
+
+def test_without_jitter_a_crop_is_exact():
+    image, labels = marked()
+    still = JitterSettings(resize=256, flip=False)
+    moved, turned = augment(image, labels, 64, still, np.random.default_rng(0))
+    assert np.array_equal(moved, image) and np.array_equal(turned, labels)
+
+
+def test_the_methods_jitter_magnifies_by_286_over_256():
+    labels = np.zeros((256, 256), np.int32)
+    labels[100:140, 100:140] = 1
+    areas = []
+    for seed in range(40):
+        _, turned = augment(None, labels, 256, JitterSettings(), np.random.default_rng(seed))
+        areas.append((turned == 1).sum())
+    assert np.mean(areas) == pytest.approx(1600 * (286 / 256) ** 2, rel=0.03)
+
+
+def test_same_generator_same_result():
+    image, labels = marked()
+    jitter = EVERYTHING.model_copy(update={"stain": 0.3, "brightness": 0.1, "blur": 1.0})
+    one = augment(image, labels, 48, jitter, np.random.default_rng(3))
+    two = augment(image, labels, 48, jitter, np.random.default_rng(3))
+    assert np.array_equal(one[0], two[0]) and np.array_equal(one[1], two[1])
+
+
+def test_stain_jitter_leaves_white_white_and_changes_stain():
+    image = np.full((32, 32, 3), 255, np.uint8)
+    image[:, :16] = (110, 60, 140)
+    jitter = JitterSettings(resize=256, flip=False, stain=0.4)
+    changes = []
+    for seed in range(10):
+        moved, _ = augment(image, None, 32, jitter, np.random.default_rng(seed))
+        assert (moved[:, 20:] >= 254).all()
+        changes.append(np.abs(moved[:, :12].astype(int) - image[:, :12]).mean())
+    assert min(changes) > 0.5

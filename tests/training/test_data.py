@@ -1,0 +1,54 @@
+"""What each step sees."""
+
+import numpy as np
+import pytest
+
+from nucleigan.artifacts import write_stack
+from nucleigan.errors import NucleiganError
+from nucleigan.training.data import Pairs, Patches, from_network, order, prefetch, to_network
+
+
+def test_order_is_a_permutation_a_pass_and_a_function_of_the_number():
+    draw = order(10, 0, "x")
+    first = [draw(n) for n in range(30)]
+    for turn in range(3):
+        assert sorted(first[turn * 10 : turn * 10 + 10]) == list(range(10))
+    assert first[:10] != first[10:20]
+    again = order(10, 0, "x")
+    assert [again(n) for n in (25, 3, 17)] == [first[25], first[3], first[17]]
+
+
+def test_stacks_count_as_one(tmp_path):
+    data = np.arange(5 * 4 * 4, dtype=np.int32).reshape(5, 4, 4)
+    write_stack(tmp_path / "a.tif", (2, 4, 4), np.int32, data[:2])
+    write_stack(tmp_path / "b.tif", (3, 4, 4), np.int32, data[2:])
+    patches = Patches.open([tmp_path / "a.tif", tmp_path / "b.tif"])
+    assert len(patches) == 5
+    assert all(np.array_equal(patches[n], data[n]) for n in range(5))
+    assert all(isinstance(stack, np.memmap) for stack in patches.stacks)
+    with pytest.raises(IndexError):
+        patches[5]
+
+
+def test_pairs_must_match(tmp_path):
+    write_stack(tmp_path / "i.tif", (2, 4, 4, 3), np.uint8, np.zeros((2, 4, 4, 3), np.uint8))
+    write_stack(tmp_path / "l.tif", (3, 4, 4), np.int32, np.zeros((3, 4, 4), np.int32))
+    with pytest.raises(NucleiganError, match="2 images but .* 3 label maps"):
+        Pairs.open([tmp_path / "i.tif"], [tmp_path / "l.tif"])
+
+
+def test_prefetch_keeps_order_and_passes_errors_on():
+    assert list(prefetch(lambda n: n * n, 2, 7)) == [4, 9, 16, 25, 36]
+
+    def fail(n):
+        if n == 3:
+            raise ValueError("three")
+        return n
+
+    with pytest.raises(ValueError, match="three"):
+        list(prefetch(fail, 0, 5))
+
+
+def test_pixels_survive_the_way_to_the_network_and_back():
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    assert np.array_equal(from_network(to_network(image)), image)

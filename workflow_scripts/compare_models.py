@@ -1,0 +1,14 @@
+"""Set all models beside each other and the published ones."""
+
+from nucleigan.jobs import job
+
+with job(snakemake.log[0]):
+    from nucleigan.evaluation import compare
+
+    compare(
+        list(snakemake.input.slides),
+        long_output=snakemake.output.slides,
+        organs_output=snakemake.output.organs,
+        table_output=snakemake.output.table,
+        figure_output=snakemake.output.figure,
+    )

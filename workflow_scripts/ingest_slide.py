@@ -1,0 +1,17 @@
+"""Bring one slide and its annotation to the working magnification."""
+
+from nucleigan.jobs import job
+
+with job(snakemake.log[0]):
+    from nucleigan.config import IngestionSettings
+    from nucleigan.slides import ingest
+    from nucleigan.slides.sheet import slide_from_row
+
+    ingest(
+        slide_from_row(snakemake.params.row),
+        image_output=snakemake.output.image,
+        labels_output=snakemake.output.get("labels"),
+        facts_output=snakemake.output.facts,
+        picture_output=snakemake.output.picture,
+        settings=IngestionSettings(**snakemake.params.settings),
+    )

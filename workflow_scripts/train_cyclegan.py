@@ -1,0 +1,20 @@
+"""Train the CycleGAN between polygon masks and H&E images."""
+
+from nucleigan.jobs import job
+
+with job(snakemake.log[0]):
+    from nucleigan.config import ComputeSettings, CycleGANSettings, MaskSettings
+    from nucleigan.models.cyclegan import train
+
+    train(
+        images=snakemake.input.images,
+        polygons=list(snakemake.input.polygons),
+        generator_output=snakemake.output.generator,
+        history_output=snakemake.output.history,
+        samples_output=snakemake.output.samples,
+        checkpoint=snakemake.params.checkpoint,
+        settings=CycleGANSettings(**snakemake.params.settings),
+        mask_settings=MaskSettings(**snakemake.params.masks),
+        compute_settings=ComputeSettings(**snakemake.params.compute),
+        seed=snakemake.params.seed,
+    )

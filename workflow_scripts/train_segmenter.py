@@ -1,0 +1,29 @@
+"""Train one method on one training set."""
+
+from nucleigan.jobs import job
+
+with job(snakemake.log[0]):
+    from nucleigan.config import ComputeSettings, MaskSettings, SegmentationSettings, StainSettings
+    from nucleigan.models.methods import train
+    from nucleigan.randomness import torch_seed
+
+    train(
+        method=snakemake.wildcards.method,
+        data=snakemake.wildcards.data,
+        real=tuple([path] for path in snakemake.input.get("real", [])),
+        synthetic=(
+            list(snakemake.input.get("synthetic_images", [])),
+            list(snakemake.input.get("synthetic_labels", [])),
+        ),
+        model_output=snakemake.output.model,
+        history_output=snakemake.output.history,
+        samples_output=snakemake.output.samples,
+        checkpoint=snakemake.params.checkpoint,
+        settings=SegmentationSettings(**snakemake.params.settings),
+        mask_settings=MaskSettings(**snakemake.params.masks),
+        stain_settings=StainSettings(**snakemake.params.stain),
+        compute_settings=ComputeSettings(**snakemake.params.compute),
+        seed=torch_seed(*snakemake.params.seed),
+        mpp=snakemake.params.mpp,
+        reference=snakemake.input.reference,
+    )
