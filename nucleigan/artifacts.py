@@ -119,7 +119,9 @@ def write_stack(path: str | Path, shape: tuple[int, ...], dtype: Any, items: Any
     rgb = len(shape) == 4
     with atomic(path) as temporary:
         if shape[0] == 0:
-            raise NucleiganError(f"{path}: there is nothing to write; the stack would hold 0 items.")
+            raise NucleiganError(
+                f"{path}: there is nothing to write; the stack would hold 0 items."
+            )
         stack = tifffile.memmap(
             temporary,
             shape=shape,
@@ -128,17 +130,13 @@ def write_stack(path: str | Path, shape: tuple[int, ...], dtype: Any, items: Any
             bigtiff=int(np.prod(shape)) * np.dtype(dtype).itemsize > 3 << 30,
             metadata=None,
         )
-        stack = np.asarray(stack).reshape(shape)
+        places = np.asarray(stack).reshape(shape)
         count = 0
-        for count, item in enumerate(items, 1):  # noqa: B007
-            stack[count - 1] = item
+        for count, item in enumerate(items, 1):
+            places[count - 1] = item
         if count != shape[0]:
             raise ValueError(f"{path}: {shape[0]} items announced, {count} given")
-        base = stack
-        while base is not None and not isinstance(base, np.memmap):
-            base = base.base  # type: ignore[assignment]
-        if base is not None:
-            base.flush()
+        stack.flush()
 
 
 def open_stack(path: str | Path) -> np.ndarray:
@@ -147,7 +145,7 @@ def open_stack(path: str | Path) -> np.ndarray:
         with tifffile.TiffFile(path) as file:
             pages = len(file.pages)
             page = file.pages.first
-            shape, dtype = page.shape, page.dtype
+            shape, dtype = page.shape, np.dtype(page.dtype)
             offset = page.dataoffsets[0]
             contiguous = page.is_contiguous
         if not contiguous:

@@ -1,4 +1,4 @@
-"""The command line: `nucleigan sheet`, `nucleigan segment`, `nucleigan config`, `nucleigan schema`."""
+"""The command line: `nucleigan sheet`, `segment`, `config` and `schema`."""
 
 import argparse
 import json

@@ -52,7 +52,9 @@ class PhantomSettings(Settings):
     train_per_organ: Count = Field(
         4, description="Training slides of breast, liver, kidney and prostate each (the method's)."
     )
-    noise: NonNegative = Field(2.0, description="Standard deviation of the sensor noise, grey levels.")
+    noise: NonNegative = Field(
+        2.0, description="Standard deviation of the sensor noise, grey levels."
+    )
 
 
 class StainSettings(Settings):
@@ -105,7 +107,9 @@ class PolygonSettings(Settings):
     fit: bool = Field(
         True, description="Fit the parameters below to the nuclei of the training slides."
     )
-    density: Positive = Field(70.0, description="Mean number of nuclei in a patch of 256×256 pixels.")
+    density: Positive = Field(
+        70.0, description="Mean number of nuclei in a patch of 256×256 pixels."
+    )
     density_spread: NonNegative = Field(
         0.5, description="Standard deviation of the logarithm of the density between patches."
     )
@@ -113,7 +117,9 @@ class PolygonSettings(Settings):
         0.05, description="Fraction of patches with a tenth of the density."
     )
     area: Positive = Field(350.0, description="Median area of a nucleus, pixels.")
-    area_spread: NonNegative = Field(0.5, description="Standard deviation of the logarithm of the area.")
+    area_spread: NonNegative = Field(
+        0.5, description="Standard deviation of the logarithm of the area."
+    )
     area_spread_between: NonNegative = Field(
         0.3, description="The same for the mean of a patch, between patches."
     )
@@ -135,7 +141,9 @@ class PolygonSettings(Settings):
     overlap: Fraction = Field(
         0.05, description="Largest part of a new nucleus that may lie over earlier ones."
     )
-    clustering: Fraction = Field(0.3, description="Fraction of nuclei placed beside an earlier one.")
+    clustering: Fraction = Field(
+        0.3, description="Fraction of nuclei placed beside an earlier one."
+    )
 
 
 class MaskSettings(Settings):
@@ -172,6 +180,11 @@ class GeneratorSettings(Settings):
         "instance", description="Normalisation; instance keeps a tile's result free of its batch."
     )
     spectral_norm: bool = Field(False, description="Spectral normalisation of its convolutions.")
+    upsampling: Literal["transposed", "resize"] = Field(
+        "transposed",
+        description="resnet: transposed convolutions (the released code), or resizing before a "
+        "convolution, which draws no checkerboard.",
+    )
     dropout: Fraction = Field(0.0, description="Dropout in the inner levels, training only.")
 
 
@@ -180,7 +193,9 @@ class DiscriminatorSettings(Settings):
 
     width: Count = Field(64, description="Channels of the first layer (the released code).")
     layers: Count = Field(3, description="Strided layers; 3 gives a 70×70 pixel field of view.")
-    norm: Literal["instance", "batch", "group", "none"] = Field("instance", description="Normalisation of its layers.")
+    norm: Literal["instance", "batch", "group", "none"] = Field(
+        "instance", description="Normalisation of its layers."
+    )
     spectral_norm: bool = Field(
         True, description="Spectral normalisation of its convolutions (Mahmood et al. 2018)."
     )
@@ -189,16 +204,26 @@ class DiscriminatorSettings(Settings):
 class OptimiserSettings(Settings):
     """Adam and its schedule: constant, then linear to zero."""
 
-    learning_rate: Positive = Field(2e-4, description="Of Adam, before the decay (Mahmood et al. 2018).")
-    beta1: Annotated[float, Field(ge=0, lt=1)] = Field(0.5, description="First moment of Adam (the released code).")
-    beta2: Annotated[float, Field(ge=0, lt=1)] = Field(0.999, description="Second moment of Adam (the released code).")
-    init_std: Positive = Field(0.02, description="Weights start from N(0, init_std²) (Mahmood et al. 2018).")
+    learning_rate: Positive = Field(
+        2e-4, description="Of Adam, before the decay (Mahmood et al. 2018)."
+    )
+    beta1: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.5, description="First moment of Adam (the released code)."
+    )
+    beta2: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.999, description="Second moment of Adam (the released code)."
+    )
+    init_std: Positive = Field(
+        0.02, description="Weights start from N(0, init_std²) (Mahmood et al. 2018)."
+    )
 
 
 class TrainingSettings(Settings):
     """What every training run needs."""
 
-    epochs: Count = Field(300, description="Epochs (Mahmood et al. 2018); each has steps_per_epoch steps.")
+    epochs: Count = Field(
+        300, description="Epochs (Mahmood et al. 2018); each has steps_per_epoch steps."
+    )
     decay_from: Annotated[int, Field(ge=0)] = Field(
         150, description="Epochs at the full rate; it then falls linearly and ends above zero."
     )
@@ -219,17 +244,39 @@ class TrainingSettings(Settings):
     @model_validator(mode="after")
     def _decay_inside(self) -> "TrainingSettings":
         if self.decay_from > self.epochs:
-            raise ValueError(f"decay_from ({self.decay_from}) must not exceed epochs ({self.epochs})")
+            raise ValueError(
+                f"decay_from ({self.decay_from}) must not exceed epochs ({self.epochs})"
+            )
         return self
 
 
 class CycleGANSettings(TrainingSettings):
     """Masks to images and back, without pairs."""
 
-    lambda_image: NonNegative = Field(70.0, description="λ_n, weight of the cycle of images (Mahmood et al. 2018).")
-    lambda_mask: NonNegative = Field(10.0, description="λ_m, weight of the cycle of masks (Mahmood et al. 2018).")
+    lambda_image: NonNegative = Field(
+        70.0, description="λ_n, weight of the cycle of images (Mahmood et al. 2018)."
+    )
+    lambda_mask: NonNegative = Field(
+        10.0, description="λ_m, weight of the cycle of masks (Mahmood et al. 2018)."
+    )
+    lambda_polarity: NonNegative = Field(
+        0.0,
+        description="Weight of a hinge that keeps painted nuclei darker than what surrounds them; "
+        "without it the cycle holds for inverted images as well. The method has none.",
+    )
+    mask_noise: NonNegative = Field(
+        0.0,
+        description="Standard deviation of noise on generated masks before they are painted again, "
+        "so that images cannot hide in them (Bashkirova et al. 2019); the method has none.",
+    )
+    latent_channels: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="Channels of random numbers beside the mask, half constant over an image and "
+        "half of each pixel, so that one mask becomes many images; the method has none.",
+    )
     pool_size: Annotated[int, Field(ge=0)] = Field(
-        50, description="Generated pictures kept to show the discriminators again (Zhu et al. 2017)."
+        50,
+        description="Generated pictures kept to show the discriminators again (Zhu et al. 2017).",
     )
     generator: GeneratorSettings = GeneratorSettings()
     discriminator: DiscriminatorSettings = DiscriminatorSettings()
@@ -246,7 +293,9 @@ class SynthesisSettings(Settings):
 class JitterSettings(Settings):
     """Random changes of a training pair; targets are encoded after them and stay crisp."""
 
-    resize: Count = Field(286, description="A patch of 256 is resized to this and cropped back (Mahmood et al. 2018).")
+    resize: Count = Field(
+        286, description="A patch of 256 is resized to this and cropped back (Mahmood et al. 2018)."
+    )
     flip: bool = Field(True, description="Random flips and quarter turns.")
     scale: Range = Field((1.0, 1.0), description="Range of a random magnification.")
     rotate: bool = Field(False, description="Rotation by any angle.")
@@ -254,17 +303,23 @@ class JitterSettings(Settings):
         0.0, description="Standard deviation of a random gain of each stain's concentration."
     )
     brightness: NonNegative = Field(0.0, description="Standard deviation of a random gain.")
-    blur: NonNegative = Field(0.0, description="Largest standard deviation of a random blur, pixels.")
+    blur: NonNegative = Field(
+        0.0, description="Largest standard deviation of a random blur, pixels."
+    )
 
 
 class SegmentationSettings(TrainingSettings):
     """The conditional GAN that segments."""
 
-    epochs: Count = Field(400, description="Epochs (Mahmood et al. 2018); each has steps_per_epoch steps.")
+    epochs: Count = Field(
+        400, description="Epochs (Mahmood et al. 2018); each has steps_per_epoch steps."
+    )
     decay_from: Annotated[int, Field(ge=0)] = Field(
         200, description="Epochs at the full rate; it then falls linearly and ends above zero."
     )
-    methods: tuple[str, ...] = Field(("cgan",), description="Rows of the table of methods to train.")
+    methods: tuple[str, ...] = Field(
+        ("cgan",), description="Rows of the table of methods to train."
+    )
     data: tuple[TrainingData, ...] = Field(("both",), description="Training sets to train on.")
     seeds: tuple[int, ...] = Field((0,), description="Independent repeats.")
     synthetic_share: Fraction | None = Field(
@@ -273,16 +328,19 @@ class SegmentationSettings(TrainingSettings):
         "every pair equally often.",
     )
     adversarial: NonNegative = Field(1.0, description="Weight of the adversarial loss.")
-    l1: NonNegative = Field(70.0, description="Weight of the pixel loss; the released command's 70.")
+    l1: NonNegative = Field(
+        70.0, description="Weight of the pixel loss; the released command's 70."
+    )
     dice: NonNegative = Field(0.0, description="Weight of a soft Dice loss.")
     cross_entropy: NonNegative = Field(0.0, description="Weight of a pixel cross-entropy.")
     pool_size: Annotated[int, Field(ge=0)] = Field(
         64,
         description="Past (image, mask) pairs kept to show the discriminator again (Mahmood et al. "
         "2018).",
-
     )
-    generator: GeneratorSettings = GeneratorSettings(kind="pix2pix_unet", depth=8, dropout=0.5, norm="batch")
+    generator: GeneratorSettings = GeneratorSettings(
+        kind="pix2pix_unet", depth=8, dropout=0.5, norm="batch"
+    )
     discriminator: DiscriminatorSettings = DiscriminatorSettings()
     jitter: JitterSettings = JitterSettings()
     tile: Count = Field(256, description="Tile of the segmentation of whole slides, pixels.")
@@ -385,7 +443,9 @@ def load(*paths: str | Path) -> Config:
         except (OSError, yaml.YAMLError) as error:
             raise NucleiganError(f"{path}: cannot be read as YAML ({error}).") from error
         if not isinstance(values, dict):
-            raise NucleiganError(f"{path}: expected keys and values, found {type(values).__name__}.")
+            raise NucleiganError(
+                f"{path}: expected keys and values, found {type(values).__name__}."
+            )
         merged = _overlay(merged, values)
     return validate(merged, " + ".join(str(path) for path in paths))
 

@@ -1,57 +1,76 @@
 """A digest of the code that a result depends on, so that changed code reruns exactly its rules.
 
-Imports are followed statically, in functions too, from a script or module to every module of this
-package that it may load. Comments, docstrings and formatting do not count.
+Imports are followed statically, inside functions too, from a script or module to every module of
+this package that it may use. A name that a package only hands on (``from nucleigan.stain import
+normalize``) leads to the module that defines it, not to all its neighbours. Comments, docstrings
+and formatting do not count. What is imported under a name made at run time is not seen.
 """
 
 import ast
 import hashlib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 PACKAGE = "nucleigan"
 ROOT = Path(__file__).parent.parent
-# What these modules decide reaches a job as its parameters, or only shapes its messages.
+# Settings reach a job as its parameters, which the workflow compares by itself; the others shape
+# messages, or this digest, but no result.
 EXCLUDED = frozenset(
-    f"{PACKAGE}.{name}" for name in ("config", "errors", "jobs", "provenance", "cli")
+    f"{PACKAGE}.{name}" for name in ("config", "defaults", "errors", "jobs", "provenance", "cli")
 )
 
 
 def script_digest(path: str | Path) -> str:
-    """Digest of all package modules that a script may import, directly or not."""
-    return _digest(_imports(Path(path)))
+    """Digest of a workflow script and of all package modules that it may use.
+
+    Parameters
+    ----------
+    path
+        A Python file outside of the package.
+
+    Returns
+    -------
+    16 hexadecimal digits.
+    """
+    return _digest([_normalised(Path(path)), *map(_source, script_modules(path))])
 
 
 def package_digest(module: str) -> str:
-    """Digest of a module of the package and of all that it may import from the package."""
-    return _digest({module})
+    """Digest of a module of the package and of all that it may use from the package."""
+    return _digest(map(_source, _closure({module})))
 
 
-def modules(start: set[str]) -> list[str]:
-    """The package's modules reachable from some of them, sorted."""
+def script_modules(path: str | Path) -> list[str]:
+    """The package's modules that a script may use, directly or not, sorted."""
+    return _closure(set(_imports(Path(path))))
+
+
+def _closure(start: set[str]) -> list[str]:
     found: set[str] = set()
     waiting = set(start)
     while waiting:
         module = waiting.pop()
-        if module in found or module in EXCLUDED or _file(module) is None:
+        if module in found or module in EXCLUDED:
             continue
         found.add(module)
-        # Importing a.b.c runs a and a.b first.
-        parents = module.split(".")[:-1]
-        waiting |= {".".join(parents[: n + 1]) for n in range(len(parents))}
-        path = _file(module)
-        assert path is not None
-        waiting |= _imports(path)
+        parts = module.split(".")
+        parents = {".".join(parts[:n]) for n in range(1, len(parts))}
+        # Importing a.b runs a's __init__ first; one that hands on names decides nothing.
+        waiting |= {parent for parent in parents if not _hands_on_only(_existing(parent))}
+        waiting |= _imports(_existing(module))
     return sorted(found)
 
 
-def _digest(start: set[str]) -> str:
+def _digest(texts: Iterable[str]) -> str:
     digest = hashlib.sha256()
-    for module in modules(start):
-        path = _file(module)
-        assert path is not None
-        digest.update(f"{module}\n{_normalised(path)}\n".encode())
+    for text in texts:
+        digest.update(f"{text}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def _source(module: str) -> str:
+    return f"{module}\n{_normalised(_existing(module))}"
 
 
 def _file(module: str) -> Path | None:
@@ -62,30 +81,90 @@ def _file(module: str) -> Path | None:
     return None
 
 
+def _existing(module: str) -> Path:
+    path = _file(module)
+    if path is None:
+        raise ModuleNotFoundError(f"{module} is imported, but {ROOT} has no such module")
+    return path
+
+
 @cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def _imports(path: Path) -> set[str]:
-    """Names that may be modules of the package; ``from a import b`` may mean ``a.b``."""
+def _imports(path: Path) -> frozenset[str]:
+    """Modules of the package that a file uses."""
     names: set[str] = set()
     for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names.add(node.module)
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in names if name.split(".")[0] == PACKAGE}
+            for alias in node.names:
+                names |= _used(path, _definition(node.module, alias.name), alias)
+    return frozenset(name for name in names if name.split(".")[0] == PACKAGE)
+
+
+def _used(path: Path, module: str, alias: ast.alias) -> set[str]:
+    """Modules behind an imported name; of a package, only those whose names the file reads."""
+    if not module.endswith(f".{alias.name}") or not _is_package(module):
+        return {module}
+    bound = alias.asname or alias.name
+    everywhere = [n for n in ast.walk(_tree(path)) if isinstance(n, ast.Name) and n.id == bound]
+    read = [
+        node.attr
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.Attribute) and node.value in everywhere
+    ]
+    if len(read) < len(everywhere):
+        return {module}
+    return {_definition(module, name) for name in read}
+
+
+def _is_package(module: str) -> bool:
+    path = _file(module)
+    return path is not None and path.name == "__init__.py"
+
+
+def _definition(module: str, name: str) -> str:
+    """The module that ``from module import name`` takes the name from."""
+    if module.split(".")[0] != PACKAGE or not _is_package(module):
+        return module
+    if _file(f"{module}.{name}") is not None:
+        return f"{module}.{name}"
+    for node in _tree(_existing(module)).body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                if name == (alias.asname or alias.name):
+                    return _definition(node.module, alias.name)
+    return module
+
+
+@cache
+def _hands_on_only(path: Path) -> bool:
+    """Whether a package's ``__init__`` holds nothing but imports, a docstring and plain names."""
+    return all(
+        isinstance(node, ast.Import | ast.ImportFrom)
+        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        or (isinstance(node, ast.Assign) and _is_literal(node.value))
+        for node in _tree(path).body
+    )
+
+
+def _is_literal(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) or (
+        isinstance(node, ast.List | ast.Tuple) and all(map(_is_literal, node.elts))
+    )
+
+
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 @cache
 def _normalised(path: Path) -> str:
+    """The source without comments, docstrings and formatting."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
-        documented = isinstance(
-            node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-        )
-        if documented and ast.get_docstring(node, clean=False) is not None:  # type: ignore[arg-type]
-            node.body = node.body[1:] or [ast.Pass()]  # type: ignore[attr-defined]
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
     return ast.unparse(tree)

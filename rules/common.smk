@@ -5,8 +5,6 @@ import re
 import sys
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
-
 from nucleigan import config as nucleigan_config
 from nucleigan.errors import NucleiganError
 from nucleigan.provenance import script_digest
@@ -29,20 +27,33 @@ def read_inputs():
             "config.yaml: `slides` is empty; name a sample sheet (--config slides=sheet.csv) or "
             "run the demo (--configfile configs/demo.yaml)."
         )
-    for warning in check_slides(found, settings.stain.reference):
-        print(f"warning: {warning}", file=sys.stderr)
+    warnings = check_slides(found, settings.stain.reference)
+    splits = settings.evaluation.splits
+    if not any(slide.split in splits for slide in found):
+        raise NucleiganError(
+            f"evaluation.splits is {', '.join(splits)}, but the sample sheet has no such slide; name "
+            "splits that it has."
+        )
+    if workflow.is_main_process:
+        for warning in warnings:
+            print(f"warning: {warning}.", file=sys.stderr)
     return settings, {slide.slide: slide for slide in found}
 
 
 try:
     SETTINGS, SLIDES = read_inputs()
 except NucleiganError as error:
-    raise WorkflowError(str(error))
+    # Not WorkflowError, which adds the place in this file to what is wrong with another.
+    sys.exit(f"error: {error}")
 
 TRAIN = [name for name, slide in SLIDES.items() if slide.split == "train"]
-JUDGED = [name for name, slide in SLIDES.items() if slide.split in SETTINGS.evaluation.splits]
+JUDGED = [
+    name for name, slide in SLIDES.items() if slide.split in SETTINGS.evaluation.splits
+]
 ANNOTATED = {name for name, slide in SLIDES.items() if slide.annotation is not None}
 USES_SYNTHETIC = set(SETTINGS.segmentation.data) != {"real"}
+# A cluster reserves a GPU for the networks, unless the configuration forbids its use.
+GPUS = 0 if SETTINGS.compute.device == "cpu" else 1
 
 
 wildcard_constraints:
@@ -59,14 +70,12 @@ def results(path):
     return f"{SETTINGS.results}/{path}"
 
 
-def section(name):
-    """A section of the configuration as plain values, for a rule's params."""
-    return getattr(SETTINGS, name).model_dump(mode="json")
+def section(name, *without):
+    """A section of the configuration as plain values, for a rule's params.
 
-
-def network_settings():
-    """What decides the numbers that a network job computes; the device is the machine's matter."""
-    return section("compute")
+    Without the keys that do not change what the rule makes, so that they do not rerun it.
+    """
+    return getattr(SETTINGS, name).model_dump(mode="json", exclude=set(without))
 
 
 def code(script):
@@ -74,6 +83,50 @@ def code(script):
     return script_digest(Path(workflow.basedir) / "workflow_scripts" / script)
 
 
-def names(pattern):
-    """A wildcard constraint that allows these names only."""
-    return "|".join(map(re.escape, pattern)) if pattern else r"(?!)"
+def only(names):
+    """A wildcard constraint that allows these names alone."""
+    return "|".join(map(re.escape, sorted(names))) if names else r"(?!)"
+
+
+def source(field):
+    """The file that the sheet names, if it exists: a missing one fails its own slide alone."""
+
+    def existing(wildcards):
+        path = getattr(SLIDES[wildcards.slide], field)
+        drawn = SETTINGS.slides == "phantoms"
+        return [str(path)] if path is not None and (drawn or path.exists()) else []
+
+    return existing
+
+
+def sheet_row(wildcards):
+    """The slide's row of the sample sheet as plain values."""
+    return {
+        key: None if value is None else str(value)
+        for key, value in vars(SLIDES[wildcards.slide]).items()
+    }
+
+
+def annotated(split):
+    """Slides of a split that have nuclei to learn from."""
+    return [
+        name for name in SLIDES if SLIDES[name].split == split and name in ANNOTATED
+    ]
+
+
+def real_pairs(wildcards):
+    """Stacks of real patches, unless the run learns from synthetic ones alone."""
+    wanted = wildcards.data != "synthetic"
+    return [
+        results(f"patches/train/{kind}.tif") for kind in ("images", "labels")
+    ] * wanted
+
+
+def synthetic_stacks(kind):
+    """Stacks of synthetic pairs, unless the run learns from real ones alone."""
+
+    def stacks(wildcards):
+        shards = range(len(SYNTHESIS_SHARDS)) if wildcards.data != "real" else []
+        return expand(results(f"synthesis/{{shard}}.{kind}.tif"), shard=shards)
+
+    return stacks

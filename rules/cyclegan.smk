@@ -13,22 +13,23 @@ rule train_cyclegan:
             caption="../report/cyclegan.rst",
             category="5 CycleGAN",
         ),
-    params:
-        checkpoint=results("cyclegan/checkpoint"),
-        settings=section("cyclegan"),
-        masks=section("masks"),
-        compute=network_settings(),
-        seed=SETTINGS.seed,
-        code=code("train_cyclegan.py"),
-    threads: SETTINGS.compute.threads
-    resources:
-        gpu=1,
     log:
         results("logs/cyclegan/training.log"),
     benchmark:
         results("benchmarks/cyclegan/training.tsv")
     conda:
         ENVIRONMENT
+    threads: SETTINGS.compute.threads
+    resources:
+        gpu=GPUS,
+        device=SETTINGS.compute.device,
+    params:
+        checkpoint=results("cyclegan/checkpoint"),
+        settings=section("cyclegan"),
+        masks=section("masks"),
+        compute=section("compute", "device"),
+        seed=SETTINGS.seed,
+        code=code("train_cyclegan.py"),
     script:
         "../workflow_scripts/train_cyclegan.py"
 
@@ -42,20 +43,20 @@ rule plot_cyclegan:
             caption="../report/history.rst",
             category="5 CycleGAN",
         ),
-    params:
-        code=code("plot_history.py"),
     log:
         results("logs/cyclegan/history.log"),
     benchmark:
         results("benchmarks/cyclegan/history.tsv")
     conda:
         ENVIRONMENT
+    params:
+        code=code("plot_history.py"),
     script:
         "../workflow_scripts/plot_history.py"
 
 
 rule cyclegan:
-    localrule: True
     input:
         rules.train_cyclegan.output,
         rules.plot_cyclegan.output,
+    localrule: True

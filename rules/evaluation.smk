@@ -14,17 +14,17 @@ rule evaluate_model:
     output:
         slides=results(f"evaluation/{RUN}/slides.csv"),
         nuclei=results(f"evaluation/{RUN}/nuclei.csv"),
-    params:
-        slides=JUDGED_WITH_TRUTH,
-        organs=[SLIDES[name].organ for name in JUDGED_WITH_TRUTH],
-        splits=[SLIDES[name].split for name in JUDGED_WITH_TRUTH],
-        code=code("evaluate_model.py"),
     log:
         results(f"logs/evaluation/{RUN}.log"),
     benchmark:
         results(f"benchmarks/evaluation/{RUN}.tsv")
     conda:
         ENVIRONMENT
+    params:
+        slides=JUDGED_WITH_TRUTH,
+        organs=[SLIDES[name].organ for name in JUDGED_WITH_TRUTH],
+        splits=[SLIDES[name].split for name in JUDGED_WITH_TRUTH],
+        code=code("evaluate_model.py"),
     script:
         "../workflow_scripts/evaluate_model.py"
 
@@ -49,19 +49,19 @@ rule compare_models:
             caption="../report/aji.rst",
             category="9 Evaluation",
         ),
-    params:
-        code=code("compare_models.py"),
     log:
         results("logs/evaluation/comparison.log"),
     benchmark:
         results("benchmarks/evaluation/comparison.tsv")
     conda:
         ENVIRONMENT
+    params:
+        code=code("compare_models.py"),
     script:
         "../workflow_scripts/compare_models.py"
 
 
 rule evaluation:
-    localrule: True
     input:
         rules.compare_models.output,
+    localrule: True

@@ -1,11 +1,6 @@
 # Normalised slides to stacks of training patches.
 
 
-def annotated(split):
-    """Slides of a split that have nuclei to learn from."""
-    return [name for name in SLIDES if SLIDES[name].split == split and name in ANNOTATED]
-
-
 rule cut_patches:
     input:
         images=lambda wildcards: expand(
@@ -23,25 +18,27 @@ rule cut_patches:
             caption="../report/patches.rst",
             category="3 Patches",
         ),
-    params:
-        slides=lambda wildcards: annotated(wildcards.split),
-        organs=lambda wildcards: [SLIDES[name].organ for name in annotated(wildcards.split)],
-        settings=section("patches"),
-        code=code("cut_patches.py"),
     log:
         results("logs/patches/{split}.log"),
     benchmark:
         results("benchmarks/patches/{split}.tsv")
     conda:
         ENVIRONMENT
+    params:
+        slides=lambda wildcards: annotated(wildcards.split),
+        organs=lambda wildcards: [
+            SLIDES[name].organ for name in annotated(wildcards.split)
+        ],
+        settings=section("patches"),
+        code=code("cut_patches.py"),
     script:
         "../workflow_scripts/cut_patches.py"
 
 
 rule patches:
-    localrule: True
     input:
         expand(
             results("patches/{split}/patches.csv"),
             split=[split for split in ("train", "val") if annotated(split)],
         ),
+    localrule: True

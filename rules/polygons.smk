@@ -14,19 +14,15 @@ rule fit_polygons:
         ),
     output:
         sampler=results("polygons/sampler.json"),
-    params:
-        settings={
-            key: value
-            for key, value in section("polygons").items()
-            if key not in ("count", "shards")
-        },
-        code=code("fit_polygons.py"),
     log:
         results("logs/polygons/sampler.log"),
     benchmark:
         results("benchmarks/polygons/sampler.tsv")
     conda:
         ENVIRONMENT
+    params:
+        settings=section("polygons", "count", "shards"),
+        code=code("fit_polygons.py"),
     script:
         "../workflow_scripts/fit_polygons.py"
 
@@ -36,17 +32,17 @@ rule draw_polygons:
         sampler=results("polygons/sampler.json"),
     output:
         labels=results("polygons/{shard}.labels.tif"),
-    params:
-        bounds=lambda wildcards: POLYGON_SHARDS[int(wildcards.shard)],
-        size=SETTINGS.patches.size,
-        seed=SETTINGS.seed,
-        code=code("draw_polygons.py"),
     log:
         results("logs/polygons/{shard}.log"),
     benchmark:
         results("benchmarks/polygons/{shard}.tsv")
     conda:
         ENVIRONMENT
+    params:
+        bounds=lambda wildcards: POLYGON_SHARDS[int(wildcards.shard)],
+        size=SETTINGS.patches.size,
+        seed=SETTINGS.seed,
+        code=code("draw_polygons.py"),
     script:
         "../workflow_scripts/draw_polygons.py"
 
@@ -62,19 +58,19 @@ rule show_polygons:
             caption="../report/polygons.rst",
             category="4 Polygons",
         ),
-    params:
-        code=code("show_polygons.py"),
     log:
         results("logs/polygons/contact_sheet.log"),
     benchmark:
         results("benchmarks/polygons/contact_sheet.tsv")
     conda:
         ENVIRONMENT
+    params:
+        code=code("show_polygons.py"),
     script:
         "../workflow_scripts/show_polygons.py"
 
 
 rule polygons:
-    localrule: True
     input:
         rules.show_polygons.output,
+    localrule: True

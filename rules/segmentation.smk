@@ -8,22 +8,6 @@ RUNS = dict(
 RUN = "{method}/{data}/{seed}"
 
 
-def real_pairs(wildcards):
-    """Stacks of real patches, unless the run learns from synthetic ones alone."""
-    wanted = wildcards.data != "synthetic"
-    return [results(f"patches/train/{kind}.tif") for kind in ("images", "labels")] * wanted
-
-
-def synthetic_stacks(kind):
-    """Stacks of synthetic pairs, unless the run learns from real ones alone."""
-
-    def stacks(wildcards):
-        shards = range(len(SYNTHESIS_SHARDS)) if wildcards.data != "real" else []
-        return expand(results(f"synthesis/{{shard}}.{kind}.tif"), shard=shards)
-
-    return stacks
-
-
 rule train_segmenter:
     input:
         real=real_pairs,
@@ -38,28 +22,25 @@ rule train_segmenter:
             caption="../report/segmentation.rst",
             category="7 Segmentation",
         ),
-    params:
-        checkpoint=results(f"segmentation/{RUN}/checkpoint"),
-        settings={
-            key: value
-            for key, value in section("segmentation").items()
-            if key not in ("methods", "data", "seeds")
-        },
-        masks=section("masks"),
-        stain=section("stain"),
-        compute=network_settings(),
-        seed=lambda wildcards: (SETTINGS.seed, int(wildcards.seed)),
-        mpp=SETTINGS.ingestion.mpp,
-        code=code("train_segmenter.py"),
-    threads: SETTINGS.compute.threads
-    resources:
-        gpu=1,
     log:
         results(f"logs/segmentation/{RUN}.log"),
     benchmark:
         results(f"benchmarks/segmentation/{RUN}.tsv")
     conda:
         ENVIRONMENT
+    threads: SETTINGS.compute.threads
+    resources:
+        gpu=GPUS,
+        device=SETTINGS.compute.device,
+    params:
+        checkpoint=results(f"segmentation/{RUN}/checkpoint"),
+        settings=section("segmentation", "methods", "data", "seeds"),
+        masks=section("masks"),
+        stain=section("stain", "reference"),
+        compute=section("compute", "device"),
+        seed=lambda wildcards: (SETTINGS.seed, int(wildcards.seed)),
+        mpp=SETTINGS.ingestion.mpp,
+        code=code("train_segmenter.py"),
     script:
         "../workflow_scripts/train_segmenter.py"
 
@@ -89,28 +70,35 @@ rule segment_slides:
         ),
     output:
         labels=expand(
-            results(f"predictions/{RUN}/{{slide}}.labels.tif"), slide=JUDGED, allow_missing=True
+            results(f"predictions/{RUN}/{{slide}}.labels.tif"),
+            slide=JUDGED,
+            allow_missing=True,
         ),
         geojson=expand(
-            results(f"predictions/{RUN}/{{slide}}.geojson"), slide=JUDGED, allow_missing=True
+            results(f"predictions/{RUN}/{{slide}}.geojson"),
+            slide=JUDGED,
+            allow_missing=True,
         ),
         pictures=expand(
-            results(f"predictions/{RUN}/{{slide}}.png"), slide=JUDGED, allow_missing=True
+            results(f"predictions/{RUN}/{{slide}}.png"),
+            slide=JUDGED,
+            allow_missing=True,
         ),
-    params:
-        slides=JUDGED,
-        annotated=[name in ANNOTATED for name in JUDGED],
-        compute=network_settings(),
-        code=code("segment_slides.py"),
-    threads: SETTINGS.compute.threads
-    resources:
-        gpu=1,
     log:
         results(f"logs/predictions/{RUN}.log"),
     benchmark:
         results(f"benchmarks/predictions/{RUN}.tsv")
     conda:
         ENVIRONMENT
+    threads: SETTINGS.compute.threads
+    resources:
+        gpu=GPUS,
+        device=SETTINGS.compute.device,
+    params:
+        slides=JUDGED,
+        annotated=[name in ANNOTATED for name in JUDGED],
+        compute=section("compute", "device"),
+        code=code("segment_slides.py"),
     script:
         "../workflow_scripts/segment_slides.py"
 
@@ -124,28 +112,28 @@ rule show_predictions:
             caption="../report/predictions.rst",
             category="8 Predictions",
         ),
-    params:
-        code=code("show_pictures.py"),
-        columns=4,
     log:
         results(f"logs/predictions/{RUN}.contact_sheet.log"),
     benchmark:
         results(f"benchmarks/predictions/{RUN}.contact_sheet.tsv")
     conda:
         ENVIRONMENT
+    params:
+        code=code("show_pictures.py"),
+        columns=4,
     script:
         "../workflow_scripts/show_pictures.py"
 
 
 rule segmentation:
-    localrule: True
     input:
         expand(rules.train_segmenter.output, **RUNS),
         expand(rules.plot_segmentation.output, **RUNS),
+    localrule: True
 
 
 rule predictions:
-    localrule: True
     input:
         expand(rules.segment_slides.output, **RUNS),
         expand(rules.show_predictions.output, **RUNS),
+    localrule: True

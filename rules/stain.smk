@@ -6,15 +6,15 @@ rule profile_stain:
         image=results("slides/{slide}/image.tif"),
     output:
         profile=results("stain/{slide}/profile.json"),
-    params:
-        settings=section("stain"),
-        code=code("profile_stain.py"),
     log:
         results("logs/stain/{slide}.profile.log"),
     benchmark:
         results("benchmarks/stain/{slide}.profile.tsv")
     conda:
         ENVIRONMENT
+    params:
+        settings=section("stain", "reference"),
+        code=code("profile_stain.py"),
     script:
         "../workflow_scripts/profile_stain.py"
 
@@ -31,15 +31,15 @@ rule choose_reference:
         ),
     output:
         reference=results("stain/reference.json"),
-    params:
-        settings=section("stain"),
-        code=code("choose_reference.py"),
     log:
         results("logs/stain/reference.log"),
     benchmark:
         results("benchmarks/stain/reference.tsv")
     conda:
         ENVIRONMENT
+    params:
+        settings=section("stain"),
+        code=code("choose_reference.py"),
     script:
         "../workflow_scripts/choose_reference.py"
 
@@ -53,16 +53,16 @@ rule normalize_slide:
         image=results("stain/{slide}/image.tif"),
         facts=results("stain/{slide}/stain.json"),
         picture=results("stain/{slide}/before_after.png"),
-    params:
-        settings=section("stain"),
-        mpp=SETTINGS.ingestion.mpp,
-        code=code("normalize_slide.py"),
     log:
         results("logs/stain/{slide}.log"),
     benchmark:
         results("benchmarks/stain/{slide}.tsv")
     conda:
         ENVIRONMENT
+    params:
+        settings=section("stain", "reference"),
+        mpp=SETTINGS.ingestion.mpp,
+        code=code("normalize_slide.py"),
     script:
         "../workflow_scripts/normalize_slide.py"
 
@@ -76,21 +76,21 @@ rule show_stain:
             caption="../report/stain.rst",
             category="2 Stain",
         ),
-    params:
-        code=code("show_pictures.py"),
-        columns=2,
     log:
         results("logs/stain/contact_sheet.log"),
     benchmark:
         results("benchmarks/stain/contact_sheet.tsv")
     conda:
         ENVIRONMENT
+    params:
+        code=code("show_pictures.py"),
+        columns=2,
     script:
         "../workflow_scripts/show_pictures.py"
 
 
 rule stain:
-    localrule: True
     input:
         expand(results("stain/{slide}/stain.json"), slide=SLIDES),
         rules.show_stain.output,
+    localrule: True

@@ -13,20 +13,22 @@ rule synthesize_pairs:
         images=results("synthesis/{shard}.images.tif"),
         labels=results("synthesis/{shard}.labels.tif"),
         table=results("synthesis/{shard}.csv"),
-    params:
-        bounds=lambda wildcards: SYNTHESIS_SHARDS[int(wildcards.shard)],
-        settings={"batch_size": SETTINGS.synthesis.batch_size},
-        compute=network_settings(),
-        code=code("synthesize_pairs.py"),
-    threads: SETTINGS.compute.threads
-    resources:
-        gpu=1,
     log:
         results("logs/synthesis/{shard}.log"),
     benchmark:
         results("benchmarks/synthesis/{shard}.tsv")
     conda:
         ENVIRONMENT
+    threads: SETTINGS.compute.threads
+    resources:
+        gpu=GPUS,
+        device=SETTINGS.compute.device,
+    params:
+        bounds=lambda wildcards: SYNTHESIS_SHARDS[int(wildcards.shard)],
+        settings=section("synthesis", "count", "shards"),
+        compute=section("compute", "device"),
+        seed=SETTINGS.seed,
+        code=code("synthesize_pairs.py"),
     script:
         "../workflow_scripts/synthesize_pairs.py"
 
@@ -46,20 +48,20 @@ rule show_synthesis:
             caption="../report/synthesis.rst",
             category="6 Synthetic pairs",
         ),
-    params:
-        code=code("show_synthesis.py"),
     log:
         results("logs/synthesis/contact_sheet.log"),
     benchmark:
         results("benchmarks/synthesis/contact_sheet.tsv")
     conda:
         ENVIRONMENT
+    params:
+        code=code("show_synthesis.py"),
     script:
         "../workflow_scripts/show_synthesis.py"
 
 
 rule synthesis:
-    localrule: True
     input:
         rules.show_synthesis.input,
         rules.show_synthesis.output,
+    localrule: True

@@ -27,5 +27,5 @@ with job(snakemake.log[0]):
                 strict=True,
             )
         ],
-        compute=ComputeSettings(**snakemake.params.compute),
+        compute=ComputeSettings(**snakemake.params.compute, device=snakemake.resources.device),
     )

@@ -16,5 +16,8 @@ with job(snakemake.log[0]):
         labels_output=snakemake.output.labels,
         table_output=snakemake.output.table,
         settings=SynthesisSettings(**snakemake.params.settings),
-        compute_settings=ComputeSettings(**snakemake.params.compute),
+        compute_settings=ComputeSettings(
+            **snakemake.params.compute, device=snakemake.resources.device
+        ),
+        seed=snakemake.params.seed,
     )

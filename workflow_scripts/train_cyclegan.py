@@ -15,6 +15,8 @@ with job(snakemake.log[0]):
         checkpoint=snakemake.params.checkpoint,
         settings=CycleGANSettings(**snakemake.params.settings),
         mask_settings=MaskSettings(**snakemake.params.masks),
-        compute_settings=ComputeSettings(**snakemake.params.compute),
+        compute_settings=ComputeSettings(
+            **snakemake.params.compute, device=snakemake.resources.device
+        ),
         seed=snakemake.params.seed,
     )

@@ -22,7 +22,9 @@ with job(snakemake.log[0]):
         settings=SegmentationSettings(**snakemake.params.settings),
         mask_settings=MaskSettings(**snakemake.params.masks),
         stain_settings=StainSettings(**snakemake.params.stain),
-        compute_settings=ComputeSettings(**snakemake.params.compute),
+        compute_settings=ComputeSettings(
+            **snakemake.params.compute, device=snakemake.resources.device
+        ),
         seed=torch_seed(*snakemake.params.seed),
         mpp=snakemake.params.mpp,
         reference=snakemake.input.reference,

@@ -70,7 +70,11 @@ def outline(image: np.ndarray, labels: np.ndarray, colour: tuple[int, int, int])
 
 
 def sheet_of_files(
-    paths: Sequence[str | Path], output: str | Path, columns: int = 8, most: int = 64, side: int = 256
+    paths: Sequence[str | Path],
+    output: str | Path,
+    columns: int = 8,
+    most: int = 64,
+    side: int = 256,
 ) -> None:
     """Write a contact sheet of picture files.
 

@@ -66,7 +66,8 @@ def outlines(
     turn = rng.random((number, 1)) + np.arange(vertices) + 0.3 * (rng.random((number, vertices)) - 0.5)
     theta = step * turn
     phases = rng.random((number, 1, len(HARMONICS))) * 2 * np.pi
-    weights = rng.standard_normal((number, 1, len(HARMONICS))) / HARMONICS
+    # Uniform amplitudes, mean square 1: normal ones make a few nuclei into stars.
+    weights = rng.uniform(0, math.sqrt(3), (number, 1, len(HARMONICS))) / HARMONICS
     weights *= irregularity * np.sqrt(2 / np.sum(1.0 / HARMONICS**2))
     radius = 1 + np.sum(weights * np.cos(theta[..., None] * HARMONICS + phases), axis=-1)
     radius = np.maximum(radius, 0.3)

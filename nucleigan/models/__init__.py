@@ -1,0 +1,1 @@
+"""Networks with their losses and one training step; the table of methods."""

@@ -51,7 +51,8 @@ class ConditionalGAN:
             mask_channels,
             std,
             torch_seed(seed, "cgan", "segmenter"),
-        ).to(compute.device, memory_format=CHANNELS_LAST)
+        ).to(compute.device)
+        self.segmenter.to(memory_format=CHANNELS_LAST)
         self.optimise_segmenter = adam([self.segmenter], settings.optimiser)
         self.average = AveragedNetwork(self.segmenter, settings.average_decay)
         self.judge = None

@@ -37,6 +37,9 @@ from nucleigan.training.data import Patches, from_network, order, to_network
 from nucleigan.training.pool import HistoryPool
 
 SAMPLES = 6
+# Of the range [-1, 1]; in normalised patches of the Kumar tiles nuclei are darker by 0.45 on average,
+# and by 0.27 in the fifth percentile.
+POLARITY_MARGIN = 0.3
 # Flips and quarter turns only: the generator must learn the slides' own colours and sizes.
 JITTER = JitterSettings(resize=256)
 
@@ -60,14 +63,16 @@ class Networks:
 
         return cls(
             build_generator(
-                settings.generator, mask_channels, IMAGE_CHANNELS, std, seeded("to_image")
+                settings.generator,
+                mask_channels + settings.latent_channels,
+                IMAGE_CHANNELS,
+                std,
+                seeded("to_image"),
             ),
             build_generator(
                 settings.generator, IMAGE_CHANNELS, mask_channels, std, seeded("to_mask")
             ),
-            build_discriminator(
-                settings.discriminator, IMAGE_CHANNELS, std, seeded("judge_image")
-            ),
+            build_discriminator(settings.discriminator, IMAGE_CHANNELS, std, seeded("judge_image")),
             build_discriminator(settings.discriminator, mask_channels, std, seeded("judge_mask")),
         )
 
@@ -139,20 +144,29 @@ class CycleGAN:
     ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
         nets, weights = self.networks, self.settings
         with self.compute.autocast():
-            fake_images = torch.tanh(nets.to_image(masks_))
+            fake_images = torch.tanh(nets.to_image(self._with_latent(masks_)))
             fake_masks = torch.tanh(nets.to_mask(images))
             again_masks = torch.tanh(nets.to_mask(fake_images))
-            again_images = torch.tanh(nets.to_image(fake_masks))
+            noisy = fake_masks + weights.mask_noise * torch.randn_like(fake_masks)
+            again_images = torch.tanh(nets.to_image(self._with_latent(noisy)))
             judged_images = nets.judge_image(fake_images)
             judged_masks = nets.judge_mask(fake_masks)
         losses = {
             "fool_image": adversarial_loss(judged_images, real=True),
             "fool_mask": adversarial_loss(judged_masks, real=True),
-            "cycle_image": weights.lambda_image
-            * functional.l1_loss(again_images.float(), images),
+            "cycle_image": weights.lambda_image * functional.l1_loss(again_images.float(), images),
             "cycle_mask": weights.lambda_mask * functional.l1_loss(again_masks.float(), masks_),
         }
+        if weights.lambda_polarity:
+            hinge = polarity_loss(fake_images.float(), masks_)
+            losses["polarity"] = weights.lambda_polarity * hinge
         return fake_images.float(), fake_masks.float(), losses
+
+    def _with_latent(self, masks_: torch.Tensor) -> torch.Tensor:
+        """Masks with random numbers beside them, from torch's generator (seeded every step)."""
+        batch, _, height, width = masks_.shape
+        latent = draw_latent(self.settings.latent_channels, batch, height, width, None)
+        return torch.cat([masks_, latent.to(masks_)], dim=1)
 
     def set_rate(self, factor: float) -> None:
         """Set both optimisers to this part of the rate."""
@@ -179,6 +193,52 @@ class CycleGAN:
         self.average.load(state["average"])
         self.past_images.load(state["past_images"])
         self.past_masks.load(state["past_masks"])
+
+
+def polarity_loss(images: torch.Tensor, masks_: torch.Tensor) -> torch.Tensor:
+    """How far nuclei are from being darker than what surrounds them by :data:`POLARITY_MARGIN`.
+
+    Parameters
+    ----------
+    images
+        (B, 3, H, W) in [-1, 1].
+    masks_
+        (B, C, H, W) in [-1, 1]; the first channel is high in nuclei. Masks without nuclei, or
+        without anything else, cost nothing.
+    """
+    grey = images.mean(dim=1)
+    inside = (masks_[:, 0] > 0).float()
+    outside = 1 - inside
+    over = (1, 2)
+    dark = (grey * inside).sum(over) / inside.sum(over).clamp(min=1)
+    bright = (grey * outside).sum(over) / outside.sum(over).clamp(min=1)
+    judged = (inside.sum(over) > 0) & (outside.sum(over) > 0)
+    return (functional.relu(dark - bright + POLARITY_MARGIN) * judged).mean()
+
+
+def draw_latent(
+    channels: int, batch: int, height: int, width: int, seeds: list[int] | None
+) -> torch.Tensor:
+    """Standard normal numbers (B, channels, H, W): half constant over an image, half of each pixel.
+
+    Parameters
+    ----------
+    channels
+        May be 0.
+    batch, height, width
+        Of the masks.
+    seeds
+        One an image; None draws from torch's global generator.
+    """
+    if channels == 0:
+        return torch.empty(batch, 0, height, width)
+    drawn = []
+    for number in range(batch):
+        rng = None if seeds is None else torch.Generator().manual_seed(seeds[number])
+        style = torch.randn(channels // 2, 1, 1, generator=rng).expand(-1, height, width)
+        pixels = torch.randn(channels - channels // 2, height, width, generator=rng)
+        drawn.append(torch.cat([style, pixels]))
+    return torch.stack(drawn)
 
 
 def train(
@@ -232,12 +292,16 @@ def train(
 
     corner = slice(0, settings.crop)
     shown = np.stack(
-        [masks.encode(drawn[n][corner, corner], mask_settings) for n in range(min(SAMPLES, len(drawn)))]
+        [
+            masks.encode(drawn[n][corner, corner], mask_settings)
+            for n in range(min(SAMPLES, len(drawn)))
+        ]
     )
+    shown_seeds = [torch_seed(seed, "sample", n) for n in range(len(shown))]
 
     def end_of_epoch(epoch: int) -> dict[str, float]:
         if epoch % settings.sample_every == 0 or epoch == settings.epochs:
-            painted = paint(model.average.network, shown, compute)
+            painted = paint(model.average.network, shown, shown_seeds, compute)
             pictures = [*map(mask_picture, shown), *painted]
             contact_sheet(pictures, samples_output, columns=len(shown))
         return {}
@@ -251,12 +315,11 @@ def train(
         "data": [loop.file_digest(path) for path in (images, *polygons)],
         "code": package_digest("nucleigan.models.cyclegan"),
     }
-    history = loop.run(
-        model, make_batch, steps, settings, seed, checkpoint, identity, end_of_epoch
-    )
+    history = loop.run(model, make_batch, steps, settings, seed, checkpoint, identity, end_of_epoch)
     facts = {
         "kind": "mask-to-image generator",
         "generator": settings.generator.model_dump(),
+        "latent_channels": settings.latent_channels,
         "masks": mask_settings.model_dump(),
         "training": {**identity, **compute.facts()},
     }
@@ -280,23 +343,29 @@ class Painter:
         self.mask_settings = MaskSettings(**facts["masks"])
         # The stored weights are divided by their spectral norm already.
         settings = GeneratorSettings(**{**facts["generator"], "spectral_norm": False})
-        inputs = masks.channels(self.mask_settings)
+        inputs = masks.channels(self.mask_settings) + facts["latent_channels"]
         self.network = build_generator(settings, inputs, IMAGE_CHANNELS).eval()
         self.network.load_state_dict(tensors)
         self.network.to(compute.device)
         self.compute = compute
 
-    def paint(self, labels: list[np.ndarray]) -> np.ndarray:
-        """Label maps (H, W) int32 to images (B, H, W, 3) uint8."""
+    def paint(self, labels: list[np.ndarray], seeds: list[int]) -> np.ndarray:
+        """Label maps (H, W) int32, with a seed each, to images (B, H, W, 3) uint8."""
         encoded = np.stack([masks.encode(one, self.mask_settings) for one in labels])
-        return paint(self.network, encoded, self.compute)
+        return paint(self.network, encoded, seeds, self.compute)
 
 
 @torch.inference_mode()
-def paint(network: nn.Module, encoded: np.ndarray, compute: computing.Compute) -> np.ndarray:
-    """Masks (B, C, H, W) float32 to images (B, H, W, 3) uint8."""
+def paint(
+    network: nn.Module, encoded: np.ndarray, seeds: list[int], compute: computing.Compute
+) -> np.ndarray:
+    """Masks (B, C, H, W) float32, with a seed each, to images (B, H, W, 3) uint8."""
+    first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+    batch, channels, height, width = encoded.shape
+    latent = draw_latent(first.in_channels - channels, batch, height, width, seeds)
+    given = torch.cat([torch.from_numpy(encoded), latent], dim=1).to(compute.device)
     with compute.autocast():
-        images = torch.tanh(network(torch.from_numpy(encoded).to(compute.device)).float())
+        images = torch.tanh(network(given).float())
     return np.stack([from_network(image) for image in images.cpu().numpy()])
 
 

@@ -126,9 +126,7 @@ def train(
         "files": [loop.file_digest(path) for source in sources for part in source for path in part],
         "code": package_digest("nucleigan.models.methods"),
     }
-    history = loop.run(
-        model, make_batch, steps, settings, seed, checkpoint, identity, end_of_epoch
-    )
+    history = loop.run(model, make_batch, steps, settings, seed, checkpoint, identity, end_of_epoch)
     facts = {
         "kind": "segmenter",
         "generator": settings.generator.model_dump(),

@@ -30,9 +30,7 @@ def build_generator(
     seed
         Of the initial weights.
     """
-    network = GENERATORS[settings.kind](
-        inputs, outputs, settings.width, settings.depth, settings.norm, settings.dropout
-    )
+    network = GENERATORS[settings.kind](inputs, outputs, settings)
     return _finish(network, settings.spectral_norm, init_std, seed)
 
 

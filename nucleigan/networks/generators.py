@@ -3,13 +3,36 @@
 ``factor``: heights and widths must be multiples of it.
 """
 
+import itertools
+
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
+from nucleigan.config import GeneratorSettings
 from nucleigan.networks.blocks import has_affine_shift, norm
 
 # The widest level has this many times the channels of the first (pix2pix: 64 to 512).
 WIDEST = 8
+
+
+def transposed(channels: int, bias: bool) -> nn.Module:
+    """Twice the size, half the channels."""
+    half = channels // 2
+    return nn.ConvTranspose2d(channels, half, 3, stride=2, padding=1, output_padding=1, bias=bias)
+
+
+def resized(channels: int, bias: bool) -> nn.Module:
+    """The same by resizing first, so that every pixel is made alike (Odena et al. 2016)."""
+    return nn.Sequential(
+        nn.Upsample(scale_factor=2, mode="nearest"),
+        nn.ReflectionPad2d(1),
+        nn.Conv2d(channels, channels // 2, 3, bias=bias),
+    )
+
+
+UPSAMPLINGS = {"transposed": transposed, "resize": resized}
 
 
 class ResNet(nn.Module):
@@ -25,12 +48,19 @@ class ResNet(nn.Module):
         Channels at full resolution.
     blocks
         Residual blocks at a quarter of the resolution.
-    norm_kind, dropout
+    norm_kind, dropout, upsampling
         See :class:`nucleigan.config.GeneratorSettings`.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, width: int, blocks: int, norm_kind: str, dropout: float
+        self,
+        inputs: int,
+        outputs: int,
+        width: int,
+        blocks: int,
+        norm_kind: str,
+        dropout: float,
+        upsampling: str = "transposed",
     ) -> None:
         super().__init__()
         self.factor = 4
@@ -46,10 +76,7 @@ class ResNet(nn.Module):
             layers += level(down, 2 * channels)
         layers += [ResidualBlock(4 * width, norm_kind, dropout, bias) for _ in range(blocks)]
         for channels in (4 * width, 2 * width):
-            up = nn.ConvTranspose2d(
-                channels, channels // 2, 3, stride=2, padding=1, output_padding=1, bias=bias
-            )
-            layers += level(up, channels // 2)
+            layers += level(UPSAMPLINGS[upsampling](channels, bias), channels // 2)
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, outputs, 7)]
         self.layers = nn.Sequential(*layers)
 
@@ -150,7 +177,7 @@ class UNet(nn.Module):
         self.dropout = nn.Dropout2d(dropout) if dropout else nn.Identity()
         self.grow = nn.ModuleList(
             nn.ConvTranspose2d(deep, wide, 2, stride=2)
-            for wide, deep in zip(channels, channels[1:], strict=False)
+            for wide, deep in itertools.pairwise(channels)
         )
         self.up = nn.ModuleList(
             double_convolution(2 * wide, wide, norm_kind) for wide in channels[:-1]
@@ -183,4 +210,30 @@ def double_convolution(inputs: int, outputs: int, norm_kind: str) -> nn.Sequenti
     return nn.Sequential(*layers)
 
 
-GENERATORS = {"resnet": ResNet, "pix2pix_unet": Pix2PixUNet, "unet": UNet}
+def _resnet(inputs: int, outputs: int, settings: GeneratorSettings) -> nn.Module:
+    return ResNet(
+        inputs,
+        outputs,
+        settings.width,
+        settings.depth,
+        settings.norm,
+        settings.dropout,
+        settings.upsampling,
+    )
+
+
+def _pix2pix_unet(inputs: int, outputs: int, settings: GeneratorSettings) -> nn.Module:
+    return Pix2PixUNet(
+        inputs, outputs, settings.width, settings.depth, settings.norm, settings.dropout
+    )
+
+
+def _unet(inputs: int, outputs: int, settings: GeneratorSettings) -> nn.Module:
+    return UNet(inputs, outputs, settings.width, settings.depth, settings.norm, settings.dropout)
+
+
+GENERATORS: dict[str, Callable[[int, int, GeneratorSettings], nn.Module]] = {
+    "resnet": _resnet,
+    "pix2pix_unet": _pix2pix_unet,
+    "unet": _unet,
+}

@@ -49,8 +49,9 @@ def write_geojson(path: str | Path, labels: np.ndarray, mpp: float | None = None
         µm per pixel, for areas in µm².
     """
     areas = np.bincount(labels.ravel())
-    features = [_feature(number, points, int(areas[number]), mpp)
-                for number, points in outlines(labels)]
+    features = [
+        _feature(number, points, int(areas[number]), mpp) for number, points in outlines(labels)
+    ]
     text = json.dumps({"type": "FeatureCollection", "features": features})
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

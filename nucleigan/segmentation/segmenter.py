@@ -36,7 +36,7 @@ class Segmenter:
         outputs = masks.channels(self.mask_settings)
         self.network = build_generator(settings, 3, outputs).eval()
         self.network.load_state_dict(tensors)
-        self.network.to(compute.device, memory_format=computing.CHANNELS_LAST)
+        self.network.to(compute.device).to(memory_format=computing.CHANNELS_LAST)
 
     @classmethod
     def load(cls, path: str | Path, compute: ComputeSettings | None = None) -> "Segmenter":

@@ -48,7 +48,7 @@ def predict(
     total: np.ndarray | None = None
     weights = np.zeros(padded.shape[:2], np.float32)
     window = _window(tile, overlap)
-    for y, x in _corners(*padded.shape[:2], tile, overlap):
+    for y, x in _corners(padded.shape, tile, overlap):
         mask = _one_tile(network, padded[y : y + tile, x : x + tile], compute, views)
         if total is None:
             total = np.zeros((len(mask), *padded.shape[:2]), np.float32)
@@ -70,7 +70,8 @@ def _pad(image: np.ndarray, tile: int, overlap: int) -> np.ndarray:
     return np.pad(image, [*pads, (0, 0)], mode="symmetric")
 
 
-def _corners(height: int, width: int, tile: int, overlap: int) -> Iterator[tuple[int, int]]:
+def _corners(shape: tuple[int, ...], tile: int, overlap: int) -> Iterator[tuple[int, int]]:
+    height, width = shape[:2]
     stride = tile - overlap
     for y in range(0, height - tile + 1, stride):
         for x in range(0, width - tile + 1, stride):

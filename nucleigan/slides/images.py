@@ -1,13 +1,18 @@
 """Read slide images of many formats as RGB, through the libraries made for them.
 
 TIFF of any compression, SVS and pyramids are read by tifffile with imagecodecs, PNG and JPEG by
-Pillow. A pyramid is read at its full resolution. Alpha is composed over white; 16-bit images are
-scaled to 8 bit; greyscale and CMYK are refused, since their colours are not those of the slide.
+Pillow. Of a pyramid the full resolution is read, or, for a coarser working magnification, the
+smallest level that is still at least as fine. Alpha is composed over white; 16-bit images are
+scaled to 8 bit, with a warning; palettes are resolved; greyscale and CMYK are refused, since their
+colours are not those of the slide.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +23,13 @@ PILLOW_ENDINGS = {".png", ".jpg", ".jpeg"}
 MAX_PIXELS = 4_000_000_000
 # Resolutions outside of this range are a printer's, not a scanner's, µm per pixel.
 SCANNED_MPP = (0.05, 4.0)
+# A level this much too coarse is a rounded size, not another magnification.
+LEVEL_TOLERANCE = 0.005
+# TIFF's numbers for the colours of a page and for its compression (TIFF 6.0; 33003 is Aperio's
+# JPEG 2000 of YCbCr, which the codec leaves unconverted).
+PALETTE, CMYK, YCBCR = 3, 5, 6
+JPEGS = {6, 7}
+APERIO_YCBCR = 33003
 
 
 @dataclass(frozen=True)
@@ -27,17 +39,20 @@ class Header:
     Attributes
     ----------
     shape
-        As stored, for example (H, W, 3).
+        Height and width at full resolution, pixels.
     mpp
-        µm per pixel, None where the file does not say or says the implausible.
+        µm per pixel at full resolution, None where the file does not say or says the implausible.
+    levels
+        Height and width of each level of a pyramid, full resolution first.
     """
 
-    shape: tuple[int, ...]
+    shape: tuple[int, int]
     mpp: float | None
+    levels: tuple[tuple[int, int], ...]
 
 
 def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Read an image.
+    """Read an image at full resolution.
 
     Parameters
     ----------
@@ -55,47 +70,89 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     NucleiganError
         Missing, damaged, too large, or without colour.
     """
+    return read_level(path, 1.0, max_pixels)[0]
+
+
+def read_level(
+    path: str | Path, reduction: float, max_pixels: int = MAX_PIXELS
+) -> tuple[np.ndarray, list[str]]:
+    """Read an image no larger than it is needed.
+
+    Parameters
+    ----------
+    path
+        TIFF, SVS, PNG or JPEG.
+    reduction
+        How many times smaller than at full resolution the picture may be; the smallest level of a
+        pyramid that is not smaller still is read.
+    max_pixels
+        Larger images are refused before they are decoded.
+
+    Returns
+    -------
+    (H, W, 3) uint8, and warnings in words.
+
+    Raises
+    ------
+    NucleiganError
+        As :func:`read_image`.
+    """
     path = _existing(path)
     header = read_header(path)
-    pixels = int(np.prod(header.shape[:2], dtype=np.int64))
-    if pixels > max_pixels:
+    level = _level(header, reduction)
+    height, width = header.levels[level]
+    if height * width > max_pixels:
         raise NucleiganError(
-            f"{path}: has {pixels} pixels, more than the {max_pixels} of ingestion.max_pixels; raise "
-            "the limit or cut the image."
+            f"{path}: has {height}×{width} pixels, more than the {max_pixels} of "
+            "ingestion.max_pixels; raise the limit or cut the image."
         )
     try:
-        pixels_ = _read_tiff(path) if path.suffix.lower() in TIFF_ENDINGS else _read_pillow(path)
+        if path.suffix.lower() in TIFF_ENDINGS:
+            pixels = _read_tiff(path, level)
+        else:
+            pixels = _read_pillow(path)
     except NucleiganError:
         raise
     except Exception as error:
         raise _damaged(path, error) from error
-    return _to_rgb(pixels_, path)
+    return _to_rgb(pixels, path)
 
 
 def read_mpp(path: str | Path) -> float | None:
-    """µm per pixel as the file states it, or None."""
+    """µm per pixel as the file states it (Aperio's MPP, TIFF's resolution), or None."""
     return read_header(path).mpp
 
 
 def read_header(path: str | Path) -> Header:
-    """Size and magnification without reading the pixels."""
+    """Sizes and magnification without reading the pixels."""
     path = _existing(path)
     suffix = path.suffix.lower()
+    if suffix not in TIFF_ENDINGS | PILLOW_ENDINGS:
+        raise NucleiganError(
+            f"{path}: the ending {suffix!r} is not known; use "
+            f"{', '.join(sorted(TIFF_ENDINGS | PILLOW_ENDINGS))}."
+        )
     try:
         if suffix in TIFF_ENDINGS:
             return _tiff_header(path)
-        if suffix in PILLOW_ENDINGS:
-            from PIL import Image
-
-            Image.MAX_IMAGE_PIXELS = None
-            with Image.open(path) as image:
-                return Header((image.height, image.width, len(image.getbands())), None)
+        with opened(path) as image:
+            shape = (image.height, image.width)
+            return Header(shape, None, (shape,))
     except Exception as error:
         raise _damaged(path, error) from error
-    raise NucleiganError(
-        f"{path}: the ending {suffix!r} is not known; use "
-        f"{', '.join(sorted(TIFF_ENDINGS | PILLOW_ENDINGS))}."
-    )
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """A PNG or JPEG, as Pillow opens it, without Pillow's own limit of pixels: ours is checked."""
+    from PIL import Image
+
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
+            yield image
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
 def _existing(path: str | Path) -> Path:
@@ -112,17 +169,28 @@ def _damaged(path: Path, error: Exception) -> NucleiganError:
     return NucleiganError(f"{path}: cannot be read as an image ({reason}); fetch it again.")
 
 
+def _level(header: Header, reduction: float) -> int:
+    """The last level that is at least as fine as wanted; full resolution if none is."""
+    fine = [
+        number
+        for number, (height, _) in enumerate(header.levels)
+        if header.shape[0] / height <= reduction * (1 + LEVEL_TOLERANCE)
+    ]
+    return max(fine, default=0)
+
+
 def _tiff_header(path: Path) -> Header:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
-        page = file.series[0].levels[0].keyframe
-        return Header(file.series[0].levels[0].shape, _tiff_mpp(page))
+        pages = [level.keyframe for level in file.series[0].levels]
+        levels = tuple((page.imagelength, page.imagewidth) for page in pages)
+        return Header(levels[0], _tiff_mpp(pages[0]), levels)
 
 
-def _tiff_mpp(page) -> float | None:  # type: ignore[no-untyped-def]
+def _tiff_mpp(page: Any) -> float | None:
     """Aperio's description first, then the resolution tags."""
-    stated = re.search(r"MPP\s*=\s*([0-9.]+)", page.description or "")
+    stated = re.search(r"MPP\s*=\s*(\d*\.?\d+)", page.description or "")
     if stated:
         return _plausible(float(stated.group(1)))
     unit = page.tags.get("ResolutionUnit")
@@ -140,42 +208,81 @@ def _plausible(mpp: float) -> float | None:
     return mpp if low <= mpp <= high else None
 
 
-def _read_tiff(path: Path) -> np.ndarray:
+def _read_tiff(path: Path, number: int) -> np.ndarray:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
-        level = file.series[0].levels[0]
-        if int(level.keyframe.photometric) == 5:
-            raise NucleiganError(f"{path}: is CMYK, made for print; export the slide as RGB.")
-        pixels = level.asarray()
+        level = file.series[0].levels[number]
+        page = level.keyframe
+        _check_pages(path, level, file.filehandle.size)
+        pixels = np.squeeze(level.asarray())
         if level.axes.startswith("S"):
             pixels = np.moveaxis(pixels, 0, -1)
-        return np.squeeze(pixels)
+        if int(page.photometric) == PALETTE:
+            return np.moveaxis(page.colormap[:, pixels], 0, -1)
+        if int(page.compression) == APERIO_YCBCR:
+            from PIL import Image
+
+            return np.asarray(Image.fromarray(pixels, "YCbCr").convert("RGB"))
+        return pixels
+
+
+def _check_pages(path: Path, level: Any, size: int) -> None:
+    """Refuse what would decode to wrong colours or, cut short, to grey without an error."""
+    page = level.keyframe
+    if len(level.pages) > 1:
+        raise NucleiganError(
+            f"{path}: holds {len(level.pages)} pictures of one size; expected one, export the plane "
+            "that was annotated."
+        )
+    if int(page.photometric) == CMYK:
+        raise NucleiganError(f"{path}: is CMYK, made for print; export the slide as RGB.")
+    if int(page.photometric) == YCBCR and int(page.compression) not in JPEGS | {APERIO_YCBCR}:
+        raise NucleiganError(
+            f"{path}: holds YCbCr colours with {page.compression.name} compression, which are not "
+            "converted; export the slide as RGB."
+        )
+    end = max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)))
+    if end > size:
+        raise NucleiganError(
+            f"{path}: ends after {size} bytes where its header announces {end}; fetch it again."
+        )
 
 
 def _read_pillow(path: Path) -> np.ndarray:
-    from PIL import Image
-
-    with Image.open(path) as image:
+    with opened(path) as image:
         if image.mode == "CMYK":
             raise NucleiganError(f"{path}: is CMYK, made for print; export the slide as RGB.")
         if image.mode == "P":
             return np.asarray(image.convert("RGBA" if "transparency" in image.info else "RGB"))
-        return np.asarray(image)
+        if ";16" not in str(image.tile[0][3]):
+            return np.asarray(image)
+    # Pillow would cut 16 bits down to 8 without a word.
+    from imagecodecs import png_decode
+
+    return png_decode(path.read_bytes())
 
 
-def _to_rgb(pixels: np.ndarray, path: Path) -> np.ndarray:
-    if pixels.ndim != 3 or pixels.shape[2] not in (3, 4):
+def _to_rgb(pixels: np.ndarray, path: Path) -> tuple[np.ndarray, list[str]]:
+    warnings = []
+    if pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] < 3):
         raise NucleiganError(
-            f"{path}: has the shape {pixels.shape}, not that of a colour image; stains cannot be "
-            "separated without colour, give an RGB image."
+            f"{path}: is greyscale; stains cannot be separated without colour, give an RGB image."
+        )
+    if pixels.ndim != 3 or pixels.shape[2] > 4:
+        raise NucleiganError(
+            f"{path}: has the shape {'×'.join(map(str, pixels.shape))}; expected height × width × 3 "
+            "colours, give an RGB image."
         )
     if pixels.dtype == np.uint16:
+        warnings.append(f"{path} has 16 bits a channel; 0 to 65535 are scaled to 0 to 255")
         pixels = ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
     if pixels.dtype != np.uint8:
-        raise NucleiganError(f"{path}: holds {pixels.dtype} numbers; expected 8 or 16 bit integers.")
+        raise NucleiganError(
+            f"{path}: holds {pixels.dtype} numbers; expected 8 or 16 bit integers, export it again."
+        )
     if pixels.shape[2] == 4:
-        alpha = pixels[..., 3:].astype(np.uint16)
+        alpha = pixels[..., 3:].astype(np.uint32)
         colour = pixels[..., :3] * alpha + 255 * (255 - alpha)
-        pixels = ((colour.astype(np.uint32) + 127) // 255).astype(np.uint8)
-    return np.ascontiguousarray(pixels)
+        pixels = ((colour + 127) // 255).astype(np.uint8)
+    return np.ascontiguousarray(pixels), warnings

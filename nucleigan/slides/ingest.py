@@ -4,20 +4,21 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from nucleigan.artifacts import atomic, write_image, write_json
 from nucleigan.config import IngestionSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.figures.sheets import outline
 from nucleigan.slides.annotations import read_annotation
-from nucleigan.slides.images import read_image, read_mpp
+from nucleigan.slides.images import read_header, read_level
 from nucleigan.slides.resample import resample_image, resample_labels, scaled_shape
 from nucleigan.slides.sheet import Slide
 from nucleigan.slides.tissue import tissue_mask
 
 # Sheet and file may differ by rounding; beyond this they contradict each other.
 MPP_TOLERANCE = 0.05
+# Enlarging beyond this invents detail, as from 20× to 40×.
+ENLARGED = 1.2
 PICTURE_SIDE = 800
 CONTOUR = (0, 255, 0)
 
@@ -39,33 +40,42 @@ def ingest(
     image_output, labels_output
         TIFF, (H, W, 3) uint8 and (H, W) int32; no label map without an annotation.
     facts_output
-        JSON: hash, size, magnification, nuclei, warnings.
+        JSON: hash, size (pixels), magnification (µm per pixel), nuclei, warnings.
     picture_output
-        PNG with the contours of the nuclei.
+        PNG of at most 800 pixels, with the contours of the nuclei.
     settings
         Magnification and limits.
 
     Raises
     ------
     NucleiganError
-        Names the file, what was found, what was expected.
+        Names the slide or file, what was found, what was expected.
     """
     warnings: list[str] = []
     digest = _checked_hash(slide)
-    image = read_image(slide.image, settings.max_pixels)
-    mpp = _magnification(slide, warnings)
-    shape = scaled_shape(image.shape[:2], mpp / settings.mpp)
+    header = read_header(slide.image)
+    mpp = _magnification(slide, header.mpp, settings.mpp, warnings)
+    shape = scaled_shape(header.shape, mpp / settings.mpp)
+    # The annotation first: it is the cheaper one to be wrong.
     labels = None
     if labels_output is not None and slide.annotation is not None:
         labels, remarks = read_annotation(
-            slide.annotation, image.shape[:2], settings.max_vertices, settings.min_piece_area
+            slide.annotation,
+            header.shape,
+            settings.max_vertices,
+            settings.min_piece_area,
+            target=shape,
         )
         warnings += remarks
-        labels = resample_labels(labels, shape)
-    image = resample_image(image, shape)
-    nuclei = None if labels is None else len(np.unique(labels[labels > 0]))
+    nuclei = None if labels is None else int(labels.max(initial=0))
     if nuclei == 0:
-        warnings.append(f"{slide.annotation}: annotates no nucleus")
+        warnings.append(f"{slide.annotation} annotates no nucleus")
+    image, remarks = read_level(slide.image, settings.mpp / mpp, settings.max_pixels)
+    image = resample_image(image, shape)
+    warnings += remarks
+    tissue = round(float(tissue_mask(image).mean()), 4)
+    if tissue == 0:
+        warnings.append(f"{slide.image} is glass everywhere; it shows no tissue")
     for warning in warnings:
         print(f"warning: slide {slide.slide}: {warning}", flush=True)
 
@@ -86,7 +96,7 @@ def ingest(
             "mpp": settings.mpp,
             "source_mpp": mpp,
             "nuclei": nuclei,
-            "tissue_fraction": round(float(tissue_mask(image).mean()), 4),
+            "tissue_fraction": tissue,
             "warnings": warnings,
         },
     )
@@ -101,32 +111,43 @@ def _checked_hash(slide: Slide) -> str:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if slide.sha256 is not None and digest != slide.sha256:
         raise NucleiganError(
-            f"slide {slide.slide}: {slide.image} has the SHA-256 {digest}, the sample sheet says "
-            f"{slide.sha256}; fetch the file again, or correct the sheet if the new one is meant."
+            f"slide {slide.slide}: {slide.image} has the SHA-256 {digest}, but the sample sheet "
+            f"expects {slide.sha256}; fetch the file again, or correct the sheet if the new one is "
+            "meant."
         )
     return digest
 
 
-def _magnification(slide: Slide, warnings: list[str]) -> float:
-    stated = read_mpp(slide.image)
-    if slide.mpp is None:
-        if stated is None:
-            raise NucleiganError(
-                f"slide {slide.slide}: neither the sample sheet nor {slide.image} says how many µm "
-                "a pixel has; fill in the column `mpp`."
-            )
-        return stated
-    if stated is not None and abs(stated / slide.mpp - 1) > MPP_TOLERANCE:
-        warnings.append(
-            f"{slide.image} states {stated:.4g} µm per pixel, the sample sheet {slide.mpp:.4g}; the "
-            "sheet is followed"
+def _magnification(
+    slide: Slide, stated: float | None, working: float, warnings: list[str]
+) -> float:
+    """The sheet's µm per pixel, else the file's."""
+    mpp = stated if slide.mpp is None else slide.mpp
+    if mpp is None:
+        raise NucleiganError(
+            f"slide {slide.slide}: neither the sample sheet nor {slide.image} says how many µm "
+            "a pixel has; fill in the column `mpp`."
         )
-    return slide.mpp
+    if stated is not None and abs(stated / mpp - 1) > MPP_TOLERANCE:
+        warnings.append(
+            f"{slide.image} states {stated:.4g} µm per pixel, the sample sheet {mpp:.4g}; the sheet "
+            "is followed"
+        )
+    if mpp / working > ENLARGED:
+        warnings.append(
+            f"{slide.image} has {mpp:.4g} µm per pixel and is enlarged to {working:.4g}; detail that "
+            "was not scanned stays missing"
+        )
+    return mpp
 
 
 def _write_picture(path: str | Path, image: np.ndarray, labels: np.ndarray | None) -> None:
-    picture = image if labels is None else outline(image, labels, CONTOUR)
-    drawn = Image.fromarray(picture)
-    drawn.thumbnail((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.BOX)
+    from PIL import Image
+
+    scale = min(1.0, PICTURE_SIDE / max(image.shape[:2]))
+    shape = scaled_shape(image.shape[:2], scale)
+    picture = resample_image(image, shape)
+    if labels is not None:
+        picture = outline(picture, resample_labels(labels, shape), CONTOUR)
     with atomic(path) as temporary:
-        drawn.save(temporary)
+        Image.fromarray(picture).save(temporary)

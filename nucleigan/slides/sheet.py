@@ -1,6 +1,8 @@
 """The sample sheet: one row a slide, checked before anything runs."""
 
 import csv
+import io
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -85,23 +87,14 @@ def read_sheet(path: str | Path) -> list[Slide]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise NucleiganError(f"{path}: is no UTF-8 text ({error.reason}); save it as CSV.") from error
-    reader = csv.DictReader(text.splitlines())
-    columns = _columns(path, reader.fieldnames or [])
-    slides: list[Slide] = []
-    lines: dict[str, int] = {}
-    for row in reader:
-        values = {name: (row.get(column) or "").strip() for name, column in columns.items()}
-        slide = _slide(values, path, reader.line_num)
-        if slide.slide in lines:
-            raise NucleiganError(
-                f"{path}, line {reader.line_num}: the slide {slide.slide!r} stands in line "
-                f"{lines[slide.slide]} already; give every slide a name of its own."
-            )
-        lines[slide.slide] = reader.line_num
-        slides.append(slide)
-    if not slides:
-        raise NucleiganError(f"{path}: holds no slides; add a row for each.")
-    return slides
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        return _slides(reader, path)
+    except csv.Error as error:
+        raise NucleiganError(
+            f"{path}, line {reader.line_num}: is no CSV ({error}); close its quotes and separate "
+            "values by commas."
+        ) from error
 
 
 def check_slides(slides: Sequence[Slide], reference: str = "auto") -> list[str]:
@@ -140,7 +133,7 @@ def write_sheet(path: str | Path, slides: Iterable[Slide]) -> None:
     from nucleigan.artifacts import atomic
 
     path = Path(path)
-    folder = path.resolve().parent
+    folder = Path(os.path.abspath(path)).parent
     with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(COLUMNS)
@@ -159,12 +152,42 @@ def write_sheet(path: str | Path, slides: Iterable[Slide]) -> None:
 
 
 def _relative(path: Path, folder: Path) -> str:
-    path = path.resolve()
+    # Not resolved: a link's name and ending are the user's choice, its target's need not be.
+    path = Path(os.path.abspath(path))
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
+
+
+def _slides(reader: csv.DictReader, path: Path) -> list[Slide]:
+    columns = _columns(path, reader.fieldnames or [])
+    slides: list[Slide] = []
+    lines: dict[str, int] = {}
+    for row in reader:
+        line = reader.line_num
+        if None in row:
+            raise NucleiganError(
+                f"{path}, line {line}: has more values than the header has columns; put values with "
+                "commas into quotes."
+            )
+        values = {name: (row.get(column) or "").strip() for name, column in columns.items()}
+        slide = _slide(values, path, line)
+        if slide.slide in lines:
+            raise NucleiganError(
+                f"{path}, line {line}: the `slide` {slide.slide!r} stands in line "
+                f"{lines[slide.slide]} already; give every slide a name of its own."
+            )
+        lines[slide.slide] = line
+        slides.append(slide)
+    if not slides:
+        raise NucleiganError(f"{path}: holds no slides; add a row for each.")
+    return slides
 
 
 def _columns(path: Path, found: Sequence[str]) -> dict[str, str]:
     """Our column names with those of the file."""
+    names = Counter(name.strip() for name in found if name)
+    for name, times in names.items():
+        if times > 1:
+            raise NucleiganError(f"{path}: the column `{name}` stands there {times} times; keep one.")
     stripped = {name.strip(): name for name in found if name}
     columns = {}
     for name in COLUMNS:

@@ -5,6 +5,8 @@ import numpy as np
 # Relative luminance of red, green and blue (ITU-R BT.709), and the grey that glass exceeds.
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 GLASS = 220.0
+# Rows at a time, so that a large slide is not held as floating point numbers.
+ROWS = 1024
 
 
 def tissue_mask(image: np.ndarray, threshold: float = GLASS) -> np.ndarray:
@@ -21,4 +23,8 @@ def tissue_mask(image: np.ndarray, threshold: float = GLASS) -> np.ndarray:
     -------
     (H, W) bool.
     """
-    return image.astype(np.float32) @ LUMINANCE < threshold
+    mask = np.empty(image.shape[:2], bool)
+    for top in range(0, len(image), ROWS):
+        rows = slice(top, top + ROWS)
+        mask[rows] = image[rows].astype(np.float32) @ LUMINANCE < threshold
+    return mask

@@ -11,6 +11,13 @@ _LINEAR = np.where(_LEVELS <= 0.04045, _LEVELS / 12.92, ((_LEVELS + 0.055) / 1.0
 LUMINANCE = (_LINEAR * np.array([[0.2126], [0.7152], [0.0722]])).astype(np.float32)
 
 
+def as_pixels(image: np.ndarray) -> np.ndarray:
+    """(..., 3) uint8 to (N, 3); anything else, an image with opacity too, raises ValueError."""
+    if image.dtype != np.uint8 or image.ndim < 2 or image.shape[-1] != 3:
+        raise ValueError(f"stains need (H, W, 3) uint8, not {image.shape} {image.dtype}")
+    return image.reshape(-1, 3)
+
+
 def optical_density(image: np.ndarray) -> np.ndarray:
     """(..., 3) uint8 to float32 optical densities, natural logarithm, from 0 to 5.55."""
     return DENSITY[image]

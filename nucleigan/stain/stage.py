@@ -9,6 +9,7 @@ from PIL import Image
 
 from nucleigan.artifacts import atomic, read_json, write_image, write_json
 from nucleigan.config import StainSettings
+from nucleigan.errors import NucleiganError
 from nucleigan.stain.normalization import normalize
 from nucleigan.stain.profile import TEXTBOOK, StainProfile, angles
 from nucleigan.stain.separation import concentrations, estimate_stains
@@ -41,18 +42,31 @@ def choose_reference(
     Parameters
     ----------
     profiles
-        JSON of :func:`profile_slide`: the training slides, or the configured one alone.
+        JSON of :func:`profile_slide`: the training slides, or those with the configured one.
     output_json
         Profile of the chosen slide with its name and the rule.
     settings
         ``reference`` is ``auto`` or a slide.
+
+    Raises
+    ------
+    NucleiganError
+        There is no such slide among the profiles.
     """
     found = [read_json(path) for path in profiles]
+    if settings.reference != "auto":
+        found = [profile for profile in found if profile["slide"] == settings.reference]
+    if not found:
+        raise NucleiganError(
+            f"stain.reference: {settings.reference!r} finds no slide among {len(profiles)} stain "
+            "profiles; set it to a slide of the sheet, or to auto with at least one training slide."
+        )
     clean = [profile for profile in found if not profile["warnings"]] or found
     matrices = np.array([profile["matrix"] for profile in clean])
     median = np.median(matrices, axis=0)
     median /= np.linalg.norm(median, axis=1, keepdims=True)
-    distances = [float(angles(matrix, median).sum()) for matrix in matrices]
+    # Rounded, so that equals are equal: the angle between near vectors is exact to 1e-6° only.
+    distances = [round(float(angles(matrix, median).sum()), 4) for matrix in matrices]
     names = [profile["slide"] for profile in clean]
     best = min(range(len(clean)), key=lambda n: (distances[n], names[n]))
     rule = (

@@ -10,6 +10,7 @@ from nucleigan.artifacts import atomic, write_stack
 from nucleigan.config import ComputeSettings, SynthesisSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.models.cyclegan import Painter
+from nucleigan.randomness import torch_seed
 from nucleigan.training import compute as computing
 from nucleigan.training.data import Patches
 
@@ -24,6 +25,7 @@ def synthesize(
     table_output: str | Path,
     settings: SynthesisSettings,
     compute_settings: ComputeSettings,
+    seed: int,
 ) -> None:
     """Paint the maps from ``start`` to ``stop`` and write the pairs.
 
@@ -39,6 +41,8 @@ def synthesize(
         Stacks (N, H, W, 3) uint8 and (N, H, W) int32, and a row a pair.
     settings, compute_settings
         Batch size, and the machine.
+    seed
+        Of what differs between images of the same map.
     """
     compute = computing.prepare(compute_settings)
     painter = Painter(generator, compute)
@@ -53,8 +57,9 @@ def synthesize(
 
     def painted() -> Iterator[np.ndarray]:
         for first in range(start, stop, settings.batch_size):
-            labels = [maps[n] for n in range(first, min(first + settings.batch_size, stop))]
-            images = painter.paint(labels)
+            numbers = range(first, min(first + settings.batch_size, stop))
+            labels = [maps[n] for n in numbers]
+            images = painter.paint(labels, [torch_seed(seed, "pair", n) for n in numbers])
             for place, (image, one) in enumerate(zip(images, labels, strict=True)):
                 rows.append(_row(first + place, image, one))
                 yield image

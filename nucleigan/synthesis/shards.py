@@ -1,4 +1,5 @@
 """How numbered units are cut into shards; light enough to be imported by the workflow itself."""
+import itertools
 
 
 def shard_bounds(count: int, shards: int, batch_size: int) -> list[tuple[int, int]]:
@@ -13,4 +14,4 @@ def shard_bounds(count: int, shards: int, batch_size: int) -> list[tuple[int, in
     batches = -(-count // batch_size)
     shards = min(shards, batches)
     edges = [-(-batches * shard // shards) * batch_size for shard in range(shards + 1)]
-    return [(start, min(stop, count)) for start, stop in zip(edges, edges[1:], strict=False)]
+    return [(start, min(stop, count)) for start, stop in itertools.pairwise(edges)]

@@ -10,12 +10,15 @@ from PIL import Image
 from scipy import ndimage
 
 from nucleigan.config import JitterSettings
+from nucleigan.stain.optical_density import optical_density, to_image
+from nucleigan.stain.profile import TEXTBOOK
 
-# Optical densities of haematoxylin, eosin and the residual, unit rows (Ruifrok & Johnston 2001).
-_STAINS = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105], [0.268, 0.570, 0.776]])
-STAINS = (_STAINS / np.linalg.norm(_STAINS, axis=1, keepdims=True)).astype(np.float32)
+# Haematoxylin, eosin, and what is perpendicular to both, unit rows.
+_RESIDUAL = np.cross(*TEXTBOOK)
+STAINS = np.vstack([TEXTBOOK, _RESIDUAL / np.linalg.norm(_RESIDUAL)]).astype(np.float32)
+# A narrower blur changes nothing that can be seen, pixels.
+MIN_BLUR = 0.3
 UNMIX = np.linalg.inv(STAINS).astype(np.float32)
-DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1.0) / 256.0)
 
 
 def augment(
@@ -79,9 +82,7 @@ def _geometry(
     magnification *= float(np.exp(rng.uniform(np.log(low), np.log(high))))
     angle = float(rng.uniform(-np.pi, np.pi)) if jitter.rotate else 0.0
     seen = crop / magnification
-    centre = [
-        _centre(length, seen, float(rng.random())) for length in (width, height)
-    ]
+    centre = [_centre(length, seen, float(rng.random())) for length in (width, height)]
     cos, sin = np.cos(angle) / magnification, np.sin(angle) / magnification
     linear = np.array([[cos, -sin], [sin, cos]])
     shift = np.array(centre) - linear @ np.array([crop / 2, crop / 2])
@@ -121,11 +122,10 @@ def _colour(image: np.ndarray, jitter: JitterSettings, rng: np.random.Generator)
     gains[2] = np.sqrt(gains[2])
     brightness = float(np.exp(rng.normal() * jitter.brightness))
     blur = float(rng.random() * jitter.blur)
-    if blur > 0.3:
+    if blur > MIN_BLUR:
         image = ndimage.gaussian_filter(image, (blur, blur, 0), mode="mirror", truncate=2.5)
     if jitter.stain == 0 and jitter.brightness == 0:
         return np.ascontiguousarray(image)
-    mixing = UNMIX @ np.diag(gains) @ STAINS
-    density = DENSITY[image] @ mixing.astype(np.float32)
-    changed = (256.0 * brightness) * np.exp(-density) - 1.0
-    return np.clip(np.rint(changed), 0, 255).astype(np.uint8)
+    mixing = (UNMIX @ np.diag(gains) @ STAINS).astype(np.float32)
+    density = optical_density(image) @ mixing
+    return to_image(density - np.float32(np.log(brightness)))

@@ -107,7 +107,7 @@ def run(
 
         now = time.monotonic()
         if place == steps_per_epoch - 1:
-            row = {"epoch": epoch + 1, "steps": step + 1}
+            row: dict[str, float] = {"epoch": epoch + 1, "steps": step + 1}
             row |= {"rate": rate_factor(epoch, settings.epochs, settings.decay_from)}
             row |= {key: value / steps_per_epoch for key, value in totals.items()}
             row |= end_of_epoch(epoch + 1) if end_of_epoch else {}

@@ -120,8 +120,9 @@ def batch(seed, channels):
 def build(kind, seed=0):
     if kind == "cyclegan":
         return CycleGAN(CycleGANSettings(**SMALL), 2, prepare(CPU), seed)
-    settings = SegmentationSettings(**{**SMALL, "generator": GeneratorSettings(
-        kind="unet", width=4, depth=2, norm="batch")})
+    settings = SegmentationSettings(
+        **{**SMALL, "generator": GeneratorSettings(kind="unet", width=4, depth=2, norm="batch")}
+    )
     return ConditionalGAN(settings, 2, prepare(CPU), seed)
 
 

@@ -93,8 +93,10 @@ def test_killed_runs_end_in_the_same_weights(kind, data, tmp_path):
     assert expected.keys() == found.keys()
     assert all((expected[name] == found[name]).all() for name in expected)
     timings = ["seconds", "waiting_seconds"]
-    history = [pd.read_csv(folder / "history.csv").drop(columns=timings)
-               for folder in (tmp_path / "whole", out)]
+    history = [
+        pd.read_csv(folder / "history.csv").drop(columns=timings)
+        for folder in (tmp_path / "whole", out)
+    ]
     pd.testing.assert_frame_equal(*history)
     assert len(history[0]) == 6 and (history[0]["rate"] > 0).all()
     assert (out / "samples.png").exists() and not list(checkpoints.glob("*.safetensors"))

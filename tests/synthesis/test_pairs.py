@@ -27,7 +27,8 @@ def test_bounds_cover_everything_once_and_never_cut_a_batch(count, shards, batch
 def inputs(tmp_path):
     generator = GeneratorSettings(width=4, depth=1)
     facts = {"generator": generator.model_dump(), "masks": MaskSettings().model_dump()}
-    network = build_generator(generator, 2, 3, init_std=0.2, seed=1)
+    facts["latent_channels"] = 2
+    network = build_generator(generator, 4, 3, init_std=0.2, seed=1)
     write_weights(tmp_path / "generator.safetensors", network.state_dict(), facts)
     maps = np.zeros((10, 32, 32), np.int32)
     for number, one in enumerate(maps):
@@ -47,6 +48,7 @@ def make(inputs, name, start, stop):
         inputs / f"{name}.csv",
         SynthesisSettings(batch_size=4),
         COMPUTE,
+        seed=5,
     )
     return open_stack(inputs / f"{name}.images.tif"), open_stack(inputs / f"{name}.labels.tif")
 

@@ -1,5 +1,7 @@
 """The learning rate: constant, then linear, positive to the end."""
 
+import itertools
+
 import pytest
 
 from nucleigan.training.schedule import rate_factor
@@ -10,7 +12,7 @@ def test_published_schedule_of_300_epochs():
     assert factors[:150] == [1.0] * 150
     assert 0 < factors[299] < 0.01
     assert factors[300] == 0
-    falls = [a - b for a, b in zip(factors[149:], factors[150:], strict=False)]
+    falls = [a - b for a, b in itertools.pairwise(factors)]
     assert falls == pytest.approx([1 / 151] * 151)
 
 

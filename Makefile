@@ -1,0 +1,42 @@
+# make demo: the whole workflow on slides that the package draws itself.
+# make test: every test. Both make .venv from envs/requirements.lock when it is missing.
+
+PYTHON ?= python3
+CORES ?= 2
+BIN := .venv/bin
+STAMP := .venv/.installed
+DEMO := --configfile configs/demo.yaml
+
+.PHONY: demo report test lint clean
+
+demo: $(STAMP)
+	$(BIN)/snakemake --cores $(CORES) $(DEMO) --quiet rules
+	@cat results/demo/evaluation/table.md
+	@echo
+	@echo "Look into results/demo: slides, stain, patches, polygons, cyclegan, synthesis,"
+	@echo "segmentation, predictions, evaluation; 'make report' puts it all into one HTML file."
+
+report: demo
+	$(BIN)/snakemake $(DEMO) --report results/demo/report.html
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint $(DEMO)
+
+$(STAMP): envs/requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "$$($(PYTHON) --version) found; nucleigan needs Python 3.11 to 3.13: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Making .venv from envs/requirements.lock (about 6 GB, some minutes) ..."
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --disable-pip-version-check -r envs/requirements.lock
+	$(BIN)/pip install --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+clean:
+	rm -rf .venv .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis

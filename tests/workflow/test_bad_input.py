@@ -1,0 +1,123 @@
+"""What a person can mend is said in one sentence, before training starts, without a traceback."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+CROSSING = """<Annotations><Annotation><Regions>
+<Region Id="1"><Vertices><Vertex X="10" Y="10"/><Vertex X="40" Y="40"/><Vertex X="40" Y="10"/>
+<Vertex X="10" Y="40"/></Vertices></Region></Regions></Annotation></Annotations>"""
+
+
+def replaced(before, after):
+    """A change of the sample sheet."""
+
+    def change(text):
+        assert before in text
+        return text.replace(before, after)
+
+    return change
+
+
+def only_error(done):
+    """The one sentence that a failed run says."""
+    (line,) = errors(done)
+    return line
+
+
+def errors(done):
+    """The sentences that a failed run says; nothing in its output looks like a traceback."""
+    assert done.returncode != 0
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if "Traceback" in line or ", in <module>" in line] == []
+    return [line for line in lines if line.startswith("error:")]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (replaced("organ,", ""), ["slides.csv", "`organ`", "missing"]),
+        (replaced("train2,kidney,train", "train2,kidney,trian"), ["line 3", "'trian'", "train"]),
+        (replaced("test2,", "test1,"), ["line 5", "'test1'", "line 4"]),
+        (replaced(",train,", ",test,"), ["'train'", "at least one"]),
+        (replaced("train1,", "train/1,"), ["line 2", "'train/1'"]),
+    ],
+    ids=["missing column", "unknown split", "duplicate slide", "no training slide", "odd name"],
+)
+def test_sheet(fresh, change, words):
+    fresh.sheet.write_text(change(fresh.sheet.read_text()))
+    line = only_error(fresh.run("all"))
+    assert all(word in line for word in words), line
+    assert not fresh.results.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"cyclegan": {"epoch": 5}}, ["cyclegan.epoch", "did you mean", "epochs"]),
+        ({"stain": {"sparsity": -0.1}}, ["stain.sparsity", "-0.1", "greater than or equal to 0"]),
+        ({"slides": ""}, ["`slides` is empty", "--config slides="]),
+        ({"slides": "nowhere.csv"}, ["nowhere.csv", "no such sample sheet"]),
+        ({"cyclegan": {"crop": 512}}, ["cyclegan.crop (512)", "patches.size (64)"]),
+        ({"evaluation": {"splits": ["val"]}}, ["evaluation.splits", "val"]),
+        ({"stain": {"reference": "test9"}}, ["stain.reference", "'test9'"]),
+    ],
+    ids=lambda value: "" if isinstance(value, list) else next(iter(value)),
+)
+def test_configuration(fresh, changes, words):
+    line = only_error(fresh.run("all", changes=changes))
+    assert all(word in line for word in words), line
+    assert not fresh.results.exists()
+
+
+def test_organ_without_test_slide_warns(fresh):
+    fresh.sheet.write_text(fresh.sheet.read_text().replace("test1,breast", "test1,liver"))
+    text = fresh.make("all", options=["--dry-run"])
+    (line,) = [line for line in text.splitlines() if line.startswith("warning:")]
+    assert "'breast'" in line
+
+
+def test_damaged_slides_fail_alone(fresh):
+    folder = fresh.sheet.parent
+    rows = {line.split(",")[0]: line for line in fresh.sheet.read_text().splitlines()}
+    header, good = rows["slide"], rows["test1"]
+    digest = hashlib.sha256((folder / "test1.png").read_bytes()).hexdigest()
+    (folder / "cut.png").write_bytes((folder / "test1.png").read_bytes()[:2000])
+    np.save(folder / "small.npy", np.ones((20, 30), np.int32))
+    (folder / "cross.xml").write_text(CROSSING)
+    damaged = [
+        good.replace("test1,", "hash,", 1).replace(digest, "0" * 64),
+        "missing,kidney,test,nowhere.png,,0.25,",
+        "truncated,kidney,test,cut.png,,0.25,",
+        "size,kidney,test,test1.png,small.npy,0.25,",
+        "lost,kidney,test,test1.png,nowhere.npy,0.25,",
+        "crossing,kidney,test,test1.png,cross.xml,0.25,",
+    ]
+    whole = [rows[name] for name in ("train1", "train2", "test1")]
+    fresh.sheet.write_text("\n".join([header, *whole, *damaged]) + "\n")
+
+    said = errors(fresh.run("all", options=["--keep-going"]))
+    for words in (
+        ("test1.png", "0000", digest[:8]),
+        ("nowhere.png",),
+        ("cut.png",),
+        ("small.npy", "20", "30", "144"),
+        ("nowhere.npy",),
+    ):
+        assert sum(all(word in line for word in words) for line in said) == 1, (words, said)
+    assert len(said) == 5
+    for name in ("train1", "train2", "test1", "crossing"):
+        assert (fresh.results / "stain" / name / "image.tif").is_file()
+    for name in ("hash", "missing", "truncated", "size", "lost"):
+        assert list((fresh.results / "slides" / name).glob("*")) == []
+    facts = (fresh.results / "slides/crossing/slide.json").read_text()
+    assert "cross" in facts
+
+
+def test_patch_larger_than_the_slide(fresh):
+    line = only_error(fresh.run("all", changes={"patches": {"size": 256}}))
+    assert all(word in line for word in ("train1", "144×144", "patches.size = 256"))
+    assert not (fresh.results / "cyclegan").exists() or not any(
+        (fresh.results / "cyclegan").iterdir()
+    )

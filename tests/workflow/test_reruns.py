@@ -1,0 +1,100 @@
+"""What a change reruns, and what it leaves alone; dry runs on a finished run."""
+
+import os
+import time
+
+import pytest
+
+BEFORE_STAIN = {"ingest_slide", "show_slides", "fit_polygons", "draw_polygons", "show_polygons"}
+STAIN = {"profile_stain", "choose_reference", "normalize_slide", "show_stain"}
+TRAININGS = {"train_cyclegan", "train_segmenter"}
+SYNTHESIS = {"synthesize_pairs", "show_synthesis"}
+JUDGEMENT = {"segment_slides", "evaluate_model", "compare_models"}
+
+
+def test_second_run_has_nothing_to_do(finished):
+    started = time.monotonic()
+    assert "Nothing to be done" in finished.make("all")
+    assert time.monotonic() - started < 60
+    assert finished.planned("all") == set()
+
+
+def test_touching_files_reruns_nothing(finished):
+    # Whole seconds apart, as on file systems with coarse times.
+    now = time.time() + 2
+    kinds = [
+        *sorted((finished.folder / "slides").iterdir()),
+        *sorted(finished.results.glob("slides/*/image.tif")),
+        *sorted(finished.results.glob("stain/*/*")),
+        *sorted(finished.results.glob("cyclegan/*")),
+        *sorted(finished.root.rglob("*.py")),
+        *sorted(finished.root.rglob("*.smk")),
+        finished.root / "config.yaml",
+        finished.root / "envs/nucleigan.yaml",
+    ]
+    for number, path in enumerate(kinds):
+        os.utime(path, (now + number / 100, now + number / 100))
+    assert finished.planned("all") == set()
+
+
+def test_editing_a_stain_function_reruns_stain_and_what_follows(finished, edited):
+    change = (
+        "image = tifffile.imread(image_path)\n",
+        "image = tifffile.imread(image_path).copy()\n",
+    )
+    with edited("nucleigan/stain/stage.py", *change):
+        rules = finished.planned("all")
+    assert rules.isdisjoint(BEFORE_STAIN)
+    assert rules >= STAIN | {"cut_patches"} | TRAININGS | SYNTHESIS | JUDGEMENT
+
+
+def test_editing_a_comment_or_docstring_reruns_nothing(finished, edited):
+    with edited("nucleigan/stain/stage.py", "PANEL = 400\n", "PANEL = 400  # pixels\n"):
+        assert finished.planned("all") == set()
+    with edited(
+        "nucleigan/stain/stage.py", '"""The stain stage of', '"""This is the stain stage of'
+    ):
+        assert finished.planned("all") == set()
+
+
+def test_editing_a_script_reruns_its_rule(finished, edited):
+    with edited("workflow_scripts/plot_history.py", "with job(", "print()\nwith job("):
+        assert finished.planned("all") == {"plot_cyclegan", "plot_segmentation"}
+
+
+def test_editing_the_export_of_predictions_trains_nothing(finished, edited):
+    with edited("nucleigan/segmentation/export.py", "import json\n", "import json\nimport math\n"):
+        rules = finished.planned("all")
+    assert rules.isdisjoint(TRAININGS)
+    assert "segment_slides" in rules
+
+
+def test_cyclegan_epochs_leave_stain_alone(finished):
+    rules = finished.planned("all", changes={"cyclegan": {"epochs": 3}})
+    assert rules.isdisjoint(BEFORE_STAIN | STAIN | {"cut_patches"})
+    assert rules >= TRAININGS | SYNTHESIS | JUDGEMENT
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"compute": {"device": "cpu"}}, set()),
+        ({"phantoms": {"size": 600}}, set()),
+        ({"evaluation": {"splits": ["test", "val"]}}, set()),
+        ({"results": "elsewhere"}, BEFORE_STAIN | STAIN | TRAININGS | SYNTHESIS | JUDGEMENT),
+    ],
+)
+def test_a_setting_reruns_what_depends_on_it(finished, changes, expected):
+    rules = finished.planned("all", changes=changes)
+    assert rules >= expected
+    assert rules == set() or expected
+
+
+def test_a_changed_slide_reruns_its_own_slide_jobs(finished):
+    sheet = finished.sheet.read_text()
+    finished.sheet.write_text(sheet.replace("test2,kidney,test", "test2,liver,test"))
+    try:
+        text = finished.make("slides", options=["--dry-run"])
+    finally:
+        finished.sheet.write_text(sheet)
+    assert text.count("rule ingest_slide:") == 1

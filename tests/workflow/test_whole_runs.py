@@ -1,0 +1,132 @@
+"""The whole workflow on small slides: what it leaves, and that how it ran does not matter."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import tifffile
+from safetensors.numpy import load_file
+
+RUN = "cgan/both/0"
+
+
+def stack(workflow, pattern):
+    """All shards of a kind, one behind the other."""
+    paths = sorted(workflow.results.glob(pattern), key=lambda path: int(path.name.split(".")[0]))
+    assert paths
+    return np.concatenate([tifffile.imread(path) for path in paths])
+
+
+def test_every_stage_leaves_its_artifacts(finished):
+    expected = [
+        "slides/train1/image.tif",
+        "slides/train1/labels.tif",
+        "slides/contact_sheet.png",
+        "stain/reference.json",
+        "stain/test1/stain.json",
+        "patches/train/patches.csv",
+        "polygons/sampler.json",
+        "polygons/0.labels.tif",
+        "polygons/1.labels.tif",
+        "cyclegan/generator.safetensors",
+        "cyclegan/history.csv",
+        "synthesis/1.images.tif",
+        "synthesis/contact_sheet.png",
+        f"segmentation/{RUN}/model.safetensors",
+        f"predictions/{RUN}/test1.labels.tif",
+        f"predictions/{RUN}/test1.geojson",
+        f"predictions/{RUN}/test1.png",
+        f"evaluation/{RUN}/nuclei.csv",
+        "evaluation/slides.csv",
+        "evaluation/table.md",
+        "evaluation/aji.png",
+    ]
+    assert [path for path in expected if not (finished.results / path).is_file()] == []
+
+
+def test_nothing_is_left_half_written(finished):
+    assert list(finished.results.rglob("*.partial*")) == []
+    assert {path.name for path in finished.folder.iterdir()} == {
+        ".snakemake",
+        "overlay.yaml",
+        "results",
+        "slides",
+    }
+
+
+def test_every_rule_leaves_log_and_benchmark(finished):
+    logs = {path.with_suffix("") for path in (finished.results / "logs").rglob("*.log")}
+    benchmarks = (finished.results / "benchmarks").rglob("*.tsv")
+    relative = {path.relative_to(finished.results / "logs") for path in logs}
+    assert relative == {
+        path.with_suffix("").relative_to(finished.results / "benchmarks") for path in benchmarks
+    }
+    assert "reference slide" in (finished.results / "logs/stain/reference.log").read_text()
+
+
+def test_slide_without_annotation_only_gets_predictions(finished):
+    assert not (finished.results / "slides/plain/labels.tif").exists()
+    assert (finished.results / f"predictions/{RUN}/plain.labels.tif").is_file()
+    with (finished.results / "evaluation/slides.csv").open() as stream:
+        assert {row["slide"] for row in csv.DictReader(stream)} == {"test1", "test2"}
+
+
+def test_table_has_a_row_an_organ_and_the_overall_mean(finished):
+    with (finished.results / "evaluation/organs.csv").open() as stream:
+        rows = {row["organ"]: row for row in csv.DictReader(stream)}
+    assert {"breast", "kidney", "overall"} <= set(rows)
+    values = {organ: float(rows[organ]["aji"]) for organ in ("breast", "kidney", "overall")}
+    assert values["overall"] == pytest.approx((values["breast"] + values["kidney"]) / 2)
+
+
+def test_predictions_have_the_size_of_the_slides(finished):
+    for name in ("test1", "plain"):
+        image = tifffile.imread(finished.results / f"stain/{name}/image.tif")
+        labels = tifffile.imread(finished.results / f"predictions/{RUN}/{name}.labels.tif")
+        assert labels.shape == image.shape[:2]
+        assert labels.dtype == np.int32
+
+
+def test_synthetic_pairs_are_the_polygon_maps(finished):
+    drawn = stack(finished, "polygons/*.labels.tif")
+    kept = stack(finished, "synthesis/*.labels.tif")
+    np.testing.assert_array_equal(kept, drawn[: len(kept)])
+
+
+def test_slide_facts(finished):
+    facts = json.loads((finished.results / "slides/train1/slide.json").read_text())
+    assert facts["nuclei"] == 49
+    assert (facts["height"], facts["width"], facts["mpp"]) == (144, 144, 0.25)
+
+
+def test_neither_cores_nor_shards_change_any_result(finished, fresh):
+    four = {"polygons": {"shards": 4}, "synthesis": {"shards": 4}}
+    fresh.make("all", changes=four, cores=1)
+    assert len(list(fresh.results.glob("synthesis/*.images.tif"))) == 4
+    for pattern in ("polygons/*.labels.tif", "synthesis/*.images.tif", "synthesis/*.labels.tif"):
+        np.testing.assert_array_equal(stack(fresh, pattern), stack(finished, pattern))
+    for path in ("cyclegan/generator.safetensors", f"segmentation/{RUN}/model.safetensors"):
+        one, other = load_file(fresh.results / path), load_file(finished.results / path)
+        assert one.keys() == other.keys()
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+    for pattern in ("stain/*/image.tif", "patches/*/*.tif", "predictions/**/*.labels.tif"):
+        for path in finished.results.glob(pattern):
+            there = fresh.results / path.relative_to(finished.results)
+            np.testing.assert_array_equal(tifffile.imread(there), tifffile.imread(path))
+
+
+def test_phantoms_are_drawn_by_the_workflow_itself(fresh):
+    changes = {"slides": "phantoms", "phantoms": {"size": 128, "train_per_organ": 1}}
+    assert {"draw_phantom", "ingest_slide", "train_segmenter"} <= fresh.planned(
+        "all", changes=changes
+    )
+    fresh.make("results/slides/" + first_phantom() + "/slide.json", changes=changes)
+
+
+def first_phantom():
+    from nucleigan.config import PhantomSettings
+    from nucleigan.phantoms import phantom_slides
+
+    return phantom_slides(PhantomSettings(size=128, train_per_organ=1), "anywhere")[0].slide
