@@ -40,7 +40,7 @@ class Method(NamedTuple):
 
 
 def nucleigan_methods() -> Iterator[Method]:
-    """This package."""
+    """The library itself."""
     from nucleigan.stain import estimate_stains, normalize
 
     def fit(target: np.ndarray) -> Transform:
@@ -68,6 +68,7 @@ def staintools_methods() -> Iterator[Method]:
 
 def torch_staintools_methods() -> Iterator[Method]:
     """torch-staintools: dictionary learning in PyTorch; not compiled, as on a bare machine."""
+    import torch
     from torch_staintools.constants import CONFIG
     from torch_staintools.normalizer import NormalizerBuilder
 
@@ -77,7 +78,12 @@ def torch_staintools_methods() -> Iterator[Method]:
         def fit(target: np.ndarray) -> Transform:
             normalizer = NormalizerBuilder.build(method, rng=0, **options)
             normalizer.fit(_tensor(target))
-            return lambda image: _levels(normalizer(_tensor(image)), 255.0)
+
+            def transform(image: np.ndarray) -> np.ndarray:
+                with torch.no_grad():
+                    return _levels(normalizer(_tensor(image)), 255.0)
+
+            return transform
 
         return fit
 
@@ -262,6 +268,8 @@ def main() -> None:
             rows.append(measure(method, images, tiles, options.repeats))
         except Exception as error:
             print(f"failed: {method.name}: {error!r}")
+        else:
+            print(f"measured: {method.name}, {rows[-1][3]} s a tile", flush=True)
     report(rows)
 
 

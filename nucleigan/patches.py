@@ -56,7 +56,9 @@ def cut_patches(
     """
     places = [place for slide in slides for place in _places(slide, settings)]
     if not places:
-        raise NucleiganError("there is no annotated slide to cut patches from; add one to the sheet.")
+        raise NucleiganError(
+            "no slide with an annotation is there to cut patches from; add one to the sheet."
+        )
     shape = (len(places), settings.size, settings.size)
     write_stack(images_output, (*shape, 3), np.uint8, _windows(slides, "image", settings))
     counts: list[int] = []

@@ -17,7 +17,7 @@ def read_inputs():
     """The configuration and the slides by name; what is wrong with them becomes one sentence."""
     settings = nucleigan_config.validate(config)
     if settings.slides == "phantoms":
-        from nucleigan.phantoms import phantom_slides
+        from nucleigan.phantoms.sheet import phantom_slides
 
         found = phantom_slides(settings.phantoms, Path(settings.results) / "phantoms")
     elif settings.slides:

@@ -4,7 +4,7 @@ from nucleigan.jobs import job
 
 with job(snakemake.log[0]):
     from nucleigan.config import PhantomSettings
-    from nucleigan.phantoms import draw_phantom
+    from nucleigan.phantoms.draw import draw_phantom
     from nucleigan.slides.sheet import slide_from_row
 
     draw_phantom(

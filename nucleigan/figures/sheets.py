@@ -1,4 +1,4 @@
-"""Contact sheets: many small pictures in one, so that a glance tells whether a stage did its work."""
+"""Contact sheets: many small pictures in one, to see at a glance whether a stage did its work."""
 
 from collections.abc import Sequence
 from pathlib import Path

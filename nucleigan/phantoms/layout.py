@@ -88,7 +88,9 @@ def _blob_depth(
 
 def _glands(rng: np.random.Generator, organ: Organ, side: int) -> tuple[np.ndarray, np.ndarray]:
     depth, _ = _blob_depth(rng, organ, side, 1.75 * organ.radius)
-    edge = organ.height * (1 + 0.12 * smooth(rng, depth.shape, 28) + 0.05 * smooth(rng, depth.shape, 9))
+    edge = organ.height * (
+        1 + 0.12 * smooth(rng, depth.shape, 28) + 0.05 * smooth(rng, depth.shape, 9)
+    )
     return depth, depth > edge
 
 

@@ -40,5 +40,7 @@ def ring(rng: np.random.Generator, angles: np.ndarray, harmonics: range) -> np.n
     weights *= np.sqrt(2 / np.sum(1 / orders**2))
     table_angles = np.linspace(-np.pi, np.pi, 181)
     phases = rng.random(len(orders)) * 2 * np.pi
-    table = (weights[:, None] * np.cos(orders[:, None] * table_angles + phases[:, None])).sum(axis=0)
+    table = (weights[:, None] * np.cos(orders[:, None] * table_angles + phases[:, None])).sum(
+        axis=0
+    )
     return np.interp(angles, table_angles, table)

@@ -75,7 +75,9 @@ def _epithelial(rng: np.random.Generator, organ: Organ, tissue: Tissue) -> _Cand
     tries = int(5 * where.sum() / (organ.spacing * organ.diameter) ** 2 * 3)
     points = _draw(rng, where, tries)
     number = len(points)
-    depth = tissue.depth[points[:, 1].astype(int), points[:, 0].astype(int)] if number else np.zeros(0)
+    depth = (
+        tissue.depth[points[:, 1].astype(int), points[:, 0].astype(int)] if number else np.zeros(0)
+    )
     size = organ.diameter * np.exp(0.10 * np.clip(rng.standard_normal(number), -2, 2.5))
     distance = organ.spacing * size * rng.uniform(0.85, 1.12, number)
     elongation = 1 + (organ.elongation - 1) * rng.uniform(0.4, 1.7, number)
@@ -101,14 +103,20 @@ def _stromal(rng: np.random.Generator, organ: Organ, tissue: Tissue) -> _Candida
     points = _draw(rng, stroma, int(wanted * 2.2) + 1)
     number = len(points)
     # Lymphocytes come in crowds: one random wave decides where.
-    wave = np.sin(points @ rng.uniform(-0.03, 0.03, 2) + rng.random() * 6) if number else np.zeros(0)
+    wave = (
+        np.sin(points @ rng.uniform(-0.03, 0.03, 2) + rng.random() * 6) if number else np.zeros(0)
+    )
     crowd = organ.lymphocytes * (1 + 0.8 * wave)
     lymphocyte = rng.random(number) < crowd
     long_ = 1.9 + 1.9 * rng.random(number)
-    area = np.where(lymphocyte, 200, 210) * np.exp(0.2 * np.clip(rng.standard_normal(number), -2, 2))
+    area = np.where(lymphocyte, 200, 210) * np.exp(
+        0.2 * np.clip(rng.standard_normal(number), -2, 2)
+    )
     elongation = np.where(lymphocyte, 1.05 + 0.15 * rng.random(number), long_)
     angle = _angles(tissue.fibre, points) + np.pi / 2 + 0.18 * rng.standard_normal(number)
-    distance = np.where(lymphocyte, 15.5, 100 / np.sqrt(2.2 * organ.stromal) * rng.uniform(0.6, 1, number))
+    distance = np.where(
+        lymphocyte, 15.5, 100 / np.sqrt(2.2 * organ.stromal) * rng.uniform(0.6, 1, number)
+    )
     kind = np.where(lymphocyte, LYMPHOCYTE, SPINDLE)
     return _Candidates(points, kind, area, elongation, angle, distance)
 

@@ -7,18 +7,20 @@ from nucleigan.phantoms.layout import Tissue
 from nucleigan.phantoms.noise import smooth
 from nucleigan.phantoms.nuclei import EPITHELIAL, LYMPHOCYTE, SPINDLE, Nuclei
 from nucleigan.phantoms.organs import Organ
+from nucleigan.stain.profile import TEXTBOOK
 
-# Optical density of pure haematoxylin and eosin in red, green and blue (Ruifrok and Johnston 2001).
-TEXTBOOK = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11]])
 MAX_TURN = 10.0  # degrees between a phantom's stain vectors and the textbook's
 BLUR = 0.6  # standard deviation of the optics, pixels
-WHITE = 243.0  # grey level of an empty slide
+WHITE = 254.0  # grey level of an empty slide
+# Haematoxylin outside of nuclei, relative to the organ's plan: enough to tint, little enough that
+# fibres and cytoplasm show eosin nearly pure, as a separation of stains presumes.
+TINT = 0.2
 
 
 def stain_matrix(rng: np.random.Generator) -> np.ndarray:
     """Textbook stain vectors, turned by up to MAX_TURN degrees: (2, 3), rows of length 1."""
     rows = []
-    for vector in TEXTBOOK / np.linalg.norm(TEXTBOOK, axis=1, keepdims=True):
+    for vector in TEXTBOOK:
         direction = np.cross(vector, rng.standard_normal(3))
         direction /= np.linalg.norm(direction)
         turn = np.deg2rad(MAX_TURN) * np.sqrt(rng.random())
@@ -59,13 +61,15 @@ def _stroma(
     for width, length, weight in ((2.2, 40, 0.55), (6.5, 90, 0.6), (22.0, 160, 0.45)):
         texture = smooth(rng, (512, 512), (width, length))
         # 512 rows and columns that repeat as mirror images serve canvases of any size.
-        threads += weight * ndimage.map_coordinates(texture, (across, along), order=1, mode="mirror")
+        threads += weight * ndimage.map_coordinates(
+            texture, (across, along), order=1, mode="mirror"
+        )
     patches = smooth(rng, shape, 70)
     e = organ.collagen * (0.62 + 0.2 * threads + 0.1 * patches) + 0.03 * smooth(rng, shape, 2)
     # Slits between bundles let light through.
     e = np.where(threads < -1.15, 0.35 * e, e)
-    h = 0.10 + 0.035 * threads + 0.03 * smooth(rng, shape, 6)
-    return np.maximum(h, 0.02).astype(np.float32), np.maximum(e, 0.04).astype(np.float32)
+    h = TINT * (0.10 + 0.035 * threads + 0.03 * smooth(rng, shape, 6))
+    return np.maximum(h, 0.005).astype(np.float32), np.maximum(e, 0.04).astype(np.float32)
 
 
 def _cytoplasm(
@@ -86,7 +90,9 @@ def _cytoplasm(
     foam = np.clip(0.5 + 0.5 * smooth(rng, shape, 6) + 0.25 * smooth(rng, shape, 12), 0, 1)
     fullness = 1 - organ.clear * (0.75 * foam + 0.15) * (1 - membrane)
     eosin = organ.eosin * body * fullness + (0.05 + 0.22 * organ.clear) * membrane
-    basophilia = organ.basophilia * (1 + 0.35 * smooth(rng, shape, 9)) * (0.45 + 0.55 * fullness)
+    basophilia = (
+        TINT * organ.basophilia * (1 + 0.35 * smooth(rng, shape, 9)) * (0.45 + 0.55 * fullness)
+    )
     inside = tissue.epithelium
     e[inside] = eosin[inside]
     h[inside] = basophilia[inside]
@@ -135,9 +141,9 @@ def _chromatin(
     shape = labels.shape
     inside = labels > 0
     which = labels[inside] - 1
-    level = np.select(
-        [kind == LYMPHOCYTE, kind == SPINDLE], [1.5, 1.15], organ.chromatin
-    ) * np.exp(0.14 * rng.standard_normal(number))
+    level = np.select([kind == LYMPHOCYTE, kind == SPINDLE], [1.5, 1.15], organ.chromatin) * np.exp(
+        0.14 * rng.standard_normal(number)
+    )
     pale = np.clip(organ.vesicular + 0.25 * rng.standard_normal(number), 0, 1)
     pale[kind == LYMPHOCYTE] *= 0.1
     pale[kind == SPINDLE] *= 0.4
@@ -149,7 +155,7 @@ def _chromatin(
     amount += _nucleoli(rng, organ, nuclei)[inside]
     amount *= np.clip(0.55 + 0.3 * depth, 0, 1)  # the edge of a sphere is thin
     h[inside] = np.maximum(amount, 0.2)
-    e[inside] = 0.35 * e[inside] + 0.10
+    e[inside] *= 0.05
 
 
 def _interior(labels: np.ndarray) -> np.ndarray:
@@ -178,5 +184,7 @@ def _nucleoli(rng: np.random.Generator, organ: Organ, nuclei: Nuclei) -> np.ndar
         if not (5 <= column < side - 5 and 5 <= row < side - 5):
             continue
         square = (grid[0] + row - y) ** 2 + (grid[1] + column - x) ** 2
-        dots[row - 5 : row + 6, column - 5 : column + 6] += 0.7 * np.exp(-((square / radius**2) ** 2))
+        dots[row - 5 : row + 6, column - 5 : column + 6] += 0.7 * np.exp(
+            -((square / radius**2) ** 2)
+        )
     return dots

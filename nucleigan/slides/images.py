@@ -185,6 +185,8 @@ def _tiff_header(path: Path) -> Header:
     with tifffile.TiffFile(path) as file:
         pages = [level.keyframe for level in file.series[0].levels]
         levels = tuple((page.imagelength, page.imagewidth) for page in pages)
+        if min(map(min, levels)) < 1:
+            raise ValueError("it announces a picture without pixels")
         return Header(levels[0], _tiff_mpp(pages[0]), levels)
 
 
@@ -215,11 +217,12 @@ def _read_tiff(path: Path, number: int) -> np.ndarray:
         level = file.series[0].levels[number]
         page = level.keyframe
         _check_pages(path, level, file.filehandle.size)
-        pixels = np.squeeze(level.asarray())
+        pixels = level.asarray()
         if level.axes.startswith("S"):
             pixels = np.moveaxis(pixels, 0, -1)
+        pixels = pixels.reshape(page.imagelength, page.imagewidth, -1)
         if int(page.photometric) == PALETTE:
-            return np.moveaxis(page.colormap[:, pixels], 0, -1)
+            return np.moveaxis(np.asarray(page.colormap)[:, pixels[..., 0]], 0, -1)
         if int(page.compression) == APERIO_YCBCR:
             from PIL import Image
 
@@ -232,8 +235,8 @@ def _check_pages(path: Path, level: Any, size: int) -> None:
     page = level.keyframe
     if len(level.pages) > 1:
         raise NucleiganError(
-            f"{path}: holds {len(level.pages)} pictures of one size; expected one, export the plane "
-            "that was annotated."
+            f"{path}: holds {len(level.pages)} pictures of one size; expected one, export the "
+            "plane that was annotated."
         )
     if int(page.photometric) == CMYK:
         raise NucleiganError(f"{path}: is CMYK, made for print; export the slide as RGB.")
@@ -271,8 +274,8 @@ def _to_rgb(pixels: np.ndarray, path: Path) -> tuple[np.ndarray, list[str]]:
         )
     if pixels.ndim != 3 or pixels.shape[2] > 4:
         raise NucleiganError(
-            f"{path}: has the shape {'×'.join(map(str, pixels.shape))}; expected height × width × 3 "
-            "colours, give an RGB image."
+            f"{path}: has the shape {'×'.join(map(str, pixels.shape))}; expected height × width "
+            "× 3 colours, give an RGB image."
         )
     if pixels.dtype == np.uint16:
         warnings.append(f"{path} has 16 bits a channel; 0 to 65535 are scaled to 0 to 255")

@@ -56,6 +56,12 @@ def ingest(
     header = read_header(slide.image)
     mpp = _magnification(slide, header.mpp, settings.mpp, warnings)
     shape = scaled_shape(header.shape, mpp / settings.mpp)
+    if shape[0] * shape[1] > settings.max_pixels:
+        raise NucleiganError(
+            f"slide {slide.slide}: {slide.image} has {shape[0]}×{shape[1]} pixels at "
+            f"{settings.mpp:g} µm per pixel, more than the {settings.max_pixels} of "
+            "ingestion.max_pixels; raise the limit, cut the image, or correct its `mpp`."
+        )
     # The annotation first: it is the cheaper one to be wrong.
     labels = None
     if labels_output is not None and slide.annotation is not None:
@@ -130,13 +136,13 @@ def _magnification(
         )
     if stated is not None and abs(stated / mpp - 1) > MPP_TOLERANCE:
         warnings.append(
-            f"{slide.image} states {stated:.4g} µm per pixel, the sample sheet {mpp:.4g}; the sheet "
-            "is followed"
+            f"{slide.image} states {stated:.4g} µm per pixel, the sample sheet {mpp:.4g}; the "
+            "sheet is followed"
         )
     if mpp / working > ENLARGED:
         warnings.append(
-            f"{slide.image} has {mpp:.4g} µm per pixel and is enlarged to {working:.4g}; detail that "
-            "was not scanned stays missing"
+            f"{slide.image} has {mpp:.4g} µm per pixel and is enlarged to {working:.4g}; detail "
+            "that was not scanned stays missing"
         )
     return mpp
 

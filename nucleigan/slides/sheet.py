@@ -86,13 +86,15 @@ def read_sheet(path: str | Path) -> list[Slide]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise NucleiganError(f"{path}: is no UTF-8 text ({error.reason}); save it as CSV.") from error
+        raise NucleiganError(
+            f"{path}: is no UTF-8 text ({error.reason}); save it as CSV."
+        ) from error
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         return _slides(reader, path)
     except csv.Error as error:
         raise NucleiganError(
-            f"{path}, line {reader.line_num}: is no CSV ({error}); close its quotes and separate "
+            f"{path}, after line {reader.line_num}: is no CSV ({error}); close its quotes and separate "
             "values by commas."
         ) from error
 
@@ -111,7 +113,8 @@ def check_slides(slides: Sequence[Slide], reference: str = "auto") -> list[str]:
     for split in ("train", "test"):
         if not splits[split]:
             raise NucleiganError(
-                f"the sample sheet has no slide with split {split!r}; the workflow needs at least one."
+                f"the sample sheet has no slide with split {split!r}; the workflow "
+                "needs at least one."
             )
     names = [slide.slide for slide in slides]
     if reference != "auto" and reference not in names:
@@ -165,8 +168,8 @@ def _slides(reader: csv.DictReader, path: Path) -> list[Slide]:
         line = reader.line_num
         if None in row:
             raise NucleiganError(
-                f"{path}, line {line}: has more values than the header has columns; put values with "
-                "commas into quotes."
+                f"{path}, line {line}: has more values than the header has columns; put values "
+                "with commas into quotes."
             )
         values = {name: (row.get(column) or "").strip() for name, column in columns.items()}
         slide = _slide(values, path, line)
@@ -187,7 +190,9 @@ def _columns(path: Path, found: Sequence[str]) -> dict[str, str]:
     names = Counter(name.strip() for name in found if name)
     for name, times in names.items():
         if times > 1:
-            raise NucleiganError(f"{path}: the column `{name}` stands there {times} times; keep one.")
+            raise NucleiganError(
+                f"{path}: the column `{name}` stands there {times} times; keep one."
+            )
     stripped = {name.strip(): name for name in found if name}
     columns = {}
     for name in COLUMNS:
@@ -198,8 +203,8 @@ def _columns(path: Path, found: Sequence[str]) -> dict[str, str]:
         else:
             if name in REQUIRED:
                 raise NucleiganError(
-                    f"{path}: the column `{name}` is missing; found {', '.join(stripped) or 'none'}, "
-                    f"expected {', '.join(COLUMNS)}."
+                    f"{path}: the column `{name}` is missing; found "
+                    f"{', '.join(stripped) or 'none'}, expected {', '.join(COLUMNS)}."
                 )
     return columns
 
@@ -226,8 +231,8 @@ def _slide(values: Mapping[str, str], path: Path, line: int) -> Slide:
     annotation = values.get("annotation", "")
     if not annotation and values["split"] != "test":
         raise NucleiganError(
-            f"{where}: a slide with split {values['split']!r} needs an `annotation`; add it, or set "
-            "the split to test."
+            f"{where}: a slide with split {values['split']!r} needs an `annotation`; add it, or "
+            "set the split to test."
         )
     return Slide(
         slide=values["slide"],
@@ -250,6 +255,6 @@ def _mpp(text: str, where: str) -> float | None:
         mpp = float("nan")
     if not low <= mpp <= high:
         raise NucleiganError(
-            f"{where}: `mpp` is {text!r}; expected µm per pixel between {low} and {high}, or nothing."
+            f"{where}: `mpp` is {text!r}; expected µm per pixel from {low} to {high}, or nothing."
         )
     return mpp

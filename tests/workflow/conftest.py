@@ -97,6 +97,7 @@ class Workflow:
         command += ["--directory", self.folder, "--cores", cores, "--configfile", overlay, *options]
         return subprocess.run(
             [str(part) for part in (*command, "--", *targets)],
+            cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(self.root)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -113,7 +114,6 @@ class Workflow:
     def planned(self, *targets: str, **arguments: Any) -> set[str]:
         """Rules that would run, without the targets that only collect."""
         text = self.make(*targets, options=["--dry-run"], **arguments)
-        print(text)
         return set(re.findall(r"^(?:local)?rule (\w+):$", text, re.MULTILINE)) - {"all", *targets}
 
     @property

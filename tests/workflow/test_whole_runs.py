@@ -8,6 +8,9 @@ import pytest
 import tifffile
 from safetensors.numpy import load_file
 
+from nucleigan.config import PhantomSettings
+from nucleigan.phantoms.sheet import phantom_slides
+
 RUN = "cgan/both/0"
 
 
@@ -122,11 +125,8 @@ def test_phantoms_are_drawn_by_the_workflow_itself(fresh):
     assert {"draw_phantom", "ingest_slide", "train_segmenter"} <= fresh.planned(
         "all", changes=changes
     )
-    fresh.make("results/slides/" + first_phantom() + "/slide.json", changes=changes)
-
-
-def first_phantom():
-    from nucleigan.config import PhantomSettings
-    from nucleigan.phantoms import phantom_slides
-
-    return phantom_slides(PhantomSettings(size=128, train_per_organ=1), "anywhere")[0].slide
+    first = phantom_slides(PhantomSettings(**changes["phantoms"]), fresh.folder)[0]
+    fresh.make(f"results/slides/{first.slide}/slide.json", changes=changes)
+    facts = json.loads((fresh.results / "slides" / first.slide / "slide.json").read_text())
+    assert facts["organ"] == first.organ
+    assert facts["nuclei"] > 0

@@ -1,0 +1,265 @@
+"""Images of every format, and what is wrong with those that are refused."""
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from nucleigan.artifacts import write_image
+from nucleigan.errors import NucleiganError
+from nucleigan.slides.images import read_header, read_image, read_level, read_mpp
+
+APERIO = "Aperio Image Library v12\n40x32|AppMag = 20|MPP = 0.4990|Left = 25.6"
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    """Smooth colours, so that lossy compression stays close."""
+    y, x = np.mgrid[:96, :160]
+    return np.stack([x, 2 * y, 255 - x], axis=-1).astype(np.uint8)
+
+
+def complaint(path, **keywords) -> str:
+    with pytest.raises(NucleiganError) as caught:
+        read_image(path, **keywords)
+    message = str(caught.value)
+    assert path.name in message
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("compression", [None, "lzw", "zlib", "packbits", "zstd"])
+@pytest.mark.parametrize("layout", [{}, {"tile": (32, 32)}, {"rowsperstrip": 7}])
+def test_lossless_tiff_is_exact(tmp_path, picture, compression, layout):
+    tifffile.imwrite(
+        tmp_path / "a.tif", picture, photometric="rgb", compression=compression, **layout
+    )
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), picture)
+
+
+@pytest.mark.parametrize("compression", ["jpeg", "jpeg2000"])
+def test_lossy_tiff_is_close(tmp_path, picture, compression):
+    tifffile.imwrite(
+        tmp_path / "a.svs", picture, photometric="rgb", compression=compression, tile=(32, 32)
+    )
+    difference = read_image(tmp_path / "a.svs").astype(int) - picture
+    assert np.abs(difference).mean() < 4
+
+
+def test_planes_one_after_another(tmp_path, picture):
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        np.moveaxis(picture, -1, 0),
+        photometric="rgb",
+        planarconfig="separate",
+    )
+    assert read_header(tmp_path / "a.tif").shape == (96, 160)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), picture)
+
+
+def test_png_is_exact_and_jpeg_close(tmp_path, picture):
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    Image.fromarray(picture).save(tmp_path / "a.JPG", quality=95)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), picture)
+    assert np.abs(read_image(tmp_path / "a.JPG").astype(int) - picture).mean() < 2
+
+
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+def test_alpha_is_composed_over_white(tmp_path, ending):
+    pixels = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [0, 100, 200, 51]]], np.uint8)
+    path = tmp_path / f"a{ending}"
+    if ending == ".png":
+        Image.fromarray(pixels).save(path)
+    else:
+        tifffile.imwrite(path, pixels, photometric="rgb", extrasamples=["unassalpha"])
+    # One fifth of the colour, four fifths of white.
+    expected = [[[10, 20, 30], [255, 255, 255], [204, 224, 244]]]
+    np.testing.assert_array_equal(read_image(path), expected)
+
+
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+def test_sixteen_bits_are_scaled_and_said(tmp_path, picture, ending):
+    path = tmp_path / f"a{ending}"
+    wide = picture.astype(np.uint16) * 257
+    if ending == ".png":
+        from imagecodecs import png_encode
+
+        path.write_bytes(png_encode(wide))
+    else:
+        tifffile.imwrite(path, wide, photometric="rgb")
+    image, warnings = read_level(path, 1.0)
+    np.testing.assert_array_equal(image, picture)
+    assert len(warnings) == 1
+    assert "16 bits" in warnings[0]
+
+
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+def test_palettes_are_resolved(tmp_path, ending):
+    indices = np.array([[0, 1], [2, 1]], np.uint8)
+    colours = np.array([[255, 0, 128], [1, 2, 3], [90, 80, 70]], np.uint8)
+    path = tmp_path / f"a{ending}"
+    if ending == ".png":
+        image = Image.fromarray(indices, "P")
+        image.putpalette(colours.tobytes())
+        image.save(path)
+    else:
+        table = np.zeros((3, 256), np.uint16)
+        table[:, :3] = colours.T.astype(np.uint16) * 257
+        tifffile.imwrite(path, indices, photometric="palette", colormap=table)
+    np.testing.assert_array_equal(read_image(path), colours[indices])
+
+
+def test_aperio_jpeg2000_of_ycbcr_becomes_rgb(tmp_path, picture):
+    from imagecodecs import jpeg2k_encode
+
+    stored = np.asarray(Image.fromarray(picture).convert("YCbCr"))
+    tile = jpeg2k_encode(stored[:96, :96], level=0, codecformat="j2k", mct=False)
+    tifffile.imwrite(
+        tmp_path / "a.svs",
+        iter([tile]),
+        shape=(96, 96, 3),
+        dtype=np.uint8,
+        tile=(96, 96),
+        photometric="rgb",
+        compression=33003,
+    )
+    difference = read_image(tmp_path / "a.svs").astype(int) - picture[:, :96]
+    assert np.abs(difference).max() <= 4
+
+
+def pyramid(path, picture, description=None) -> None:
+    """Full resolution and halves of it as sub-images."""
+    with tifffile.TiffWriter(path) as file:
+        file.write(picture, photometric="rgb", tile=(32, 32), subifds=2, description=description)
+        for step in (2, 4):
+            file.write(picture[::step, ::step], photometric="rgb", tile=(32, 32), subfiletype=1)
+
+
+def test_pyramids_are_read_no_finer_than_needed(tmp_path, picture):
+    path = tmp_path / "a.tif"
+    pyramid(path, picture)
+    assert read_header(path).levels == ((96, 160), (48, 80), (24, 40))
+    np.testing.assert_array_equal(read_image(path), picture)
+    for reduction, step in [(0.5, 1), (1, 1), (1.9, 1), (2, 2), (3.9, 2), (4, 4), (100, 4)]:
+        np.testing.assert_array_equal(
+            read_level(path, reduction)[0], picture[::step, ::step], err_msg=str(reduction)
+        )
+
+
+def test_the_limit_holds_for_the_level_that_is_read(tmp_path, picture):
+    path = tmp_path / "a.tif"
+    pyramid(path, picture)
+    assert read_level(path, 2, max_pixels=96 * 160 // 4)[0].shape == (48, 80, 3)
+    assert "ingestion.max_pixels" in complaint(path, max_pixels=96 * 160 - 1)
+
+
+def test_several_planes_are_refused(tmp_path, picture):
+    tifffile.imwrite(tmp_path / "a.tif", np.stack([picture] * 3), photometric="rgb")
+    assert "3 pictures" in complaint(tmp_path / "a.tif")
+
+
+def test_magnification(tmp_path, picture):
+    def stored(**keywords):
+        tifffile.imwrite(tmp_path / "a.tif", picture, photometric="rgb", **keywords)
+        return read_mpp(tmp_path / "a.tif")
+
+    assert stored(description=APERIO) == 0.499
+    assert stored(description="MPP=.25|x") == 0.25
+    assert stored(resolution=(40_000, 40_000), resolutionunit="CENTIMETER") == 0.25
+    assert stored(resolution=(50_800, 50_800), resolutionunit="INCH") == 0.5
+    # Made for print, and units that are none.
+    assert stored(resolution=(300, 300), resolutionunit="INCH") is None
+    assert stored(resolution=(40_000, 40_000), resolutionunit="NONE") is None
+    assert stored() is None
+    assert stored(description="MPP = 0.0") is None
+    write_image(tmp_path / "b.tif", picture, 0.3)
+    assert read_mpp(tmp_path / "b.tif") == pytest.approx(0.3, rel=1e-6)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    assert read_mpp(tmp_path / "a.png") is None
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "1", "I;16"])
+def test_greyscale_is_refused_in_words(tmp_path, mode):
+    picture = np.zeros((4, 5), np.uint16) if mode == "I;16" else np.zeros((4, 5), np.uint8)
+    image = Image.fromarray(picture)
+    (image if mode == "I;16" else image.convert(mode)).save(tmp_path / "a.png")
+    assert "greyscale" in complaint(tmp_path / "a.png")
+    tifffile.imwrite(tmp_path / "a.tif", picture)
+    assert "greyscale" in complaint(tmp_path / "a.tif")
+
+
+def test_print_and_other_colours_are_refused_in_words(tmp_path, picture):
+    inks = np.concatenate([picture, picture[..., :1]], axis=-1)
+    tifffile.imwrite(tmp_path / "a.tif", inks, photometric="separated")
+    assert "CMYK" in complaint(tmp_path / "a.tif")
+    Image.fromarray(inks, "CMYK").save(tmp_path / "a.jpg")
+    assert "CMYK" in complaint(tmp_path / "a.jpg")
+    tifffile.imwrite(tmp_path / "b.tif", picture, photometric="ycbcr", compression="lzw")
+    assert "YCbCr" in complaint(tmp_path / "b.tif")
+    tifffile.imwrite(tmp_path / "c.tif", picture.astype(np.float32), photometric="rgb")
+    assert "float32" in complaint(tmp_path / "c.tif")
+    tifffile.imwrite(
+        tmp_path / "d.tif", np.zeros((8, 8, 5), np.uint8), photometric="rgb", planarconfig="contig"
+    )
+    assert "8×8×5" in complaint(tmp_path / "d.tif")
+
+
+def test_missing_empty_unknown_and_mistaken_files(tmp_path, picture):
+    with pytest.raises(NucleiganError, match="no such image"):
+        read_image(tmp_path / "a.tif")
+    (tmp_path / "a.tif").touch()
+    assert "empty" in complaint(tmp_path / "a.tif")
+    (tmp_path / "a.bmp").write_bytes(b"BM")
+    assert "'.bmp'" in complaint(tmp_path / "a.bmp")
+    (tmp_path / "b.tif").write_text("<html>not found</html>")
+    assert "cannot be read" in complaint(tmp_path / "b.tif")
+    tifffile.imwrite(tmp_path / "c.png", picture, photometric="rgb")
+    assert "cannot be read" in complaint(tmp_path / "c.png")
+
+
+@pytest.mark.parametrize("part", [0.02, 0.3, 0.7, 0.97])
+@pytest.mark.parametrize("compression", [None, "lzw", "zlib", "packbits", "jpeg", "png", "jpg"])
+def test_truncated_files_never_pass(tmp_path, compression, part):
+    noise = np.random.default_rng(0).integers(0, 255, (200, 300, 3), np.uint8)
+    path = tmp_path / f"a.{compression if compression in ('png', 'jpg') else 'tif'}"
+    if path.suffix == ".tif":
+        tifffile.imwrite(path, noise, photometric="rgb", compression=compression, metadata=None)
+    else:
+        Image.fromarray(noise).save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(part * len(content))])
+    complaint(path)
+
+
+def test_damaged_content_is_named(tmp_path, picture):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, picture, photometric="rgb", compression="zlib", metadata=None)
+    content = bytearray(path.read_bytes())
+    content[-200:-100] = bytes(100)
+    path.write_bytes(content)
+    assert "cannot be read" in complaint(path)
+
+
+def test_huge_sizes_are_refused_from_the_header(tmp_path):
+    # 10,000 × 10,000 pixels in a few kilobytes.
+    Image.new("RGB", (10_000, 10_000)).save(tmp_path / "a.png", compress_level=9)
+    assert "10000×10000" in complaint(tmp_path / "a.png", max_pixels=1_000_000)
+    limit = Image.MAX_IMAGE_PIXELS
+    assert read_header(tmp_path / "a.png").shape == (10_000, 10_000)
+    assert limit == Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "mpp"),
+    [("CMU-1-Small-Region", (2967, 2220), 0.499), ("A9K0_1", (1153, 1307), 0.19448)],
+)
+def test_scanned_slides(real_data, name, shape, mpp):
+    path = real_data / "slides" / f"{name}.svs"
+    header = read_header(path)
+    assert header.shape == shape
+    assert header.mpp == mpp
+    image = read_image(path)
+    assert image.shape == (*shape, 3)
+    # Haematoxylin and eosin absorb green most.
+    red, green, blue = image.mean(axis=(0, 1))
+    assert green < min(red, blue)

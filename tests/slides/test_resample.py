@@ -1,0 +1,92 @@
+"""Resampling: area means are preserved, label ids survive."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from nucleigan.slides import resample
+from nucleigan.slides.resample import resample_image, resample_labels, scaled_shape
+
+
+def test_sizes():
+    assert scaled_shape((1000, 600), 0.5) == (500, 300)
+    assert scaled_shape((1000, 600), 1.996) == (1996, 1198)
+    assert scaled_shape((1000, 600), 1.004) == (1000, 600)
+    assert scaled_shape((1, 1000), 0.1) == (1, 100)
+
+
+def test_equal_sizes_are_untouched():
+    image = np.zeros((3, 4, 3), np.uint8)
+    assert resample_image(image, (3, 4)) is image
+    assert resample_labels(image[..., 0], (3, 4)).base is image
+
+
+def test_halves_are_block_means():
+    image = np.random.default_rng(0).integers(0, 256, (8, 12, 3), np.uint8)
+    blocks = image.reshape(4, 2, 6, 2, 3).mean(axis=(1, 3))
+    np.testing.assert_array_equal(resample_image(image, (4, 6)), np.rint(blocks))
+
+
+def test_borders_count_by_the_part_that_is_covered():
+    row = np.repeat(np.array([[[0], [90], [240]]], np.uint8), 3, axis=2)
+    # Two pixels of one and a half: (0 + 90 / 2) / 1.5 and (90 / 2 + 240) / 1.5.
+    np.testing.assert_array_equal(resample_image(row, (1, 2))[0, :, 0], [30, 190])
+
+
+@given(
+    image=arrays.arrays(np.uint8, st.tuples(st.integers(4, 40), st.integers(4, 40), st.just(3))),
+    part=st.floats(0.25, 1.0),
+)
+def test_shrinking_preserves_the_mean(image, part):
+    shape = scaled_shape(image.shape[:2], part)
+    small = resample_image(image, shape)
+    assert small.shape == (*shape, 3)
+    # Rounding moves every new pixel by at most one half.
+    np.testing.assert_allclose(small.mean(axis=(0, 1)), image.mean(axis=(0, 1)), atol=0.5)
+    assert small.min() >= image.min()
+    assert small.max() <= image.max()
+
+
+def test_strips_do_not_show(monkeypatch):
+    image = np.random.default_rng(1).integers(0, 256, (101, 67, 3), np.uint8)
+    whole = resample_image(image, (41, 31))
+    monkeypatch.setattr(resample, "STRIP", 2_000)
+    np.testing.assert_array_equal(resample_image(image, (41, 31)), whole)
+
+
+@pytest.mark.parametrize("value", [0, 137, 255])
+@pytest.mark.parametrize("shape", [(7, 5), (40, 30), (10, 30)])
+def test_one_colour_stays(value, shape):
+    image = np.full((20, 16, 3), value, np.uint8)
+    assert (resample_image(image, shape) == value).all()
+
+
+def test_labels_take_the_centre():
+    labels = np.arange(12, dtype=np.int32).reshape(3, 4)
+    np.testing.assert_array_equal(
+        resample_labels(labels, (6, 8)), np.repeat(np.repeat(labels, 2, 0), 2, 1)
+    )
+    np.testing.assert_array_equal(resample_labels(labels, (1, 4)), labels[1:2])
+
+
+@given(
+    factor=st.floats(0.4, 3.0),
+    radius=st.floats(3.0, 8.0),
+    ids=st.lists(st.integers(1, 2**31 - 1), min_size=4, max_size=4, unique=True),
+    shift=st.tuples(st.floats(-1, 1), st.floats(-1, 1)),
+)
+def test_discs_keep_their_ids_and_areas(factor, radius, ids, shift):
+    labels = np.zeros((60, 60), np.int32)
+    y, x = np.mgrid[:60, :60]
+    for number, (row, column) in zip(ids, [(15, 15), (15, 45), (45, 15), (45, 45)], strict=True):
+        inside = np.hypot(y - row - shift[0], x - column - shift[1]) < radius
+        labels[inside] = number
+    scaled = resample_labels(labels, scaled_shape(labels.shape, factor))
+    assert scaled.dtype == np.int32
+    assert set(np.unique(scaled)) == {0, *ids}
+    for number in ids:
+        area, expected = (scaled == number).sum(), np.pi * (radius * factor) ** 2
+        # A ring of one pixel, of the coarser grid.
+        assert abs(area - expected) <= 2 * np.pi * radius * factor * max(1, factor) + 4

@@ -1,0 +1,174 @@
+"""Sample sheets: what is read, and what each fault is called."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from nucleigan.errors import NucleiganError
+from nucleigan.slides.sheet import (
+    COLUMNS,
+    Slide,
+    check_slides,
+    read_sheet,
+    slide_from_row,
+    write_sheet,
+)
+
+HEADER = "slide,organ,split,image,annotation,mpp,sha256\n"
+TRAIN = "a,liver,train,a.tif,a.xml,0.25,\n"
+TEST = "b,liver,test,b.tif,b.xml,,\n"
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "slides.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def complaint(folder: Path, text: str) -> str:
+    with pytest.raises(NucleiganError) as caught:
+        read_sheet(written(folder, text))
+    message = str(caught.value)
+    assert "slides.csv" in message
+    assert "\n" not in message
+    return message
+
+
+def test_paths_are_relative_to_the_sheet(tmp_path):
+    digest = "0F" * 32
+    first, second = read_sheet(
+        written(tmp_path, HEADER + f"a,liver,train,x/a.tif,/y/a.xml,0.5,{digest}\n" + TEST)
+    )
+    assert first == Slide(
+        "a", "liver", "train", tmp_path / "x/a.tif", Path("/y/a.xml"), 0.5, digest.lower()
+    )
+    assert second.mpp is None
+    assert second.sha256 is None
+
+
+def test_annotation_may_be_missing_of_test_slides_alone(tmp_path):
+    (slide,) = read_sheet(written(tmp_path, "slide,organ,split,image\nb,liver,test,b.tif\n"))
+    assert slide.annotation is None
+    message = complaint(tmp_path, HEADER + "b,liver,val,b.tif,,,\n")
+    assert "line 2" in message
+    assert "`annotation`" in message
+
+
+def test_spaces_byte_order_mark_quotes_and_blank_lines_are_no_faults(tmp_path):
+    path = tmp_path / "slides.csv"
+    text = ' slide ,organ,split,image,annotation\r\n\r\na , "skin, left" ,train, a.tif,a.xml\r\n'
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace(' "', '"').replace('" ', '"').encode())
+    (slide,) = read_sheet(path)
+    assert (slide.slide, slide.organ, slide.image.name) == ("a", "skin, left", "a.tif")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ["`slide`", "missing", "none"]),
+        ("slide,organ,image\n", ["`split`", "missing", "slide, organ, image"]),
+        ("slide,slide,organ,split,image\n", ["`slide`", "2 times"]),
+        (HEADER, ["no slides"]),
+        (
+            HEADER + TRAIN + "b,liver,tset,b.tif,,,\n",
+            ["line 3", "`split`", "tset", "train, val, test"],
+        ),
+        (HEADER + TRAIN + TEST + TRAIN, ["line 4", "`slide`", "'a'", "line 2"]),
+        (HEADER + ",liver,train,a.tif,a.xml,,\n", ["line 2", "`slide`", "empty"]),
+        (HEADER + "a,,train,a.tif,a.xml,,\n", ["line 2", "`organ`", "empty"]),
+        (HEADER + "a,liver,train,,a.xml,,\n", ["line 2", "`image`", "empty"]),
+        (HEADER + "a,liver,train,a.tif,a.xml,wide,\n", ["line 2", "`mpp`", "wide"]),
+        (HEADER + "a,liver,train,a.tif,a.xml,nan,\n", ["line 2", "`mpp`", "nan"]),
+        (HEADER + "a,liver,train,a.tif,a.xml,40,\n", ["line 2", "`mpp`", "'40'", "10"]),
+        (HEADER + "a,liver,train,a.tif,a.xml,-1,\n", ["line 2", "`mpp`", "'-1'"]),
+        (HEADER + "a,liver,train,a.tif,a.xml,,abc\n", ["line 2", "`sha256`", "abc", "64"]),
+        (HEADER + "a,skin, left,train,a.tif,a.xml,,\n", ["line 2", "more values", "quotes"]),
+        (HEADER + 'a,"skin,train,a.tif,a.xml,,\n', ["after line 1", "quotes"]),
+        (HEADER + "../a,liver,train,a.tif,a.xml,,\n", ["line 2", "`slide`", "../a"]),
+        (HEADER + ".a,liver,train,a.tif,a.xml,,\n", ["line 2", "`slide`", "'.a'"]),
+        (HEADER + "a b,liver,train,a.tif,a.xml,,\n", ["line 2", "`slide`", "'a b'"]),
+    ],
+)
+def test_each_fault_is_named_with_line_and_column(tmp_path, text, words):
+    message = complaint(tmp_path, text)
+    for word in words:
+        assert word in message
+
+
+def test_missing_and_binary_files(tmp_path):
+    with pytest.raises(NucleiganError, match="no such sample sheet"):
+        read_sheet(tmp_path / "slides.csv")
+    (tmp_path / "slides.csv").write_bytes(b"\xff\xfe\x00s")
+    with pytest.raises(NucleiganError, match="UTF-8"):
+        read_sheet(tmp_path / "slides.csv")
+
+
+def slide(name: str, split: str, organ: str = "liver", annotated: bool = True) -> Slide:
+    return Slide(name, organ, split, Path("a.tif"), Path("a.xml") if annotated else None)
+
+
+def test_a_run_needs_training_and_test_slides():
+    assert check_slides([slide("a", "train"), slide("b", "test")]) == []
+    with pytest.raises(NucleiganError, match="'train'"):
+        check_slides([slide("b", "test")])
+    with pytest.raises(NucleiganError, match="'test'"):
+        check_slides([slide("a", "train")])
+
+
+def test_organs_that_nothing_judges_are_warned_of():
+    slides = [
+        slide("a", "train"),
+        slide("b", "train", "skin"),
+        slide("c", "test"),
+        slide("d", "test", "skin", annotated=False),
+    ]
+    (warning,) = check_slides(slides)
+    assert "'skin'" in warning
+
+
+def test_the_stain_reference_is_a_slide():
+    slides = [slide("a", "train"), slide("b", "test")]
+    assert check_slides(slides, "a") == []
+    with pytest.raises(NucleiganError, match=r"stain\.reference is 'c'"):
+        check_slides(slides, "c")
+
+
+def test_written_sheets_read_the_same(tmp_path):
+    slides = [
+        Slide(
+            "a", 'skin, "left"', "train", tmp_path / "i/a.tif", tmp_path / "a.xml", 0.25, "ab" * 32
+        ),
+        Slide("b", "liver", "test", Path("/elsewhere/b.svs")),
+    ]
+    path = tmp_path / "slides.csv"
+    write_sheet(path, slides)
+    assert read_sheet(path) == slides
+    rows = list(csv.reader(path.open(encoding="utf-8")))
+    assert rows[0] == list(COLUMNS)
+    assert rows[1][3] == "i/a.tif"
+
+
+def test_links_keep_their_names(tmp_path):
+    (tmp_path / "content").write_bytes(b"")
+    (tmp_path / "a.tif").symlink_to("content")
+    write_sheet(tmp_path / "slides.csv", [Slide("a", "liver", "test", tmp_path / "a.tif")])
+    assert "a.tif" in (tmp_path / "slides.csv").read_text()
+
+
+def test_rows_survive_another_process():
+    original = slide("a", "train")
+    row = {key: None if value is None else str(value) for key, value in vars(original).items()}
+    assert slide_from_row(row) == original
+
+
+def test_kumar_sheet(real_data):
+    slides = read_sheet(real_data / "kumar" / "slides.csv")
+    assert len(slides) == 30
+    assert sum(slide.split == "train" for slide in slides) == 16
+    for slide in slides:
+        assert slide.image.is_file()
+        assert slide.annotation is not None
+        assert slide.annotation.suffix == ".png"
+        assert slide.sha256 is not None
+    assert check_slides(slides) == []

@@ -1,0 +1,64 @@
+"""The command line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nucleigan.cli import main
+from nucleigan.config import Config
+from nucleigan.slides.sheet import read_sheet
+
+ANNOTATION = (
+    '<Annotations><Annotation><Regions><Region Id="1"><Vertices><Vertex X="2" Y="2"/>'
+    '<Vertex X="9" Y="2"/><Vertex X="9" Y="9"/></Vertices></Region></Regions></Annotation>'
+    "</Annotations>"
+)
+
+
+@pytest.fixture
+def download(tmp_path: Path) -> Path:
+    """A folder as the public download has it, with one known tile of each split and a stranger."""
+    for name in ("TCGA-A7-A13E-01Z-00-DX1", "TCGA-DK-A2I6-01A-01-TS1", "TCGA-XX-0000-01Z-00-DX1"):
+        image = tmp_path / "Tissue Images" / f"{name}.tif"
+        annotation = tmp_path / "Annotations" / f"{name}.xml"
+        for path in (image, annotation):
+            path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((16, 16, 3), 200, np.uint8)).save(image)
+        annotation.write_text(ANNOTATION)
+    return tmp_path
+
+
+def test_sheet_of_a_public_download(download, capsys):
+    output = download / "slides.csv"
+    assert main(["sheet", str(download), "--output", str(output)]) == 0
+    rows = {slide.slide: slide for slide in read_sheet(output)}
+    known = rows["TCGA-A7-A13E-01Z-00-DX1"]
+    assert (known.organ, known.split) == ("breast", "train")
+    assert known.sha256 is not None
+    assert known.annotation is not None
+    assert known.annotation.is_file()
+    assert rows["TCGA-DK-A2I6-01A-01-TS1"].split == "test"
+    assert rows["TCGA-XX-0000-01Z-00-DX1"].organ == "unknown"
+    assert "TCGA-XX-0000" in capsys.readouterr().err
+
+
+def test_mistakes_are_one_sentence(tmp_path, capsys):
+    assert main(["sheet", str(tmp_path), "--output", str(tmp_path / "slides.csv")]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+    assert not (tmp_path / "slides.csv").exists()
+
+
+def test_schema(capsys):
+    assert main(["schema"]) == 0
+    assert json.loads(capsys.readouterr().out) == Config.model_json_schema()
+
+
+def test_config(capsys):
+    assert main(["config"]) == 0
+    text = (Path(__file__).parents[1] / "config.yaml").read_text(encoding="utf-8")
+    assert capsys.readouterr().out == text

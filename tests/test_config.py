@@ -1,0 +1,91 @@
+"""config.yaml, the overlays and the models say the same."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nucleigan.config import Config, Settings, load, validate
+from nucleigan.defaults import default_yaml
+from nucleigan.errors import NucleiganError
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_config_yaml_repeats_every_default():
+    values = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
+    assert values == Config().model_dump(mode="json")
+
+
+def test_config_yaml_is_what_the_command_prints():
+    assert (ROOT / "config.yaml").read_text(encoding="utf-8") == default_yaml()
+
+
+def fields(model: type[Settings], path: str = ""):
+    """Every key with its description."""
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Settings):
+            assert kind.__doc__, f"{path}{name} has no comment"
+            yield from fields(kind, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", field.description
+
+
+def test_every_key_is_described():
+    assert [name for name, description in fields(Config) if not description] == []
+
+
+@pytest.mark.parametrize("overlay", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.stem)
+def test_overlays_are_valid_and_keep_their_results_apart(overlay):
+    config = load(ROOT / "config.yaml", overlay)
+    assert config.results == f"results/{overlay.stem}"
+
+
+def test_schema_forbids_unknown_keys():
+    schema = Config.model_json_schema()
+    assert schema["additionalProperties"] is False
+    assert all(part["additionalProperties"] is False for part in schema["$defs"].values())
+
+
+def test_later_files_win(tmp_path):
+    low, high = tmp_path / "low.yaml", tmp_path / "high.yaml"
+    low.write_text("seed: 1\npatches: {size: 300, stride: 200}\n")
+    high.write_text("patches: {stride: 100}\n")
+    config = load(low, high)
+    assert (config.seed, config.patches.size, config.patches.stride) == (1, 300, 100)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"stains": {}}, ["`stains`", "did you mean `stain`"]),
+        ({"cyclegan": {"generator": {"widht": 3}}}, ["cyclegan.generator.widht", "`width`"]),
+        ({"cyclegan": {"lambda_image": -1}}, ["cyclegan.lambda_image", "-1", "greater than"]),
+        ({"stain": {"sparsity": float("nan")}}, ["stain.sparsity", "nan"]),
+        ({"masks": {"encoding": "round"}}, ["masks.encoding", "'round'", "'filled'"]),
+        ({"cyclegan": {"epochs": 10, "decay_from": 11}}, ["decay_from (11)", "epochs (10)"]),
+        ({"synthesis": {"count": 9}, "polygons": {"count": 8}}, ["(9)", "polygons.count", "(8)"]),
+        ({"segmentation": {"crop": 300}}, ["segmentation.crop (300)", "patches.size (256)"]),
+        ({"segmentation": {"tile": 64}}, ["tile_overlap (64)", "tile (64)"]),
+        (
+            {"slides": "phantoms", "phantoms": {"size": 128}},
+            ["patches.size (256)", "phantoms.size (128)"],
+        ),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_what_is_wrong_is_said_in_one_sentence(values, words):
+    with pytest.raises(NucleiganError) as caught:
+        validate(values)
+    message = str(caught.value)
+    assert all(word in message for word in words), message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("text", ["seed: [", "- a list", "text"])
+def test_what_is_no_yaml_mapping_is_named(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(NucleiganError, match=r"mine\.yaml"):
+        load(path)
