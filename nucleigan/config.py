@@ -62,7 +62,9 @@ class StainSettings(Settings):
 
     normalize: bool = Field(True, description="False passes the images through unchanged.")
     sparsity: NonNegative = Field(
-        0.1, description="λ of the sparse coding; Vahadane et al. use 0.02 to 0.1."
+        0.02,
+        description="λ of the dictionary learning; the published example of Vahadane et al. uses "
+        "0.02 and advises 0.01 to 0.1.",
     )
     concentration_sparsity: NonNegative = Field(
         0.02, description="λ of the concentrations, optical density."

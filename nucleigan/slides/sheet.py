@@ -94,8 +94,8 @@ def read_sheet(path: str | Path) -> list[Slide]:
         return _slides(reader, path)
     except csv.Error as error:
         raise NucleiganError(
-            f"{path}, after line {reader.line_num}: is no CSV ({error}); close its quotes and separate "
-            "values by commas."
+            f"{path}, after line {reader.line_num}: is no CSV ({error}); close its quotes and "
+            "separate values by commas."
         ) from error
 
 

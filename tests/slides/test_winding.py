@@ -1,5 +1,6 @@
 """The filling of outlines against point-in-polygon tests written another way."""
 
+import itertools
 import json
 import math
 
@@ -110,13 +111,13 @@ def test_outlines_that_may_cross_themselves(folder, ring):
     st.lists(st.integers(0, 2 * HEIGHT), min_size=2, max_size=2),
     st.booleans(),
 )
-def test_neighbours_share_no_pixel_and_leave_none(folder, cuts, slants, reverse):
+def test_neighbours_share_no_pixel_and_leave_none(folder, cuts, reach, reverse):
     """Strips between common sides, whose vertices lie on pixel centres and between them."""
     sides = [-1.0, *(cut / 2 for cut in sorted(cuts)), WIDTH + 0.0]
-    low, high = -1.0 - slants[0], HEIGHT + 0.0 + slants[1]
+    low, high = -1.0 - reach[0], HEIGHT + 0.0 + reach[1]
     strips = [
         [(left, low), (right, low), (right, high), (left, high)]
-        for left, right in zip(sides, sides[1:], strict=False)
+        for left, right in itertools.pairwise(sides)
     ]
     if reverse:
         strips = [strip[::-1] for strip in strips]
