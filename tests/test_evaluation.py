@@ -97,10 +97,10 @@ def test_maps_of_different_size_name_the_slide(tmp_path):
     slide = {"slide": "one", "organ": "liver", "split": "test"}
     slide |= {"labels": tmp_path / "truth.tif", "prediction": tmp_path / "found.tif"}
     model = {"method": "cgan", "data": "both", "seed": 0}
-    with pytest.raises(NucleiganError, match="Slide one: .*40×40"):
+    with pytest.raises(NucleiganError, match=r"Slide one: .*40×40"):
         evaluate_model([slide], model, tmp_path / "s.csv", tmp_path / "n.csv")
     (tmp_path / "found.tif").write_bytes(b"no picture")
-    with pytest.raises(NucleiganError, match="found.tif: cannot be read"):
+    with pytest.raises(NucleiganError, match=r"found\.tif: cannot be read"):
         evaluate_model([slide], model, tmp_path / "s.csv", tmp_path / "n.csv")
     assert not (tmp_path / "s.csv").exists()
 

@@ -63,7 +63,9 @@ def outlines(
     """
     number = len(areas)
     step = 2 * np.pi / vertices
-    turn = rng.random((number, 1)) + np.arange(vertices) + 0.3 * (rng.random((number, vertices)) - 0.5)
+    turn = (
+        rng.random((number, 1)) + np.arange(vertices) + 0.3 * (rng.random((number, vertices)) - 0.5)
+    )
     theta = step * turn
     phases = rng.random((number, 1, len(HARMONICS))) * 2 * np.pi
     # Uniform amplitudes, mean square 1: normal ones make a few nuclei into stars.
@@ -228,7 +230,9 @@ def _radii(shapes: np.ndarray, bins: int = 32) -> tuple[np.ndarray, int]:
     angles = np.arctan2(shapes[..., 1], shapes[..., 0])
     lengths = np.hypot(shapes[..., 0], shapes[..., 1])
     centres = 2 * np.pi * (np.arange(bins) + 0.5) / bins
-    table = [np.interp(centres, a, r, period=2 * np.pi) for a, r in zip(angles, lengths, strict=True)]
+    table = [
+        np.interp(centres, a, r, period=2 * np.pi) for a, r in zip(angles, lengths, strict=True)
+    ]
     return np.array(table), bins
 
 
@@ -298,7 +302,9 @@ def measure_nuclei(labels: np.ndarray) -> NucleiTable:
     xy = np.bincount(which, dx * dy, number) / safe
     half, root = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
     determinant = xx * yy - xy**2
-    distance = (yy[which] * dx * dx - 2 * xy[which] * dx * dy + xx[which] * dy * dy) / determinant[which]
+    distance = (yy[which] * dx * dx - 2 * xy[which] * dx * dy + xx[which] * dy * dy) / determinant[
+        which
+    ]
     height, width = labels.shape
     top_left = np.bincount(which, (x == 0) | (y == 0), number) > 0
     bottom_right = np.bincount(which, (x == width - 1) | (y == height - 1), number) > 0
@@ -359,8 +365,9 @@ def fit_polygons(labels: Iterable[np.ndarray], settings: PolygonSettings) -> Pol
     area = _join([t.area for t in tables], complete)
     if len(area) < MIN_FIT:
         raise NucleiganError(
-            f"polygons.fit: found {len(area)} complete nuclei in {len(tables)} training label maps, "
-            f"expected at least {MIN_FIT}; add annotated training slides or set polygons.fit to false."
+            f"polygons.fit: found {len(area)} complete nuclei in {len(tables)} training label "
+            f"maps, expected at least {MIN_FIT}; add annotated training slides or set polygons.fit "
+            "to false."
         )
     stretch = np.log(_join([t.elongation for t in tables], complete) - 1 + ELONGATION_SHIFT)
     density, sparse, density_spread, used = _fit_density(windows)
@@ -418,7 +425,9 @@ def _fit_spreads(windows: list[_Window], density_spread: float) -> tuple[float, 
         return 0.0, 0.0, 0.0
     sizes = np.array([len(group.log_areas) for group in groups])
     means = np.array([np.median(group.log_areas) for group in groups])
-    within = _robust_spread(np.concatenate([g.log_areas - m for g, m in zip(groups, means, strict=True)]))
+    within = _robust_spread(
+        np.concatenate([g.log_areas - m for g, m in zip(groups, means, strict=True)])
+    )
     # Chance moves a median of n normal numbers by sqrt(π/2n) standard deviations.
     chance = within**2 * float(np.mean(np.pi / 2 / sizes))
     between = math.sqrt(max(0.0, float(means.var()) - chance))
@@ -527,7 +536,9 @@ def write_polygons(
     """
     if not isinstance(settings, PolygonSettings):
         settings = PolygonSettings.model_validate(read_json(settings))
-    maps = (sample_polygons(generator(seed, "polygon", i), settings, size) for i in range(start, stop))
+    maps = (
+        sample_polygons(generator(seed, "polygon", i), settings, size) for i in range(start, stop)
+    )
     write_stack(output, (stop - start, size, size), np.int32, maps)
 
 

@@ -37,8 +37,8 @@ from nucleigan.training.data import Patches, from_network, order, to_network
 from nucleigan.training.pool import HistoryPool
 
 SAMPLES = 6
-# Of the range [-1, 1]; in normalised patches of the Kumar tiles nuclei are darker by 0.45 on average,
-# and by 0.27 in the fifth percentile.
+# Of the range [-1, 1]; in normalised patches of the Kumar tiles nuclei are darker by 0.45 on
+# average, and by 0.27 in the fifth percentile.
 POLARITY_MARGIN = 0.3
 # Flips and quarter turns only: the generator must learn the slides' own colours and sizes.
 JITTER = JitterSettings(resize=256)

@@ -4,7 +4,6 @@
 """
 
 import itertools
-
 from collections.abc import Callable
 
 import torch

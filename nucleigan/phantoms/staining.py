@@ -7,7 +7,7 @@ from nucleigan.phantoms.layout import Tissue
 from nucleigan.phantoms.noise import smooth
 from nucleigan.phantoms.nuclei import EPITHELIAL, LYMPHOCYTE, SPINDLE, Nuclei
 from nucleigan.phantoms.organs import Organ
-from nucleigan.stain.profile import TEXTBOOK
+from nucleigan.stain.vectors import TEXTBOOK
 
 MAX_TURN = 10.0  # degrees between a phantom's stain vectors and the textbook's
 BLUR = 0.6  # standard deviation of the optics, pixels
@@ -113,7 +113,7 @@ def _cells(
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     bent = np.stack((x + 1.6 * smooth(rng, shape, 14), y + 1.6 * smooth(rng, shape, 14)), axis=-1)
     distance, nearest = cKDTree(centres).query(bent.reshape(-1, 2), k=2)
-    # Exact for the border of a Voronoi cell: difference of squares over twice the centres' distance.
+    # Exact at the border of a Voronoi cell: difference of squares over twice the distance.
     apart = np.linalg.norm(centres[nearest[:, 0]] - centres[nearest[:, 1]], axis=1)
     gap = (distance[:, 1] ** 2 - distance[:, 0] ** 2) / (2 * apart)
     return (ids[nearest[:, 0]] + 1).reshape(shape), gap.reshape(shape).astype(np.float32)

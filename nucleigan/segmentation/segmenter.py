@@ -57,8 +57,8 @@ class Segmenter:
         tensors, facts = read_weights(path)
         if facts.get("kind") != "segmenter":
             raise NucleiganError(
-                f"{path}: holds a {facts.get('kind')}, expected a segmenter; give a model.safetensors "
-                "from results/…/segmentation/."
+                f"{path}: holds a {facts.get('kind')}, expected a segmenter; give a "
+                "model.safetensors from results/…/segmentation/."
             )
         try:
             return cls(tensors, facts, computing.prepare(compute or ComputeSettings()))

@@ -4,7 +4,8 @@ import numpy as np
 
 from nucleigan.config import StainSettings
 from nucleigan.stain.optical_density import as_pixels, is_tissue, optical_density
-from nucleigan.stain.profile import STAINS, TEXTBOOK, StainProfile
+from nucleigan.stain.profile import STAINS, StainProfile
+from nucleigan.stain.vectors import TEXTBOOK
 
 # Fewer tissue pixels say little about two stains; the textbook says more.
 MIN_TISSUE = 1000

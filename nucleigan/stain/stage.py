@@ -11,8 +11,9 @@ from nucleigan.artifacts import atomic, read_json, write_image, write_json
 from nucleigan.config import StainSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.stain.normalization import normalize
-from nucleigan.stain.profile import TEXTBOOK, StainProfile, angles
+from nucleigan.stain.profile import StainProfile, angles
 from nucleigan.stain.separation import concentrations, estimate_stains
+from nucleigan.stain.vectors import TEXTBOOK
 
 PANEL = 400
 

@@ -1,4 +1,5 @@
 """How numbered units are cut into shards; light enough to be imported by the workflow itself."""
+
 import itertools
 
 

@@ -1,1 +1,1 @@
-"""What all trainings share: data, schedule, pool, precision, checkpoint, loop. It knows no model."""
+"""What all trainings share: data, schedule, pool, precision, checkpoint, loop; no model."""

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from nucleigan.config import JitterSettings
 from nucleigan.stain.optical_density import optical_density, to_image
-from nucleigan.stain.profile import TEXTBOOK
+from nucleigan.stain.vectors import TEXTBOOK
 
 # Haematoxylin, eosin, and what is perpendicular to both, unit rows.
 _RESIDUAL = np.cross(*TEXTBOOK)

@@ -276,7 +276,7 @@ def test_maps_that_cannot_be_compared(truth, prediction, words):
 
 
 def test_threshold_outside_its_range():
-    with pytest.raises(NucleiganError, match="1.5"):
+    with pytest.raises(NucleiganError, match=r"1\.5"):
         object_f1(EMPTY, EMPTY, threshold=1.5)
 
 

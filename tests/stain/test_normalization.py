@@ -12,8 +12,9 @@ from nucleigan.artifacts import read_json, write_json
 from nucleigan.config import StainSettings
 from nucleigan.stain import StainProfile, concentrations, estimate_stains, normalize
 from nucleigan.stain.optical_density import to_image
-from nucleigan.stain.profile import TEXTBOOK, angles
+from nucleigan.stain.profile import angles
 from nucleigan.stain.separation import CHUNK, MIN_PERCENTILE
+from nucleigan.stain.vectors import TEXTBOOK
 
 PLAIN = StainSettings(concentration_sparsity=0)
 OTHER = np.array([[0.65, 0.70, 0.29], [0.15, 0.90, 0.40]])

@@ -11,15 +11,16 @@ import pytest
 import spams
 import tifffile
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from nucleigan.config import StainSettings
 from nucleigan.stain import StainProfile, concentrations, estimate_stains, normalize
 from nucleigan.stain.optical_density import optical_density, to_image
-from nucleigan.stain.profile import TEXTBOOK, angles
+from nucleigan.stain.profile import angles
 from nucleigan.stain.separation import MIN_PERCENTILE, solve
+from nucleigan.stain.vectors import TEXTBOOK
 
 # Ruifrok & Johnston 2001.
 RUIFROK = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105]])
@@ -100,6 +101,11 @@ def stains(draw: st.DrawFn) -> np.ndarray:
     st.floats(1e-3, 0.5),
 )
 def test_closed_form_is_the_lasso(matrix: np.ndarray, density: np.ndarray, sparsity: float) -> None:
+    # SPAMS returns 0 for a pixel to which both stains are exactly equally close; the test of
+    # optimality below covers these.
+    tied = np.abs(density @ (matrix[0] - matrix[1])) < 1e-6
+    density = density[~tied]
+    assume(len(density))
     expected = spams.lasso(
         np.asfortranarray(density.T),
         D=np.asfortranarray(matrix.T),

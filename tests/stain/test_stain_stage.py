@@ -19,7 +19,8 @@ from nucleigan.stain import (
     profile_slide,
     stage,
 )
-from nucleigan.stain.profile import TEXTBOOK, angles
+from nucleigan.stain.profile import angles
+from nucleigan.stain.vectors import TEXTBOOK
 
 OTHER = np.array([[0.65, 0.70, 0.29], [0.15, 0.90, 0.40]])
 OTHER = OTHER / np.linalg.norm(OTHER, axis=1, keepdims=True)

@@ -33,7 +33,7 @@ def test_stacks_count_as_one(tmp_path):
 def test_pairs_must_match(tmp_path):
     write_stack(tmp_path / "i.tif", (2, 4, 4, 3), np.uint8, np.zeros((2, 4, 4, 3), np.uint8))
     write_stack(tmp_path / "l.tif", (3, 4, 4), np.int32, np.zeros((3, 4, 4), np.int32))
-    with pytest.raises(NucleiganError, match="2 images but .* 3 label maps"):
+    with pytest.raises(NucleiganError, match=r"2 images but .* 3 label maps"):
         Pairs.open([tmp_path / "i.tif"], [tmp_path / "l.tif"])
 
 
