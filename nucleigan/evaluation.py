@@ -53,6 +53,10 @@ MEASURES = (
 )
 NUCLEUS = ("nucleus", "area", "row", "column", "best_iou", "matched", "hausdorff")
 OVERALL = "overall"
+PHANTOM_REMARK = (
+    "These slides are phantoms, drawn by the package and easier than tissue: the published "
+    "figures, of real slides, do not compare."
+)
 
 
 def evaluate_slide(truth: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
@@ -301,6 +305,7 @@ def compare(
     organs_output: str | Path,
     table_output: str | Path,
     figure_output: str | Path,
+    phantoms: bool = False,
 ) -> None:
     """Set all models beside each other and beside the published figures.
 
@@ -317,6 +322,9 @@ def compare(
         Markdown: AJI, Hausdorff distance with match rate, F1 and Dice by organ.
     figure_output
         PNG: AJI by organ, slides as dots, published figures as markers.
+    phantoms
+        Whether the slides were drawn by the package: table and figure then say that the published
+        figures, of real slides, do not compare.
 
     Raises
     ------
@@ -337,8 +345,9 @@ def compare(
     splits = _splits(summaries)
     text = "\n".join(_section([s for s in summaries if s.split == split]) for split in splits)
     with atomic(table_output) as temporary:
-        temporary.write_text(text + "\n" + _NOTES, encoding="utf-8")
-    _draw([s for s in summaries if s.split == splits[0]], figure_output)
+        remark = f"**{PHANTOM_REMARK}**\n\n" if phantoms else ""
+        temporary.write_text(remark + text + "\n" + _NOTES, encoding="utf-8")
+    _draw([s for s in summaries if s.split == splits[0]], figure_output, phantoms)
 
 
 def _splits(summaries: Sequence[Summary]) -> list[str]:
@@ -456,7 +465,7 @@ def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {line} |" for line in lines) + "\n"
 
 
-def _draw(summaries: Sequence[Summary], output: str | Path) -> None:
+def _draw(summaries: Sequence[Summary], output: str | Path, phantoms: bool) -> None:
     from nucleigan.figures.evaluation import by_organ
 
     others = published("aji") if summaries[0].split == "test" else {}
@@ -470,5 +479,6 @@ def _draw(summaries: Sequence[Summary], output: str | Path) -> None:
         slides={s.name: {o: m["aji"] for o, m in s.slides.items()} for s in summaries},
         published={f"{method} ({SOURCE})": figures for method, figures in others.items()},
         label="Aggregated Jaccard index",
-        title=f"AJI by organ, slides of the split {summaries[0].split}",
+        title=f"AJI by organ, slides of the split {summaries[0].split}"
+        + (f"\n{PHANTOM_REMARK}" if phantoms else ""),
     )

@@ -56,6 +56,7 @@ rule compare_models:
     conda:
         ENVIRONMENT
     params:
+        phantoms=SETTINGS.slides == "phantoms",
         code=code("compare_models.py"),
     script:
         "../workflow_scripts/compare_models.py"

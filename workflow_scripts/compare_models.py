@@ -11,4 +11,5 @@ with job(snakemake.log[0]):
         organs_output=snakemake.output.organs,
         table_output=snakemake.output.table,
         figure_output=snakemake.output.figure,
+        phantoms=snakemake.params.phantoms,
     )
