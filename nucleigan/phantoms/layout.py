@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nucleigan.phantoms.noise import ring, smooth
-from nucleigan.phantoms.organs import SOLID, Organ
+from nucleigan.phantoms.organs import Organ
 
 # Depth outside any epithelium, pixels below the basement membrane, at most.
 DEEPEST = 90.0
@@ -51,7 +51,7 @@ def _fibres(rng: np.random.Generator, depth: np.ndarray) -> np.ndarray:
     angle = rng.random() * np.pi
     across = x * np.sin(angle) + y * np.cos(angle)
     waves = 16 * smooth(rng, depth.shape, 75) + 2.0 * smooth(rng, depth.shape, 22)
-    return (0.6 * across + waves - 0.8 * np.maximum(depth, -DEEPEST)).astype(np.float32)
+    return (0.9 * across + waves - 0.5 * np.maximum(depth, -DEEPEST)).astype(np.float32)
 
 
 def scatter(rng: np.random.Generator, side: int, distance: float, tries: int) -> np.ndarray:
@@ -87,7 +87,7 @@ def _blob_depth(
 
 
 def _glands(rng: np.random.Generator, organ: Organ, side: int) -> tuple[np.ndarray, np.ndarray]:
-    depth, _ = _blob_depth(rng, organ, side, 1.75 * organ.radius)
+    depth, _ = _blob_depth(rng, organ, side, 1.6 * organ.radius)
     edge = organ.height * (
         1 + 0.12 * smooth(rng, depth.shape, 28) + 0.05 * smooth(rng, depth.shape, 9)
     )
@@ -127,7 +127,9 @@ def _cords(rng: np.random.Generator, organ: Organ, side: int) -> tuple[np.ndarra
     down, across = np.gradient(field)
     slope = np.maximum(np.hypot(down, across), 0.35 / organ.radius)
     depth = np.abs(field) / slope - organ.gap
-    wall = organ.gap * (0.62 + 0.22 * smooth(rng, depth.shape, 18))
+    wall = organ.gap * (
+        0.7 + 0.3 * smooth(rng, depth.shape, 16) + 0.12 * smooth(rng, depth.shape, 6)
+    )
     return depth, depth < -organ.gap + wall
 
 
@@ -138,5 +140,3 @@ LAYOUTS: dict[str, Callable[[np.random.Generator, Organ, int], tuple[np.ndarray,
     "cords": _cords,
     "fascicles": _fascicles,
 }
-
-__all__ = ["DEEPEST", "SOLID", "Tissue", "build", "scatter"]

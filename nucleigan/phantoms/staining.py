@@ -18,11 +18,15 @@ TINT = 0.2
 
 
 def stain_matrix(rng: np.random.Generator) -> np.ndarray:
-    """Textbook stain vectors, turned by up to MAX_TURN degrees: (2, 3), rows of length 1."""
+    """Textbook stain vectors, turned by up to MAX_TURN degrees: (2, 3), rows of length 1.
+
+    Haematoxylin turns away from blue and eosin away from red absorption: the other way, nuclei
+    look grey and cytoplasm brown.
+    """
     rows = []
-    for vector in TEXTBOOK:
+    for vector, channel in zip(TEXTBOOK, (2, 0), strict=True):
         direction = np.cross(vector, rng.standard_normal(3))
-        direction /= np.linalg.norm(direction)
+        direction /= -np.copysign(np.linalg.norm(direction), direction[channel])
         turn = np.deg2rad(MAX_TURN) * np.sqrt(rng.random())
         turned = np.abs(np.cos(turn) * vector + np.sin(turn) * direction)
         rows.append(turned / np.linalg.norm(turned))
@@ -58,7 +62,7 @@ def _stroma(
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     across, along = tissue.fibre, 0.7 * x + 0.7 * y + 6 * smooth(rng, shape, 40)
     threads = np.zeros(shape, np.float32)
-    for width, length, weight in ((2.2, 40, 0.55), (6.5, 90, 0.6), (22.0, 160, 0.45)):
+    for width, length, weight in ((2.0, 30, 0.5), (5.0, 45, 0.6), (16.0, 80, 0.45)):
         texture = smooth(rng, (512, 512), (width, length))
         # 512 rows and columns that repeat as mirror images serve canvases of any size.
         threads += weight * ndimage.map_coordinates(
@@ -66,8 +70,10 @@ def _stroma(
         )
     patches = smooth(rng, shape, 70)
     e = organ.collagen * (0.62 + 0.2 * threads + 0.1 * patches) + 0.03 * smooth(rng, shape, 2)
-    # Slits between bundles let light through.
-    e = np.where(threads < -1.15, 0.35 * e, e)
+    # Short slits between bundles let light through.
+    slits = smooth(rng, (512, 512), (4.5, 34))
+    slits = ndimage.map_coordinates(slits, (across, along), order=1, mode="mirror")
+    e *= 1 - 0.75 * np.clip(2.2 * (slits - 1.25), 0, 1)
     h = TINT * (0.10 + 0.035 * threads + 0.03 * smooth(rng, shape, 6))
     return np.maximum(h, 0.005).astype(np.float32), np.maximum(e, 0.04).astype(np.float32)
 

@@ -5,11 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
+from skimage.measure import label
 
 from nucleigan.artifacts import open_stack, read_json
 from nucleigan.config import PolygonSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.masks import fit_polygons, fit_sampler, sample_polygons, write_polygons
+from nucleigan.masks.polygons import _place, outlines, rasterise
 from nucleigan.randomness import generator
 from nucleigan.slides import read_labels, read_sheet
 
@@ -122,3 +124,36 @@ def test_fitted_maps_look_like_the_real_nuclei(real_data):
     assert density == pytest.approx(np.mean([(labels > 0).mean() for labels in real]), rel=0.2)
     areas = [np.concatenate([whole_areas(one) for one in group]) for group in (drawn, real)]
     assert np.median(areas[0]) == pytest.approx(np.median(areas[1]), rel=0.15)
+
+
+@settings(max_examples=25)
+@given(seed=st.integers(0, 10_000), overlap=st.floats(0, 0.3), clustering=st.floats(0, 1))
+def test_every_id_is_one_piece(seed, overlap, clustering):
+    wanted = PolygonSettings(overlap=overlap, clustering=clustering, irregularity=0.2)
+    labels = sample_polygons(generator(seed, "x"), wanted, 128)
+    assert label(labels, connectivity=2).max() == labels.max()
+
+
+@settings(max_examples=25)
+@given(seed=st.integers(0, 10_000), overlap=st.floats(0, 0.3), clustering=st.floats(0, 1))
+def test_nothing_is_covered_beyond_the_limit(seed, overlap, clustering):
+    """Draw the same shapes alone, and compare what the canvas left of each."""
+    wanted = PolygonSettings(overlap=overlap, clustering=clustering)
+    number, rng = 40, generator(seed, "x")
+    shapes = outlines(rng, np.full(number, 300.0), np.full(number, 1.5), np.zeros(number), 0.06, 24)
+    state = rng.bit_generator.state
+    canvas = _place(rng, shapes, 220, wanted)
+    rng.bit_generator.state = state
+    whole = rasterise(shapes + rng.random((number, 1, 2)) - 0.5)[0].sum(axis=(1, 2))
+    left = np.bincount(canvas.ravel(), minlength=number + 1)[1 : number + 1]
+    cut = np.unique(np.r_[canvas[0], canvas[-1], canvas[:, 0], canvas[:, -1]])
+    placed = (left > 0) & ~np.isin(np.arange(1, number + 1), cut)
+    assert np.all(left[placed] >= (1 - overlap) * whole[placed] - 1e-9)
+
+
+def test_a_square_is_rasterised_exactly():
+    square = np.array([[[1.5, 2.5], [5.5, 2.5], [5.5, 4.5], [1.5, 4.5]]])
+    masks, origins = rasterise(square)
+    y, x = np.nonzero(masks[0])
+    assert origins.tolist() == [[1, 2]]
+    assert sorted(set(x + 1)) == [2, 3, 4, 5] and sorted(set(y + 2)) == [3, 4] and len(x) == 8
