@@ -263,8 +263,9 @@ class CycleGANSettings(TrainingSettings):
     )
     lambda_polarity: NonNegative = Field(
         0.0,
-        description="Weight of a hinge that keeps painted nuclei darker than what surrounds them; "
-        "without it the cycle holds for inverted images as well. The method has none.",
+        description="Weight of a hinge that makes painted nuclei absorb more red than what "
+        "surrounds them, as haematoxylin does; without it the cycle holds for inverted images as "
+        "well. The method has none.",
     )
     mask_noise: NonNegative = Field(
         0.0,

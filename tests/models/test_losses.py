@@ -16,7 +16,7 @@ from nucleigan.config import (
     SegmentationSettings,
 )
 from nucleigan.models.cgan import ConditionalGAN, dice_loss, pixel_losses
-from nucleigan.models.cyclegan import CycleGAN
+from nucleigan.models.cyclegan import CycleGAN, polarity_loss
 from nucleigan.training.adversarial import adversarial_loss, frozen, judge_loss
 from nucleigan.training.compute import prepare
 
@@ -167,3 +167,18 @@ def test_rate_zero_stops_learning():
     model.step(batch(0, 2), np.random.default_rng(0))
     after = list(model.segmenter.parameters())
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_polarity_by_hand():
+    """Nuclei at red -0.5 in surroundings at -0.4 miss the margin of 0.3 by 0.2."""
+    masks_ = torch.full((2, 2, 4, 4), -1.0)
+    masks_[:, 0, :2] = 1.0
+    images = torch.full((2, 3, 4, 4), -0.4)
+    images[:, 0, :2] = -0.5
+    assert polarity_loss(images, masks_).item() == pytest.approx(0.2, rel=1e-5)
+    # Blue light says nothing, and an image without nuclei costs nothing.
+    images[:, 2] = 1.0
+    assert polarity_loss(images, masks_).item() == pytest.approx(0.2, rel=1e-5)
+    assert polarity_loss(images, torch.full_like(masks_, -1.0)).item() == 0
+    images[:, 0, :2] = -0.9
+    assert polarity_loss(images, masks_).item() == 0
