@@ -1,5 +1,6 @@
 """Files that are complete or absent: written under a temporary name, then renamed."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -40,6 +41,12 @@ def partial(path: str | Path) -> Path:
     """The name under which an artifact is written before it is complete."""
     path = Path(path)
     return path.with_name(f".{path.stem}.partial{path.suffix}")
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_json(path: str | Path, facts: Any) -> None:

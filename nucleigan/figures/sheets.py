@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from nucleigan.artifacts import atomic
+from nucleigan.figures.overlay import contours
 
 GAP = 4
 WHITE = 255
@@ -58,14 +59,8 @@ def outline(image: np.ndarray, labels: np.ndarray, colour: tuple[int, int, int])
     colour
         Red, green, blue.
     """
-    padded = np.pad(labels, 1, mode="edge")
-    centre = padded[1:-1, 1:-1]
-    neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
-    border = np.zeros(labels.shape, bool)
-    for neighbour in neighbours:
-        border |= neighbour != centre
     drawn = image.copy()
-    drawn[border & (centre > 0)] = colour
+    drawn[contours(labels)] = colour
     return drawn
 
 

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from nucleigan import masks
+from nucleigan.artifacts import file_digest
 from nucleigan.config import (
     ComputeSettings,
     CycleGANSettings,
@@ -313,7 +314,7 @@ def train(
         "seed": seed,
         "threads": compute_settings.threads,
         "precision": compute.precision,
-        "data": [loop.file_digest(path) for path in (images, *polygons)],
+        "data": [file_digest(path) for path in (images, *polygons)],
         "code": package_digest("nucleigan.models.cyclegan"),
     }
     history = loop.run(model, make_batch, steps, settings, seed, checkpoint, identity, end_of_epoch)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from nucleigan import masks
-from nucleigan.artifacts import read_json
+from nucleigan.artifacts import file_digest, read_json
 from nucleigan.config import ComputeSettings, MaskSettings, SegmentationSettings, StainSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.figures.sheets import contact_sheet
@@ -123,7 +123,7 @@ def train(
         "seed": seed,
         "threads": compute_settings.threads,
         "precision": compute.precision,
-        "files": [loop.file_digest(path) for source in sources for part in source for path in part],
+        "files": [file_digest(path) for source in sources for part in source for path in part],
         "code": package_digest("nucleigan.models.methods"),
     }
     history = loop.run(model, make_batch, steps, settings, seed, checkpoint, identity, end_of_epoch)

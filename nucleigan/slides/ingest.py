@@ -1,11 +1,10 @@
 """The slides stage: one slide from its file to the working magnification."""
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
 
-from nucleigan.artifacts import atomic, write_image, write_json
+from nucleigan.artifacts import atomic, file_digest, write_image, write_json
 from nucleigan.config import IngestionSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.figures.sheets import outline
@@ -113,8 +112,7 @@ def _checked_hash(slide: Slide) -> str:
         raise NucleiganError(
             f"slide {slide.slide}: {slide.image}: there is no such image; check the sample sheet."
         )
-    with slide.image.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = file_digest(slide.image)
     if slide.sha256 is not None and digest != slide.sha256:
         raise NucleiganError(
             f"slide {slide.slide}: {slide.image} has the SHA-256 {digest}, but the sample sheet "

@@ -1,8 +1,8 @@
 """A sample sheet from the folder layout in which the Kumar / MoNuSeg tiles are published."""
 
-import hashlib
 from pathlib import Path
 
+from nucleigan.artifacts import file_digest
 from nucleigan.errors import NucleiganError
 from nucleigan.slides.sheet import Slide
 
@@ -67,8 +67,6 @@ def monuseg_sheet(folder: str | Path) -> tuple[list[Slide], list[str]]:
         annotation = folder / ANNOTATIONS / f"{image.stem}.xml"
         if not annotation.is_file() and split == "train":
             raise NucleiganError(f"{annotation}: is missing; the training tile needs it.")
-        with image.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
         slides.append(
             Slide(
                 slide=image.stem,
@@ -77,7 +75,7 @@ def monuseg_sheet(folder: str | Path) -> tuple[list[Slide], list[str]]:
                 image=image,
                 annotation=annotation if annotation.is_file() else None,
                 mpp=MPP,
-                sha256=digest,
+                sha256=file_digest(image),
             )
         )
     return slides, warnings

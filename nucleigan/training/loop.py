@@ -1,6 +1,5 @@
 """The training loop: it knows data, schedule, checkpoints and records, and no model."""
 
-import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -129,12 +128,6 @@ def finish(history: pd.DataFrame, output: str | Path, folder: str | Path) -> Non
     with atomic(output) as temporary:
         history.to_csv(temporary, index=False, float_format="%.6g")
     checkpoint.clear(folder)
-
-
-def file_digest(path: str | Path) -> str:
-    """SHA-256 of a file, so that a checkpoint knows the data that it saw."""
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _rng(seed: int, step: int) -> np.random.Generator:
