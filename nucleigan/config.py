@@ -187,6 +187,11 @@ class GeneratorSettings(Settings):
         description="resnet: transposed convolutions (the released code), or resizing before a "
         "convolution, which draws no checkerboard.",
     )
+    reduction: Literal[1, 2, 4] = Field(
+        1,
+        description="unet: squares of this side become channels inside the network; 2 makes it "
+        "four times as fast at the same width.",
+    )
     dropout: Fraction = Field(0.0, description="Dropout in the inner levels, training only.")
 
 
@@ -346,17 +351,27 @@ class SegmentationSettings(TrainingSettings):
     )
     discriminator: DiscriminatorSettings = DiscriminatorSettings()
     jitter: JitterSettings = JitterSettings()
+
+
+class PredictionSettings(Settings):
+    """How a trained segmenter goes over whole slides; a change does not train it again."""
+
     tile: Count = Field(256, description="Tile of the segmentation of whole slides, pixels.")
     tile_overlap: Annotated[int, Field(ge=0)] = Field(
         64, description="Overlap of neighbouring tiles, pixels."
     )
-    test_time_views: Literal[1, 2, 4, 8] = Field(
+    views: Literal[1, 2, 4, 8] = Field(
         1, description="Mirrored and turned views that are averaged."
+    )
+    choose: bool = Field(
+        True,
+        description="Choose the thresholds `foreground` and `marker` by the AJI of the annotated "
+        "slides of the split val; without such slides, and where false, those below are used.",
     )
     decoding: DecodingSettings = DecodingSettings()
 
     @model_validator(mode="after")
-    def _tiles(self) -> "SegmentationSettings":
+    def _tiles(self) -> "PredictionSettings":
         if self.tile_overlap >= self.tile:
             raise ValueError(f"tile_overlap ({self.tile_overlap}) must be below tile ({self.tile})")
         return self
@@ -400,6 +415,7 @@ class Config(Settings):
     cyclegan: CycleGANSettings = CycleGANSettings()
     synthesis: SynthesisSettings = SynthesisSettings()
     segmentation: SegmentationSettings = SegmentationSettings()
+    prediction: PredictionSettings = PredictionSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
 
     @model_validator(mode="after")

@@ -6,6 +6,8 @@ RUNS = dict(
     seed=SETTINGS.segmentation.seeds,
 )
 RUN = "{method}/{data}/{seed}"
+# Thresholds are chosen on slides that no training sees and no evaluation judges by.
+VALIDATION = annotated("val") if SETTINGS.prediction.choose else []
 
 
 rule train_segmenter:
@@ -15,7 +17,7 @@ rule train_segmenter:
         synthetic_labels=synthetic_stacks("labels"),
         reference=results("stain/reference.json"),
     output:
-        model=results(f"segmentation/{RUN}/model.safetensors"),
+        weights=results(f"segmentation/{RUN}/weights.safetensors"),
         history=results(f"segmentation/{RUN}/history.csv"),
         samples=report(
             results(f"segmentation/{RUN}/samples.png"),
@@ -58,6 +60,33 @@ use rule plot_cyclegan as plot_segmentation with:
         results(f"logs/segmentation/{RUN}.history.log"),
     benchmark:
         results(f"benchmarks/segmentation/{RUN}.history.tsv")
+
+
+rule choose_thresholds:
+    input:
+        weights=results(f"segmentation/{RUN}/weights.safetensors"),
+        images=expand(results("stain/{slide}/image.tif"), slide=VALIDATION),
+        labels=expand(results("slides/{slide}/labels.tif"), slide=VALIDATION),
+    output:
+        model=results(f"segmentation/{RUN}/model.safetensors"),
+        table=results(f"segmentation/{RUN}/thresholds.csv"),
+    log:
+        results(f"logs/segmentation/{RUN}.thresholds.log"),
+    benchmark:
+        results(f"benchmarks/segmentation/{RUN}.thresholds.tsv")
+    conda:
+        ENVIRONMENT
+    threads: SETTINGS.compute.threads
+    resources:
+        gpu=GPUS if VALIDATION else 0,
+        device=SETTINGS.compute.device,
+    params:
+        slides=VALIDATION,
+        settings=section("prediction"),
+        compute=section("compute", "device"),
+        code=code("choose_thresholds.py"),
+    script:
+        "../workflow_scripts/choose_thresholds.py"
 
 
 rule segment_slides:
@@ -128,6 +157,7 @@ rule show_predictions:
 rule segmentation:
     input:
         expand(rules.train_segmenter.output, **RUNS),
+        expand(rules.choose_thresholds.output, **RUNS),
         expand(rules.plot_segmentation.output, **RUNS),
     localrule: True
 

@@ -67,7 +67,7 @@ def test_later_files_win(tmp_path):
         ({"cyclegan": {"epochs": 10, "decay_from": 11}}, ["decay_from (11)", "epochs (10)"]),
         ({"synthesis": {"count": 9}, "polygons": {"count": 8}}, ["(9)", "polygons.count", "(8)"]),
         ({"segmentation": {"crop": 300}}, ["segmentation.crop (300)", "patches.size (256)"]),
-        ({"segmentation": {"tile": 64}}, ["tile_overlap (64)", "tile (64)"]),
+        ({"prediction": {"tile": 64}}, ["tile_overlap (64)", "tile (64)"]),
         (
             {"slides": "phantoms", "phantoms": {"size": 128}},
             ["patches.size (256)", "phantoms.size (128)"],

@@ -15,7 +15,7 @@ with job(snakemake.log[0]):
             list(snakemake.input.get("synthetic_images", [])),
             list(snakemake.input.get("synthetic_labels", [])),
         ),
-        model_output=snakemake.output.model,
+        weights_output=snakemake.output.weights,
         history_output=snakemake.output.history,
         samples_output=snakemake.output.samples,
         checkpoint=snakemake.params.checkpoint,

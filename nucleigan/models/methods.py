@@ -38,7 +38,7 @@ def train(
     data: str,
     real: Paths,
     synthetic: Paths,
-    model_output: str | Path,
+    weights_output: str | Path,
     history_output: str | Path,
     samples_output: str | Path,
     checkpoint: str | Path,
@@ -50,7 +50,7 @@ def train(
     mpp: float,
     reference: str | Path,
 ) -> None:
-    """Train one method on one training set and write its portable model file.
+    """Train one method on one training set and write its weights.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def train(
         ``real``, ``synthetic`` or ``both``.
     real, synthetic
         Stacks of images and of their label maps.
-    model_output, history_output, samples_output
+    weights_output, history_output, samples_output
         Weights, losses an epoch, and a picture of patches with masks and predictions.
     checkpoint
         Folder for checkpoints.
@@ -118,7 +118,7 @@ def train(
     identity = {
         "method": method,
         "data": data,
-        "settings": settings.model_dump(exclude={"methods", "data", "seeds", "decoding"}),
+        "settings": settings.model_dump(exclude={"methods", "data", "seeds"}),
         "masks": mask_settings.model_dump(),
         "seed": seed,
         "threads": compute_settings.threads,
@@ -134,8 +134,6 @@ def train(
         "mpp": mpp,
         "stain": stain_settings.model_dump(),
         "stain_reference": read_json(reference) if stain_settings.normalize else None,
-        "inference": settings.model_dump(include={"tile", "tile_overlap", "test_time_views"}),
-        "decoding": settings.decoding.model_dump(),
         "training": {
             **identity,
             **compute.facts(),
@@ -144,7 +142,7 @@ def train(
             "seconds": float(pd.Series(history["seconds"]).sum()),
         },
     }
-    write_weights(model_output, effective_state(model.average.network), facts)
+    write_weights(weights_output, effective_state(model.average.network), facts)
     loop.finish(history, history_output, checkpoint)
 
 

@@ -1,7 +1,15 @@
-"""Whole slides to nuclei: tiled inference, the portable model file, export."""
+"""Whole slides to nuclei: tiled inference, thresholds, the portable model file, export."""
 
 from nucleigan.segmentation.export import outlines, write_geojson
 from nucleigan.segmentation.segmenter import Segmenter
 from nucleigan.segmentation.stage import segment_slides
+from nucleigan.segmentation.thresholds import choose_thresholds, try_thresholds
 
-__all__ = ["Segmenter", "outlines", "segment_slides", "write_geojson"]
+__all__ = [
+    "Segmenter",
+    "choose_thresholds",
+    "outlines",
+    "segment_slides",
+    "try_thresholds",
+    "write_geojson",
+]

@@ -7,7 +7,12 @@ import numpy as np
 from PIL import Image
 
 from nucleigan import masks
-from nucleigan.config import ComputeSettings, DecodingSettings, GeneratorSettings, MaskSettings
+from nucleigan.config import (
+    ComputeSettings,
+    GeneratorSettings,
+    MaskSettings,
+    PredictionSettings,
+)
 from nucleigan.errors import NucleiganError
 from nucleigan.models.weights import read_weights
 from nucleigan.networks import build_generator
@@ -30,7 +35,8 @@ class Segmenter:
         self.facts = facts
         self.compute = compute
         self.mask_settings = MaskSettings(**facts["masks"])
-        self.decoding = DecodingSettings(**facts["decoding"])
+        # Freshly trained weights name no thresholds yet.
+        self.prediction = PredictionSettings(**facts.get("prediction", {}))
         # The stored weights are divided by their spectral norm already.
         settings = GeneratorSettings(**{**facts["generator"], "spectral_norm": False})
         outputs = masks.channels(self.mask_settings)
@@ -98,7 +104,7 @@ class Segmenter:
             )
         if normalize and self.facts["stain_reference"] is not None:
             image = self._normalize(image)
-        labels = masks.decode(self.predict(image), self.mask_settings, self.decoding)
+        labels = masks.decode(self.predict(image), self.mask_settings, self.prediction.decoding)
         if labels.shape != size:
             picture = Image.fromarray(labels).resize(size[::-1], Image.Resampling.NEAREST)
             labels = np.asarray(picture, dtype=np.int32)
@@ -106,14 +112,13 @@ class Segmenter:
 
     def predict(self, image: np.ndarray) -> np.ndarray:
         """The mask (C, H, W) in [-1, 1] of a normalised image at the model's magnification."""
-        inference = self.facts["inference"]
         return predict(
             self.network,
             image,
             self.compute,
-            tile=inference["tile"],
-            overlap=inference["tile_overlap"],
-            views=inference["test_time_views"],
+            tile=self.prediction.tile,
+            overlap=self.prediction.tile_overlap,
+            views=self.prediction.views,
         )
 
     def _normalize(self, image: np.ndarray) -> np.ndarray:

@@ -23,6 +23,17 @@ def test_generators_keep_size(kind, depth):
     assert 64 % network.factor == 0
 
 
+@pytest.mark.parametrize("reduction", [1, 2, 4])
+def test_reduction_folds_squares_into_channels(reduction):
+    settings = GeneratorSettings(kind="unet", width=8, depth=3, norm="none", reduction=reduction)
+    network = build_generator(settings, 3, 2)
+    assert network.factor == 4 * reduction
+    seen = []
+    network.down[0].register_forward_hook(lambda module, given, made: seen.append(made.shape))
+    assert network(torch.zeros(1, 3, 64, 96)).shape == (1, 2, 64, 96)
+    assert seen == [(1, 8, 64 // reduction, 96 // reduction)]
+
+
 def test_patchgan_sees_70_pixels():
     """With three strided layers one logit depends on 70×70 pixels, as published."""
     settings = DiscriminatorSettings(width=2, layers=3, norm="none", spectral_norm=False)

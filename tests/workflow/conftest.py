@@ -57,9 +57,8 @@ TINY: dict[str, Any] = {
         "generator": {"kind": "unet", "width": 4, "depth": 2},
         "discriminator": {"width": 4, "layers": 2},
         "jitter": {"resize": 64},
-        "tile": 64,
-        "tile_overlap": 16,
     },
+    "prediction": {"tile": 64, "tile_overlap": 16},
 }
 
 
@@ -157,11 +156,12 @@ def draw_slide(folder: Path, name: str, organ: str, split: str, annotated: bool 
 
 
 def draw_sheet(folder: Path) -> Path:
-    """Write two training slides, two test slides and one without annotation, and their sheet."""
+    """Write slides of all splits, one of them without annotation, and their sheet."""
     folder.mkdir(parents=True, exist_ok=True)
     slides = [
         draw_slide(folder, "train1", "breast", "train"),
         draw_slide(folder, "train2", "kidney", "train"),
+        draw_slide(folder, "val1", "breast", "val"),
         draw_slide(folder, "test1", "breast", "test"),
         draw_slide(folder, "test2", "kidney", "test"),
         draw_slide(folder, "plain", "kidney", "test", annotated=False),

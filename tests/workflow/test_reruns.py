@@ -69,6 +69,12 @@ def test_editing_the_export_of_predictions_trains_nothing(finished, edited):
     assert "segment_slides" in rules
 
 
+@pytest.mark.parametrize("prediction", [{"views": 2}, {"decoding": {"min_area": 30}}])
+def test_decoding_otherwise_trains_nothing(finished, prediction):
+    rules = finished.planned("all", changes={"prediction": prediction})
+    assert rules == JUDGEMENT | {"choose_thresholds", "show_predictions"}
+
+
 def test_cyclegan_epochs_leave_stain_alone(finished):
     rules = finished.planned("all", changes={"cyclegan": {"epochs": 3}})
     assert rules.isdisjoint(BEFORE_STAIN | STAIN | {"cut_patches"})
@@ -80,7 +86,7 @@ def test_cyclegan_epochs_leave_stain_alone(finished):
     [
         ({"compute": {"device": "cpu"}}, set()),
         ({"phantoms": {"size": 600}}, set()),
-        ({"evaluation": {"splits": ["test", "val"]}}, set()),
+        ({"evaluation": {"splits": ["test", "val"]}}, JUDGEMENT),
         ({"results": "elsewhere"}, BEFORE_STAIN | STAIN | TRAININGS | SYNTHESIS | JUDGEMENT),
     ],
 )

@@ -4,11 +4,13 @@ import csv
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from safetensors.numpy import load_file
 
 from nucleigan.config import PhantomSettings
+from nucleigan.models.weights import read_weights
 from nucleigan.phantoms.sheet import phantom_slides
 
 RUN = "cgan/both/0"
@@ -36,6 +38,8 @@ def test_every_stage_leaves_its_artifacts(finished):
         "cyclegan/history.csv",
         "synthesis/1.images.tif",
         "synthesis/contact_sheet.png",
+        f"segmentation/{RUN}/weights.safetensors",
+        f"segmentation/{RUN}/thresholds.csv",
         f"segmentation/{RUN}/model.safetensors",
         f"predictions/{RUN}/test1.labels.tif",
         f"predictions/{RUN}/test1.geojson",
@@ -46,6 +50,16 @@ def test_every_stage_leaves_its_artifacts(finished):
         "evaluation/aji.png",
     ]
     assert [path for path in expected if not (finished.results / path).is_file()] == []
+
+
+def test_thresholds_are_those_that_the_validation_slide_likes_best(finished):
+    table = pd.read_csv(finished.results / f"segmentation/{RUN}/thresholds.csv")
+    facts = read_weights(finished.results / f"segmentation/{RUN}/model.safetensors")[1]
+    assert facts["validation"]["slides"] == ["val1"]
+    best = table.loc[table["aji"].idxmax()]
+    decoding = facts["prediction"]["decoding"]
+    assert (decoding["foreground"], decoding["marker"]) == (best["foreground"], best["marker"])
+    assert facts["prediction"]["tile"] == 64
 
 
 def test_nothing_is_left_half_written(finished):

@@ -1,0 +1,101 @@
+"""Thresholds of a trained segmenter, chosen on slides that neither trained nor judge it."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tifffile
+
+from nucleigan import masks
+from nucleigan.artifacts import atomic
+from nucleigan.config import ComputeSettings, DecodingSettings, MaskSettings, PredictionSettings
+from nucleigan.metrics import aggregated_jaccard
+from nucleigan.models.weights import read_weights, write_weights
+from nucleigan.segmentation.segmenter import Segmenter
+
+FOREGROUND = (0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
+MARKER = (0.35, 0.45, 0.5, 0.55, 0.65, 0.75)
+
+
+def choose_thresholds(
+    weights: str | Path,
+    slides: Sequence[dict[str, str]],
+    model_output: str | Path,
+    table_output: str | Path,
+    settings: PredictionSettings,
+    compute: ComputeSettings,
+) -> None:
+    """Complete trained weights to a model file that says how to decode its masks.
+
+    Parameters
+    ----------
+    weights
+        Of a training run.
+    slides
+        Dictionaries with ``slide``, ``image`` (normalised) and ``labels`` of the validation slides;
+        without any, the thresholds stay as they are configured.
+    model_output
+        The model file.
+    table_output
+        CSV: mean AJI of the validation slides for each pair of thresholds tried; a header alone
+        without slides.
+    settings
+        Tiles, views and the configured thresholds.
+    compute
+        Device, precision and threads.
+    """
+    tensors, facts = read_weights(weights)
+    facts["prediction"] = settings.model_dump(exclude={"choose"})
+    table = pd.DataFrame(columns=["foreground", "marker", "aji"], dtype=float)
+    if slides:
+        segmenter = Segmenter.load(weights, compute)
+        segmenter.prediction = settings
+        found = []
+        for number, slide in enumerate(slides, 1):
+            mask = segmenter.predict(tifffile.imread(slide["image"]))
+            truth = tifffile.imread(slide["labels"])
+            found.append(try_thresholds(mask, truth, segmenter.mask_settings, settings.decoding))
+            print(f"{number}/{len(slides)} {slide['slide']}", flush=True)
+        table = found[0].assign(aji=np.mean([one["aji"] for one in found], axis=0))
+        best = table.iloc[int(table["aji"].to_numpy().argmax())]
+        chosen = {"foreground": float(best["foreground"]), "marker": float(best["marker"])}
+        facts["prediction"]["decoding"] |= chosen
+        facts["validation"] = {
+            "slides": [slide["slide"] for slide in slides],
+            "aji": round(float(best["aji"]), 6),
+        }
+        print(f"chosen: {chosen}, AJI {best['aji']:.4f}", flush=True)
+    write_weights(model_output, tensors, facts)
+    with atomic(table_output) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
+
+
+def try_thresholds(
+    mask: np.ndarray, truth: np.ndarray, settings: MaskSettings, decoding: DecodingSettings
+) -> pd.DataFrame:
+    """AJI of a mask decoded at every pair of thresholds.
+
+    Parameters
+    ----------
+    mask
+        (C, H, W) in [-1, 1].
+    truth
+        (H, W) integers.
+    settings
+        The mask's encoding; those of one channel have no marker threshold to try.
+    decoding
+        Everything but the thresholds.
+
+    Returns
+    -------
+    Columns ``foreground``, ``marker``, ``aji``, always in the same order.
+    """
+    marker = MARKER if masks.channels(settings) > 1 else (decoding.marker,)
+    rows = []
+    for pair in itertools.product(FOREGROUND, marker):
+        trial = decoding.model_copy(update=dict(zip(("foreground", "marker"), pair, strict=True)))
+        labels = masks.decode(mask, settings, trial)
+        rows.append((*pair, aggregated_jaccard(truth, labels)))
+    return pd.DataFrame(rows, columns=["foreground", "marker", "aji"])

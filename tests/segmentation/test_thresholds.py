@@ -1,0 +1,103 @@
+"""Thresholds are chosen where the answer is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+from nucleigan.config import (
+    ComputeSettings,
+    DecodingSettings,
+    GeneratorSettings,
+    MaskSettings,
+    PredictionSettings,
+)
+from nucleigan.models.weights import read_weights, write_weights
+from nucleigan.networks import build_generator
+from nucleigan.segmentation import Segmenter, choose_thresholds, try_thresholds
+
+GENERATOR = GeneratorSettings(kind="unet", width=4, depth=2, norm="none")
+COMPUTE = ComputeSettings(device="cpu", precision="float32", threads=1)
+
+
+def discs():
+    y, x = np.mgrid[:96, :96]
+    labels = np.zeros((96, 96), np.int32)
+    for number, (row, column) in enumerate([(20, 20), (20, 60), (60, 30), (70, 75)], 1):
+        labels[np.hypot(y - row, x - column) < 11] = number
+    return labels
+
+
+def test_a_halo_of_half_probability_asks_for_a_higher_threshold():
+    """Around each disc the network half believes: .52 must be cut off, .9 kept."""
+    labels = discs()
+    y, x = np.mgrid[:96, :96]
+    probability = np.zeros((2, 96, 96))
+    for row, column in [(20, 20), (20, 60), (60, 30), (70, 75)]:
+        distance = np.hypot(y - row, x - column)
+        probability[0][distance < 15] = 0.52
+        probability[0][distance < 11] = 0.9
+        probability[1][distance < 8] = 0.7
+    table = try_thresholds(
+        2 * probability - 1, labels, MaskSettings(), DecodingSettings(min_area=0)
+    )
+    good = table[(table["foreground"] >= 0.55) & (table["marker"] < 0.7)]
+    assert (good["aji"] == 1).all() and len(good) > 0
+    rest = table[table["foreground"] < 0.52]
+    assert (rest["aji"] < 0.6).all()
+
+
+def test_encodings_of_one_channel_have_one_threshold():
+    table = try_thresholds(
+        np.zeros((1, 8, 8)) - 1,
+        np.zeros((8, 8), int),
+        MaskSettings(encoding="filled"),
+        DecodingSettings(),
+    )
+    assert table["foreground"].is_unique
+
+
+@pytest.fixture
+def weights(tmp_path):
+    network = build_generator(GENERATOR, 3, 2, seed=3)
+    facts = {
+        "kind": "segmenter",
+        "generator": GENERATOR.model_dump(),
+        "masks": MaskSettings().model_dump(),
+        "mpp": 0.25,
+        "stain": {},
+        "stain_reference": None,
+    }
+    write_weights(tmp_path / "weights.safetensors", network.state_dict(), facts)
+    return tmp_path / "weights.safetensors"
+
+
+def test_without_validation_slides_the_configured_thresholds_stay(weights, tmp_path):
+    settings = PredictionSettings(tile=64, tile_overlap=8, decoding=DecodingSettings(marker=0.7))
+    model, table = tmp_path / "model.safetensors", tmp_path / "thresholds.csv"
+    choose_thresholds(weights, [], model, table, settings, COMPUTE)
+    assert len(pd.read_csv(table)) == 0
+    loaded = Segmenter.load(model, COMPUTE)
+    assert loaded.prediction == settings
+    before, after = read_weights(weights)[0], read_weights(model)[0]
+    assert all(before[name].equal(after[name]) for name in before)
+
+
+def test_the_model_file_holds_what_was_chosen(weights, tmp_path):
+    labels = discs()
+    image = np.where(labels[..., None] > 0, 90, 220).astype(np.uint8).repeat(3, axis=2)
+    tifffile.imwrite(tmp_path / "image.tif", image)
+    tifffile.imwrite(tmp_path / "labels.tif", labels)
+    slide = {
+        "slide": "a",
+        "image": str(tmp_path / "image.tif"),
+        "labels": str(tmp_path / "labels.tif"),
+    }
+    model, table = tmp_path / "model.safetensors", tmp_path / "thresholds.csv"
+    choose_thresholds(weights, [slide], model, table, PredictionSettings(), COMPUTE)
+    tried = pd.read_csv(table)
+    facts = read_weights(model)[1]
+    assert facts["validation"] == {"slides": ["a"], "aji": round(tried["aji"].max(), 6)}
+    decoding = facts["prediction"]["decoding"]
+    best = tried.loc[tried["aji"].idxmax()]
+    assert (decoding["foreground"], decoding["marker"]) == (best["foreground"], best["marker"])
