@@ -164,6 +164,11 @@ class DecodingSettings(Settings):
 
     foreground: Fraction = Field(0.5, description="Probability above which a pixel is nucleus.")
     marker: Fraction = Field(0.5, description="Probability above which a pixel seeds a nucleus.")
+    summit: Positive | None = Field(
+        None,
+        description="Split a seed whose probability has several summits, each higher than the "
+        "saddle between them by this; null keeps it whole. For interior_boundary.",
+    )
     min_area: NonNegative = Field(20.0, description="Smaller objects are dropped, pixels.")
     min_marker_area: NonNegative = Field(4.0, description="Smaller seeds are dropped, pixels.")
 
@@ -365,8 +370,8 @@ class PredictionSettings(Settings):
     )
     choose: bool = Field(
         True,
-        description="Choose the thresholds `foreground` and `marker` by the AJI of the annotated "
-        "slides of the split val; without such slides, and where false, those below are used.",
+        description="Choose `foreground`, `marker` and `summit` by the AJI of the annotated slides "
+        "of the split val; without such slides, and where false, those below are used.",
     )
     decoding: DecodingSettings = DecodingSettings()
 

@@ -123,10 +123,15 @@ def add_unmarked(labels: np.ndarray, foreground: np.ndarray) -> np.ndarray:
 def _interior_boundary(probability: np.ndarray, decoding: DecodingSettings) -> np.ndarray:
     nucleus, core = probability
     foreground = nucleus > decoding.foreground
-    markers = components(core > decoding.marker, decoding.min_marker_area)
+    seeds = core > decoding.marker
     # A blurred interior has its valleys along the boundaries, also where those are a pixel wide.
-    landscape = -ndimage.gaussian_filter(core, LANDSCAPE_BLUR)
-    grown = grow(markers, landscape, foreground | (markers > 0))
+    blurred = ndimage.gaussian_filter(core, LANDSCAPE_BLUR)
+    if decoding.summit is not None:
+        # A summit may be one pixel: the smallest area of a seed does not apply.
+        markers = components(_summits(blurred, decoding.summit) & seeds)
+    else:
+        markers = components(seeds, decoding.min_marker_area)
+    grown = grow(markers, -blurred, foreground | (markers > 0))
     return add_unmarked(grown, foreground)
 
 
@@ -134,7 +139,7 @@ def _filled(probability: np.ndarray, decoding: DecodingSettings) -> np.ndarray:
     foreground = probability[0] > decoding.foreground
     inside = ndimage.distance_transform_edt(foreground)
     inside = ndimage.gaussian_filter(inside, DISTANCE_BLUR)
-    markers = components(_summits(inside) & foreground)
+    markers = components(_summits(inside, SUMMIT_HEIGHT) & foreground)
     return add_unmarked(grow(markers, -inside, foreground), foreground)
 
 
@@ -148,12 +153,12 @@ def _outline(probability: np.ndarray, decoding: DecodingSettings) -> np.ndarray:
     return add_unmarked(grow(cores, probability[0], foreground), foreground)
 
 
-def _summits(inside: np.ndarray) -> np.ndarray:
-    """The parts of a landscape that rise above every saddle by more than :data:`SUMMIT_HEIGHT`."""
+def _summits(inside: np.ndarray, height: float) -> np.ndarray:
+    """The parts of a landscape that rise above every saddle to a higher one by at least this."""
     from skimage.morphology import reconstruction
 
-    flooded = reconstruction(inside - SUMMIT_HEIGHT, inside, footprint=EIGHT)
-    return np.asarray(inside - flooded >= 0.999 * SUMMIT_HEIGHT)
+    flooded = reconstruction(inside - height, inside, footprint=EIGHT)
+    return np.asarray(inside - flooded >= 0.999 * height)
 
 
 DECODERS: dict[str, Callable[[np.ndarray, DecodingSettings], np.ndarray]] = {

@@ -15,8 +15,13 @@ from nucleigan.metrics import aggregated_jaccard
 from nucleigan.models.weights import read_weights, write_weights
 from nucleigan.segmentation.segmenter import Segmenter
 
-FOREGROUND = (0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
-MARKER = (0.35, 0.45, 0.5, 0.55, 0.65, 0.75)
+FOREGROUND = (0.4, 0.45, 0.5, 0.55, 0.6)
+# Markers by a threshold alone, or low ones that the summits inside them split: (marker, summit).
+MARKERS: tuple[tuple[float, float | None], ...] = (
+    *((marker, None) for marker in (0.4, 0.5, 0.6, 0.7, 0.8)),
+    *((0.2, summit) for summit in (0.02, 0.03, 0.05, 0.075, 0.1)),
+)
+THRESHOLDS = ("foreground", "marker", "summit")
 
 
 def choose_thresholds(
@@ -39,7 +44,7 @@ def choose_thresholds(
     model_output
         The model file.
     table_output
-        CSV: mean AJI of the validation slides for each pair of thresholds tried; a header alone
+        CSV: mean AJI of the validation slides for each set of thresholds tried; a header alone
         without slides.
     settings
         Tiles, views and the configured thresholds.
@@ -48,7 +53,7 @@ def choose_thresholds(
     """
     tensors, facts = read_weights(weights)
     facts["prediction"] = settings.model_dump(exclude={"choose"})
-    table = pd.DataFrame(columns=["foreground", "marker", "aji"], dtype=float)
+    table = pd.DataFrame(columns=[*THRESHOLDS, "aji"], dtype=float)
     if slides:
         segmenter = Segmenter.load(weights, compute)
         segmenter.prediction = settings
@@ -60,7 +65,7 @@ def choose_thresholds(
             print(f"{number}/{len(slides)} {slide['slide']}", flush=True)
         table = found[0].assign(aji=np.mean([one["aji"] for one in found], axis=0))
         best = table.iloc[int(table["aji"].to_numpy().argmax())]
-        chosen = {"foreground": float(best["foreground"]), "marker": float(best["marker"])}
+        chosen = {name: None if pd.isna(best[name]) else float(best[name]) for name in THRESHOLDS}
         facts["prediction"]["decoding"] |= chosen
         facts["validation"] = {
             "slides": [slide["slide"] for slide in slides],
@@ -75,7 +80,7 @@ def choose_thresholds(
 def try_thresholds(
     mask: np.ndarray, truth: np.ndarray, settings: MaskSettings, decoding: DecodingSettings
 ) -> pd.DataFrame:
-    """AJI of a mask decoded at every pair of thresholds.
+    """AJI of a mask decoded at every set of thresholds.
 
     Parameters
     ----------
@@ -84,18 +89,20 @@ def try_thresholds(
     truth
         (H, W) integers.
     settings
-        The mask's encoding; those of one channel have no marker threshold to try.
+        The mask's encoding; those of one channel have no markers to try.
     decoding
         Everything but the thresholds.
 
     Returns
     -------
-    Columns ``foreground``, ``marker``, ``aji``, always in the same order.
+    Columns ``foreground``, ``marker``, ``summit`` (NaN: none) and ``aji``; rows in one order.
     """
-    marker = MARKER if masks.channels(settings) > 1 else (decoding.marker,)
+    single = ((decoding.marker, decoding.summit),)
     rows = []
-    for pair in itertools.product(FOREGROUND, marker):
-        trial = decoding.model_copy(update=dict(zip(("foreground", "marker"), pair, strict=True)))
-        labels = masks.decode(mask, settings, trial)
-        rows.append((*pair, aggregated_jaccard(truth, labels)))
-    return pd.DataFrame(rows, columns=["foreground", "marker", "aji"])
+    for foreground, (marker, summit) in itertools.product(
+        FOREGROUND, MARKERS if masks.channels(settings) > 1 else single
+    ):
+        tried = dict(zip(THRESHOLDS, (foreground, marker, summit), strict=True))
+        labels = masks.decode(mask, settings, decoding.model_copy(update=tried))
+        rows.append({**tried, "aji": aggregated_jaccard(truth, labels)})
+    return pd.DataFrame(rows, columns=[*THRESHOLDS, "aji"]).astype(float)

@@ -206,3 +206,16 @@ def test_real_label_maps_survive(real_data):
     assert len(scores) == 30
     assert min(scores) > 0.985
     assert np.median(seconds) < 1
+
+
+def test_summits_split_a_seed_that_a_threshold_leaves_whole():
+    """Two hills of .9 joined by a saddle of .7: one nucleus by threshold, two by summits of .1."""
+    x = np.arange(60)
+    ridge = np.interp(x, [5, 15, 30, 45, 55], [0.1, 0.9, 0.7, 0.9, 0.1])
+    core = np.repeat(ridge[None], 20, axis=0)
+    mask = as_mask(core > 0.3, core)
+    assert decode(mask, MaskSettings(), DecodingSettings()).max() == 1
+    split = decode(mask, MaskSettings(), DecodingSettings(summit=0.1))
+    assert split.max() == 2
+    assert set(np.unique(split[:, 10:25])) == {1} and set(np.unique(split[:, 35:50])) == {2}
+    assert decode(mask, MaskSettings(), DecodingSettings(summit=0.3)).max() == 1

@@ -58,7 +58,8 @@ def test_thresholds_are_those_that_the_validation_slide_likes_best(finished):
     assert facts["validation"]["slides"] == ["val1"]
     best = table.loc[table["aji"].idxmax()]
     decoding = facts["prediction"]["decoding"]
-    assert (decoding["foreground"], decoding["marker"]) == (best["foreground"], best["marker"])
+    for name in ("foreground", "marker", "summit"):
+        assert decoding[name] == (None if pd.isna(best[name]) else best[name])
     assert facts["prediction"]["tile"] == 64
 
 
