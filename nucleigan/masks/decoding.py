@@ -154,11 +154,12 @@ def _outline(probability: np.ndarray, decoding: DecodingSettings) -> np.ndarray:
 
 
 def _summits(inside: np.ndarray, height: float) -> np.ndarray:
-    """The parts of a landscape that rise above every saddle to a higher one by at least this."""
-    from skimage.morphology import reconstruction
+    """The tops of the hills that rise above every saddle to a higher one by at least this."""
+    from skimage.morphology import local_maxima, reconstruction
 
+    # Hills lower than that vanish; equally high ones with a shallow saddle become one top.
     flooded = reconstruction(inside - height, inside, footprint=EIGHT)
-    return np.asarray(inside - flooded >= 0.999 * height)
+    return np.asarray(local_maxima(flooded))
 
 
 DECODERS: dict[str, Callable[[np.ndarray, DecodingSettings], np.ndarray]] = {
