@@ -408,6 +408,11 @@ class Config(Settings):
     slides: str = Field(
         "", description="Sample sheet (CSV), or `phantoms` to let the package draw its own slides."
     )
+    validation: tuple[str, ...] = Field(
+        (),
+        description="Training slides that this run holds out as validation slides (split val), to "
+        "choose thresholds and epochs on.",
+    )
     results: str = Field("results", description="Folder of all that is made.")
     seed: int = Field(0, ge=0, description="Seed of all random numbers.")
     compute: ComputeSettings = ComputeSettings()

@@ -8,7 +8,7 @@ from pathlib import Path
 from nucleigan import config as nucleigan_config
 from nucleigan.errors import NucleiganError
 from nucleigan.provenance import script_digest
-from nucleigan.slides.sheet import check_slides, read_sheet
+from nucleigan.slides.sheet import check_slides, hold_out, read_sheet
 
 ENVIRONMENT = "../envs/nucleigan.yaml"
 
@@ -27,6 +27,7 @@ def read_inputs():
             "config.yaml: `slides` is empty; name a sample sheet (--config slides=sheet.csv) or "
             "run the demo (--configfile configs/demo.yaml)."
         )
+    found = hold_out(found, settings.validation)
     warnings = check_slides(found, settings.stain.reference)
     splits = settings.evaluation.splits
     if not any(slide.split in splits for slide in found):

@@ -44,6 +44,12 @@ rule compare_models:
             category="9 Evaluation",
         ),
         table=results("evaluation/table.md"),
+        latex=results("evaluation/table.tex"),
+        differences=report(
+            results("evaluation/differences.csv"),
+            caption="../report/differences.rst",
+            category="9 Evaluation",
+        ),
         figure=report(
             results("evaluation/aji.png"),
             caption="../report/aji.rst",

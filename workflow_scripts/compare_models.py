@@ -10,6 +10,8 @@ with job(snakemake.log[0]):
         long_output=snakemake.output.slides,
         organs_output=snakemake.output.organs,
         table_output=snakemake.output.table,
+        latex_output=snakemake.output.latex,
+        differences_output=snakemake.output.differences,
         figure_output=snakemake.output.figure,
         phantoms=snakemake.params.phantoms,
     )

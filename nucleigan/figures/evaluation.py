@@ -16,11 +16,14 @@ def by_organ(
     organs: Sequence[str],
     models: Mapping[str, Mapping[str, float]],
     slides: Mapping[str, Mapping[str, Sequence[float]]],
+    intervals: Mapping[str, Mapping[str, tuple[float, float]]],
     published: Mapping[str, Mapping[str, float]],
     label: str,
     title: str,
 ) -> None:
     """Draw a measure by organ: bars for models, dots for slides, markers for published figures.
+
+    Lines on the bars are intervals.
 
     Parameters
     ----------
@@ -32,6 +35,8 @@ def by_organ(
         Model to organ to figure in [0, 1]; organs may lack.
     slides
         Model to organ to the figures of its slides.
+    intervals
+        Model to organ to the ends of an interval; organs may lack, NaN is left out.
     published
         Name to organ to figure; drawn as markers over each group.
     label
@@ -50,6 +55,10 @@ def by_organ(
         heights = [figures.get(organ, math.nan) for organ in organs]
         colour = BAR_COLOURS[i % len(BAR_COLOURS)]
         axes.bar(places, heights, 0.92 * width, color=colour, label=model, zorder=2)
+        for place, organ in zip(places, organs, strict=True):
+            ends = intervals.get(model, {}).get(organ, (math.nan, math.nan))
+            if not math.isnan(ends[0]):
+                axes.plot([place, place], ends, color="black", linewidth=1.4, zorder=3)
         dots = [
             (place, value)
             for place, organ in zip(places, organs, strict=True)

@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nucleigan.errors import NucleiganError
@@ -97,6 +97,28 @@ def read_sheet(path: str | Path) -> list[Slide]:
             f"{path}, after line {reader.line_num}: is no CSV ({error}); close its quotes and "
             "separate values by commas."
         ) from error
+
+
+def hold_out(slides: Sequence[Slide], names: Sequence[str]) -> list[Slide]:
+    """Move training slides to the split ``val``.
+
+    Raises
+    ------
+    NucleiganError
+        A name is no training slide, or none would be left.
+    """
+    train = {slide.slide for slide in slides if slide.split == "train"}
+    wrong = [name for name in names if name not in train]
+    if wrong:
+        raise NucleiganError(
+            f"validation names {wrong[0]!r}, which is no training slide of the sheet; name slides "
+            "whose split is train."
+        )
+    if train and train <= set(names):
+        raise NucleiganError(
+            "validation names every training slide of the sheet; leave some to train on."
+        )
+    return [replace(slide, split="val") if slide.slide in set(names) else slide for slide in slides]
 
 
 def check_slides(slides: Sequence[Slide], reference: str = "auto") -> list[str]:

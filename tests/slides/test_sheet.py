@@ -10,6 +10,7 @@ from nucleigan.slides.sheet import (
     COLUMNS,
     Slide,
     check_slides,
+    hold_out,
     read_sheet,
     slide_from_row,
     write_sheet,
@@ -172,3 +173,14 @@ def test_kumar_sheet(real_data):
         assert slide.annotation.suffix == ".png"
         assert slide.sha256 is not None
     assert check_slides(slides) == []
+
+
+def test_training_slides_can_be_held_out(tmp_path):
+    text = HEADER + TRAIN + TRAIN.replace("a,", "c,", 1) + TEST
+    slides = read_sheet(written(tmp_path, text))
+    assert [slide.split for slide in hold_out(slides, ["c"])] == ["train", "val", "test"]
+    assert hold_out(slides, []) == slides
+    with pytest.raises(NucleiganError, match="names 'b', which is no training slide"):
+        hold_out(slides, ["a", "b"])
+    with pytest.raises(NucleiganError, match="every training slide"):
+        hold_out(slides, ["a", "c"])

@@ -14,13 +14,15 @@ from nucleigan.evaluation import (
     OVERALL,
     SLIDE,
     compare,
+    difference,
     evaluate_model,
     evaluate_slide,
+    interval_of_mean,
     summarise,
     write_table,
 )
+from nucleigan.evaluation.published import METHODS, ORGANS, organ_name, published
 from nucleigan.figures.overlay import HIT, INVENTED, MISSED, overlay
-from nucleigan.published import METHODS, ORGANS, organ_name, published
 
 
 def box(*boxes, shape=(40, 40)):
@@ -31,6 +33,7 @@ def box(*boxes, shape=(40, 40)):
     return labels
 
 
+OUTPUTS = ("long.csv", "organs.csv", "table.md", "table.tex", "differences.csv", "figure.png")
 TRUTH = box((2, 2, 10, 10), (20, 20, 30, 30), (2, 30, 6, 34))
 PREDICTION = box((2, 2, 10, 8), (20, 20, 30, 30), (34, 2, 38, 6))
 
@@ -50,7 +53,7 @@ def slide_row(method="cgan", data="both", seed=0, slide="a", organ="liver", spli
 
 def run_compare(folder, rows):
     write_table(folder / "slides.csv", (*MODEL, *SLIDE, *MEASURES), rows)
-    outputs = [folder / name for name in ("long.csv", "organs.csv", "table.md", "figure.png")]
+    outputs = [folder / name for name in OUTPUTS]
     compare([folder / "slides.csv"], *outputs)
     return outputs
 
@@ -133,7 +136,7 @@ def test_comparison_stands_beside_the_published_table(tmp_path):
         slide_row(method="unet", data="real", slide="a", organ="liver", aji=0.125),
         slide_row(slide="d", organ="liver", split="train", aji=1),
     ]
-    long, organs, table, figure = run_compare(tmp_path, rows)
+    long, organs, table, latex, differences, figure = run_compare(tmp_path, rows)
     assert len(read(long)) == 5
     found = {(r["method"], r["split"], r["organ"]): r for r in read(organs)}
     assert float(found["cgan", "test", OVERALL]["aji"]) == 0.5
@@ -151,6 +154,13 @@ def test_comparison_stands_beside_the_published_table(tmp_path):
     assert "| **overall of shared organs (1)** | 1 | 0.250 | 0.125 | 0.692 |" in text
     assert "| liver | 1 | 6.50 (0.75) | 0.50 (0.50) | 4.17 |" in text
     assert "| colorectal | 1 | – (0.00) | – | 4.71 |" in text
+    # cgan's .25 in liver is 63.9 % below .692; gains are over the organs that all share.
+    assert "| **gain of cgan, both on them** |  |  |  | -63.9 % | -40.8 % |" in text
+    assert "| cgan, both − unet, real | 1 | aji | +0.125 | – |" in lines
+    assert read(differences)[0]["difference"] == "0.125"
+    tex = latex.read_text(encoding="utf-8")
+    assert r"liver & 1 & 0.250 & 0.125 & 0.692" in tex and tex.count(r"\begin{tabular}") == 8
+    assert "-63.9 \\%" in tex and "–" not in tex
     # Only test slides are comparable with published figures.
     assert "Mahmood" not in text.split("## Slides of the split `train`")[1].split("Published")[0]
     assert figure.read_bytes().startswith(b"\x89PNG")
@@ -166,7 +176,7 @@ def test_comparison_of_nothing_is_an_error(tmp_path):
         run_compare(tmp_path, [])
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(NucleiganError, match=r"other.csv: lacks the columns aji"):
-        compare([tmp_path / "other.csv"], *(tmp_path / name for name in "abcd"))
+        compare([tmp_path / "other.csv"], *(tmp_path / name for name in "abcdef"))
 
 
 def test_published_overall_rows_are_the_means_of_the_organs():
@@ -203,3 +213,38 @@ def test_overlay_tells_hits_misses_and_inventions_apart():
     assert tuple(alone[34, 3]) == HIT
     with pytest.raises(NucleiganError, match="40×40"):
         overlay(image, TRUTH, PREDICTION[:-1])
+
+
+def test_an_interval_covers_what_slides_vary_by():
+    """The mean of n normal draws varies by σ/√n; the interval is ±1.96 of that, also for 2."""
+    rng = np.random.default_rng(0)
+    for count, organs in ((2, 60), (12, 60)):
+        slides = {str(organ): rng.normal(0.5, 0.1, count) for organ in range(organs)}
+        low, high = interval_of_mean(slides)
+        assert (high - low) / 2 == pytest.approx(1.96 * 0.1 / math.sqrt(count * organs), rel=0.12)
+        assert low < np.mean([np.mean(v) for v in slides.values()]) < high
+
+
+def test_an_interval_needs_two_slides_of_an_organ():
+    assert all(map(math.isnan, interval_of_mean({"liver": [0.3], "colon": [0.9]})))
+    assert interval_of_mean({"liver": [0.3, 0.3], "colon": [0.9, math.nan]}) == (
+        pytest.approx(0.6),
+        pytest.approx(0.6),
+    )
+
+
+def test_a_constant_gain_is_told_apart_although_slides_vary_more():
+    levels = {"liver": [0.2, 0.5, 0.8], "colon": [0.3, 0.9, 0.6]}
+    rows = [
+        slide_row(data=data, slide=f"{organ}{i}", organ=organ, aji=aji + gain)
+        for data, gain in (("real", 0.0), ("both", 0.05))
+        for organ, values in levels.items()
+        for i, aji in enumerate(values)
+    ]
+    real, both = summarise(rows)
+    found = difference(both, real, "aji")
+    assert found.difference == pytest.approx(0.05)
+    assert found.interval == (pytest.approx(0.05), pytest.approx(0.05))
+    assert found.slides == 6
+    interval = both.interval(OVERALL, "aji")
+    assert interval.high - interval.low > 0.2

@@ -1,0 +1,26 @@
+"""The evaluation stage: judge predictions, and set the results beside the published ones."""
+
+from nucleigan.evaluation.columns import MEASURES, MODEL, NUCLEUS, SLIDE, read_table, write_table
+from nucleigan.evaluation.compare import compare
+from nucleigan.evaluation.intervals import Interval, interval_of_mean
+from nucleigan.evaluation.judge import evaluate_model, evaluate_slide
+from nucleigan.evaluation.summary import OVERALL, Difference, Summary, difference, summarise
+
+__all__ = [
+    "MEASURES",
+    "MODEL",
+    "NUCLEUS",
+    "OVERALL",
+    "SLIDE",
+    "Difference",
+    "Interval",
+    "Summary",
+    "compare",
+    "difference",
+    "evaluate_model",
+    "evaluate_slide",
+    "interval_of_mean",
+    "read_table",
+    "summarise",
+    "write_table",
+]

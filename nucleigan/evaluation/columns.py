@@ -1,0 +1,61 @@
+"""The columns of the tables of slides and nuclei, and how such tables are written and read."""
+
+import csv
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from nucleigan.artifacts import atomic
+from nucleigan.errors import NucleiganError
+
+MODEL = ("method", "data", "seed")
+SLIDE = ("slide", "organ", "split")
+MEASURES = (
+    "aji",
+    "aji_plus",
+    "pq",
+    "sq",
+    "dq",
+    "f1",
+    "precision",
+    "recall",
+    "f1_mean",
+    "detection_f1",
+    "dice",
+    "hausdorff",
+    "match_rate",
+    "hausdorff_95",
+    "surface_distance",
+    "hausdorff_misses",
+    "true_nuclei",
+    "predicted_nuclei",
+)
+NUCLEUS = ("nucleus", "area", "row", "column", "best_iou", "matched", "hausdorff")
+
+
+def write_table(
+    path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]
+) -> None:
+    """Write rows as CSV; NaN and missing values are empty cells."""
+    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns, lineterminator="\n", restval="")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({key: "" if _is_nan(value) else value for key, value in row.items()})
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def read_table(path: str | Path) -> list[dict[str, str]]:
+    """Read the rows of a table of slides; a table without its columns is an error."""
+    with Path(path).open(newline="", encoding="utf-8") as stream:
+        reader = csv.DictReader(stream)
+        missing = {*MODEL, *SLIDE, *MEASURES} - set(reader.fieldnames or ())
+        if missing:
+            raise NucleiganError(
+                f"{path}: lacks the columns {', '.join(sorted(missing))}; expected a table of the "
+                "evaluation stage; delete it and run the same command again."
+            )
+        return list(reader)

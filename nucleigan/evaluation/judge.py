@@ -1,0 +1,156 @@
+"""Judge predictions: measures of a slide, rows of its nuclei, tables of a model."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nucleigan.errors import NucleiganError
+from nucleigan.evaluation.columns import MEASURES, MODEL, NUCLEUS, SLIDE, write_table
+from nucleigan.metrics.contours import (
+    ContourDistances,
+    contour_distances,
+    hausdorff_of,
+    per_nucleus,
+)
+from nucleigan.metrics.jaccard import aggregated_jaccard_of, aggregated_jaccard_plus_of
+from nucleigan.metrics.objects import (
+    centroids,
+    detection_f1,
+    object_f1_mean_of,
+    object_scores_of,
+)
+from nucleigan.metrics.panoptic import panoptic_quality_of
+from nucleigan.metrics.pixels import pixel_dice_of
+from nucleigan.metrics.table import Contingency, contingency
+
+
+def evaluate_slide(truth: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
+    """Judge one predicted label map.
+
+    Parameters
+    ----------
+    truth, prediction
+        (H, W) integers, 0 background, any positive ids.
+
+    Returns
+    -------
+    One number for each of :data:`MEASURES`. ``f1``, ``precision`` and ``recall`` count nuclei
+    matched at IoU above 0.5, ``f1_mean`` averages over IoU 0.5 to 0.95, ``detection_f1`` matches
+    centroids. Distances are in pixels, NaN without matches; ``hausdorff_misses`` charges missed
+    nuclei their diameter, ``match_rate`` is the part of true nuclei that the other distances cover.
+
+    Raises
+    ------
+    NucleiganError
+        When the maps cannot be compared.
+    """
+    truth, prediction = np.asarray(truth), np.asarray(prediction)
+    table = contingency(truth, prediction)
+    return _measures(truth, prediction, table, contour_distances(truth, prediction, table))
+
+
+def _measures(
+    truth: np.ndarray, prediction: np.ndarray, table: Contingency, contours: ContourDistances
+) -> dict[str, float]:
+    quality = panoptic_quality_of(table)
+    scores = object_scores_of(table)
+    distance, match_rate = hausdorff_of(table, contours)
+    return {
+        "aji": aggregated_jaccard_of(table),
+        "aji_plus": aggregated_jaccard_plus_of(table),
+        "pq": quality.pq,
+        "sq": quality.sq,
+        "dq": quality.dq,
+        "f1": scores.f1,
+        "precision": scores.precision,
+        "recall": scores.recall,
+        "f1_mean": object_f1_mean_of(table),
+        "detection_f1": detection_f1(truth, prediction),
+        "dice": pixel_dice_of(table),
+        "hausdorff": distance,
+        "match_rate": match_rate,
+        "hausdorff_95": hausdorff_of(table, contours, statistic="percentile95").distance,
+        "surface_distance": hausdorff_of(table, contours, statistic="mean").distance,
+        "hausdorff_misses": hausdorff_of(table, contours, misses="diameter").distance,
+        "true_nuclei": table.truths,
+        "predicted_nuclei": table.predictions,
+    }
+
+
+def _nuclei(
+    truth: np.ndarray, table: Contingency, contours: ContourDistances
+) -> Iterable[dict[str, object]]:
+    """One row for each true nucleus."""
+    best = np.zeros(table.truths)
+    cells = table.best_per_truth(table.iou)
+    best[table.row[cells]] = table.iou[cells]
+    distance = np.full(table.truths, np.nan)
+    distance[table.row[contours.cells]] = per_nucleus(contours)
+    for i, (row, column) in enumerate(centroids(truth)):
+        yield {
+            "nucleus": int(table.truth_ids[i]),
+            "area": int(table.truth_area[i]),
+            "row": round(float(row), 2),
+            "column": round(float(column), 2),
+            "best_iou": float(best[i]),
+            "matched": int(best[i] > 0.5),
+            "hausdorff": float(distance[i]),
+        }
+
+
+def evaluate_model(
+    slides: Sequence[Mapping[str, Any]],
+    model: Mapping[str, Any],
+    slides_output: str | Path,
+    nuclei_output: str | Path,
+) -> None:
+    """Judge a model's predictions of all annotated slides.
+
+    Parameters
+    ----------
+    slides
+        Each with ``slide``, ``organ``, ``split``, ``labels`` and ``prediction`` (paths of label
+        TIFFs). Slides whose ``labels`` is None or empty are left out.
+    model
+        ``method``, ``data`` and ``seed``, repeated in every row.
+    slides_output
+        CSV, a row per slide: model, slide, :data:`MEASURES`.
+    nuclei_output
+        CSV, a row per true nucleus: model, slide, id, area (pixels), centroid (pixels), IoU with
+        the best prediction, whether that exceeds 0.5, Hausdorff distance (pixels).
+
+    Raises
+    ------
+    NucleiganError
+        When a file cannot be read or the maps of a slide differ in size; names the slide.
+    """
+    rows: list[dict[str, object]] = []
+    nuclei: list[dict[str, object]] = []
+    for slide in slides:
+        if not slide.get("labels"):
+            continue
+        name = {key: model[key] for key in MODEL} | {key: slide[key] for key in SLIDE}
+        truth, prediction = _read_map(slide["labels"]), _read_map(slide["prediction"])
+        try:
+            table = contingency(truth, prediction)
+        except NucleiganError as error:
+            raise NucleiganError(f"Slide {slide['slide']}: {error}") from error
+        contours = contour_distances(truth, prediction, table)
+        rows.append({**name, **_measures(truth, prediction, table, contours)})
+        nuclei.extend({**name, **row} for row in _nuclei(truth, table, contours))
+    write_table(slides_output, (*MODEL, *SLIDE, *MEASURES), rows)
+    write_table(nuclei_output, (*MODEL, *SLIDE, *NUCLEUS), nuclei)
+
+
+def _read_map(path: str | Path) -> np.ndarray:
+    import tifffile
+
+    try:
+        return np.asarray(tifffile.imread(path))
+    except (OSError, ValueError, tifffile.TiffFileError) as error:
+        raise NucleiganError(
+            f"{path}: cannot be read as a label TIFF ({error}); delete it and run the same command "
+            "again."
+        ) from error

@@ -1,0 +1,160 @@
+"""Means over slides, organs and seeds, with their intervals."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nucleigan.evaluation.columns import MEASURES
+from nucleigan.evaluation.intervals import Interval, interval_of_mean
+from nucleigan.evaluation.published import ORGANS, organ_name
+
+OVERALL = "overall"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Results of one model on one split.
+
+    Attributes
+    ----------
+    method, data, split
+        Which model, trained on which data, judged on which slides.
+    organs
+        Organ, or :data:`OVERALL`, to measure to (mean, standard deviation over seeds); NaN where
+        undefined.
+    slides
+        Organ to measure to the values of its slides, each averaged over seeds.
+    seeds
+        Number of seeds.
+    names
+        Organ to the names of its slides, in the order of ``slides``.
+    """
+
+    method: str
+    data: str
+    split: str
+    organs: dict[str, dict[str, tuple[float, float]]]
+    slides: dict[str, dict[str, list[float]]]
+    seeds: int
+    names: dict[str, list[str]]
+
+    @property
+    def name(self) -> str:
+        """The model's name in tables and figures."""
+        return f"{self.method}, {self.data}" if self.data else self.method
+
+    def interval(self, organ: str, measure: str) -> Interval:
+        """The 95 % interval of an organ's mean, or of :data:`OVERALL`, over slides."""
+        chosen = self.slides if organ == OVERALL else {organ: self.slides[organ]}
+        return interval_of_mean({name: values[measure] for name, values in chosen.items()})
+
+
+def summarise(rows: Sequence[Mapping[str, str]]) -> list[Summary]:
+    """Average over slides, then organs, then seeds.
+
+    An organ's figure is the mean of its slides; the overall figure the unweighted mean of the
+    organs, as in the published table; both are then averaged over seeds.
+    """
+    groups: dict[tuple[str, str, str], list[Mapping[str, str]]] = {}
+    for row in rows:
+        groups.setdefault((row["method"], row["data"], row["split"]), []).append(row)
+    return [_summarise_group(*key, group) for key, group in groups.items()]
+
+
+def _summarise_group(method: str, data: str, split: str, rows: list[Mapping[str, str]]) -> Summary:
+    seeds = sorted({row["seed"] for row in rows})
+    organs = sorted_organs({organ_name(row["organ"]) for row in rows})
+    means: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in (*organs, OVERALL)}
+    slides: dict[str, dict[str, list[float]]] = {organ: {} for organ in organs}
+    for measure in MEASURES:
+        values: dict[tuple[str, str], list[float]] = {}
+        by_slide: dict[tuple[str, str], list[float]] = {}
+        for row in rows:
+            organ, value = organ_name(row["organ"]), float(row[measure] or "nan")
+            values.setdefault((organ, row["seed"]), []).append(value)
+            by_slide.setdefault((organ, row["slide"]), []).append(value)
+        per_seed = np.full((len(organs), len(seeds)), np.nan)
+        for i, organ in enumerate(organs):
+            for j, seed in enumerate(seeds):
+                per_seed[i, j] = mean(values.get((organ, seed), ()))
+            slides[organ][measure] = [mean(v) for (o, _), v in by_slide.items() if o == organ]
+            means[organ][measure] = mean(per_seed[i]), _deviation(per_seed[i])
+        overall = [mean(column) for column in per_seed.T]
+        means[OVERALL][measure] = mean(overall), _deviation(overall)
+    names = {
+        organ: list(dict.fromkeys(r["slide"] for r in rows if organ_name(r["organ"]) == organ))
+        for organ in organs
+    }
+    return Summary(method, data, split, means, slides, len(seeds), names)
+
+
+def mean(values: Iterable[float]) -> float:
+    """Mean of the defined values; NaN without any."""
+    defined = [float(value) for value in values if not math.isnan(value)]
+    return math.fsum(defined) / len(defined) if defined else math.nan
+
+
+def _deviation(values: Iterable[float]) -> float:
+    """Standard deviation over seeds; NaN of fewer than two."""
+    defined = [float(value) for value in values if not math.isnan(value)]
+    return float(np.std(defined, ddof=1)) if len(defined) > 1 else math.nan
+
+
+def sorted_organs(names: Iterable[str]) -> list[str]:
+    """The published organs in their order, then all others by name."""
+    names = set(names)
+    return [organ for organ in ORGANS if organ in names] + sorted(names - set(ORGANS))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much one model is better than another on the slides that both were judged on.
+
+    Attributes
+    ----------
+    first, second
+        Names of the models.
+    measure
+        What is compared.
+    difference
+        Mean of the organs' mean differences, first minus second.
+    interval
+        Its 95 % interval over slides; one that excludes 0 tells the models apart.
+    slides
+        Number of slides.
+    """
+
+    first: str
+    second: str
+    measure: str
+    difference: float
+    interval: Interval
+    slides: int
+
+
+def difference(first: Summary, second: Summary, measure: str) -> Difference:
+    """Compare two models slide by slide, each averaged over its seeds."""
+    by_organ: dict[str, list[float]] = {}
+    for organ, names in first.names.items():
+        others = dict(
+            zip(
+                second.names.get(organ, ()),
+                second.slides.get(organ, {}).get(measure, ()),
+                strict=True,
+            )
+        )
+        pairs = zip(names, first.slides[organ][measure], strict=True)
+        gaps = [value - others[name] for name, value in pairs if name in others]
+        gaps = [gap for gap in gaps if not math.isnan(gap)]
+        if gaps:
+            by_organ[organ] = gaps
+    return Difference(
+        first.name,
+        second.name,
+        measure,
+        mean(mean(gaps) for gaps in by_organ.values()),
+        interval_of_mean(by_organ),
+        sum(map(len, by_organ.values())),
+    )

@@ -1,0 +1,188 @@
+"""Tables by organ, ours beside the published figures, for readers (Markdown) and papers (LaTeX)."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from nucleigan.evaluation.published import ORGANS, SOURCE, published
+from nucleigan.evaluation.summary import OVERALL, Difference, Summary, mean, sorted_organs
+
+TITLES = {
+    "aji": "Aggregated Jaccard index (AJI)",
+    "hausdorff": "Average Hausdorff distance, pixels (match rate)",
+    "f1": "F1 of nuclei at IoU above 0.5",
+    "dice": "Pixel Dice",
+}
+# Measures of which the overall row shows an interval; distances depend on what was matched.
+WITH_INTERVAL = ("aji", "f1", "dice")
+
+NOTES = f"""\
+Published columns: {SOURCE}, whose overall row is computed here as the unweighted mean of the
+organs. Hausdorff distance and F1 have several definitions, and which of them those columns use is
+not known, so only AJI compares directly. Ours: a true nucleus is matched to the prediction that
+covers the most of it; the distance is the symmetric maximum between their contours, averaged over
+matched nuclei, and the match rate is the part of the true nuclei it covers. An organ is the mean of
+its slides, overall the unweighted mean of the organs, both averaged over seeds; ± is the standard
+deviation over seeds, brackets hold the 95 % interval over slides (stratified bootstrap), which says
+nothing about organs that are not there.
+"""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A measure by organ and method, as text.
+
+    Attributes
+    ----------
+    measure
+        See :data:`TITLES`.
+    header
+        Names of the columns; the first two are ``organ`` and ``slides``.
+    rows
+        As many cells each.
+    overall
+        How many of the last rows summarise the others.
+    """
+
+    measure: str
+    header: list[str]
+    rows: list[list[str]]
+    overall: int
+
+
+def table(summaries: Sequence[Summary], measure: str) -> Table:
+    """Set models of one split beside each other and, on test slides, beside the published ones."""
+    others = published(measure) if summaries[0].split == "test" else {}
+    ours = {organ for s in summaries for organ in s.slides}
+    organs = sorted_organs({*ours, *(ORGANS if others else ())})
+    slides = {o: max(len(s.slides.get(o, {}).get(measure, ())) for s in summaries) for o in organs}
+    header = ["organ", "slides", *(s.name for s in summaries)]
+    header += [f"{method} ({SOURCE})" for method in others]
+    rows = [
+        [organ, str(slides[organ] or "–")]
+        + [_cell(s, organ, measure) for s in summaries]
+        + [_number(figures.get(organ, math.nan), measure) for figures in others.values()]
+        for organ in organs
+    ]
+    last = [
+        [OVERALL, str(sum(slides.values()))]
+        + [_cell(s, OVERALL, measure) for s in summaries]
+        + [_number(mean(figures.values()), measure) for figures in others.values()]
+    ]
+    shared = [o for o in organs if o in ORGANS and all(o in s.slides for s in summaries)]
+    if others and shared and shared != organs:
+        last.append(
+            [f"{OVERALL} of shared organs ({len(shared)})", str(sum(slides[o] for o in shared))]
+            + [_shared_cell(s, shared, measure) for s in summaries]
+            + [_number(mean(figures[o] for o in shared), measure) for figures in others.values()]
+        )
+    if others and shared and measure == "aji":
+        last += [_gains(s, shared, others, len(summaries)) for s in summaries]
+    return Table(measure, header, rows + last, len(last))
+
+
+def _gains(
+    summary: Summary, organs: Sequence[str], others: Mapping[str, Mapping[str, float]], models: int
+) -> list[str]:
+    """By how much a model's mean over the shared organs is above the published ones', percent."""
+    ours = mean(summary.organs[organ]["aji"][0] for organ in organs)
+    gains = (ours / mean(figures[o] for o in organs) - 1 for figures in others.values())
+    cells = [f"{100 * gain:+.1f} %" for gain in gains]
+    return [f"gain of {summary.name} on them", *[""] * (1 + models), *cells]
+
+
+def _cell(summary: Summary, organ: str, measure: str) -> str:
+    measures = summary.organs.get(organ)
+    if measures is None:
+        return "–"
+    middle, deviation = measures[measure]
+    text = _number(middle, measure)
+    if not math.isnan(deviation):
+        text += f" ± {_number(deviation, measure)}"
+    if measure == "hausdorff":
+        text += f" ({_number(measures['match_rate'][0], 'match_rate')})"
+    if organ == OVERALL and measure in WITH_INTERVAL:
+        interval = summary.interval(OVERALL, measure)
+        if not math.isnan(interval.low):
+            text += f" [{_number(interval.low, measure)}, {_number(interval.high, measure)}]"
+    return text
+
+
+def _shared_cell(summary: Summary, organs: Sequence[str], measure: str) -> str:
+    def over_organs(name: str) -> float:
+        return mean(summary.organs[organ][name][0] for organ in organs)
+
+    text = _number(over_organs(measure), measure)
+    if measure == "hausdorff":
+        text += f" ({_number(over_organs('match_rate'), 'match_rate')})"
+    return text
+
+
+def _number(value: float, measure: str) -> str:
+    if math.isnan(value):
+        return "–"
+    return f"{value:.2f}" if measure in ("hausdorff", "match_rate") else f"{value:.3f}"
+
+
+def differences_table(differences: Sequence[Difference]) -> Table:
+    """Pairs of models on the same slides, with the interval of the difference."""
+    header = ["models", "slides", "measure", "difference", "95 % interval"]
+    rows = [
+        [
+            f"{d.first} − {d.second}",
+            str(d.slides),
+            d.measure,
+            f"{d.difference:+.3f}",
+            "–"
+            if math.isnan(d.interval.low)
+            else f"[{d.interval.low:+.3f}, {d.interval.high:+.3f}]",
+        ]
+        for d in differences
+    ]
+    return Table("difference", header, rows, 0)
+
+
+def markdown(shown: Table) -> str:
+    """The table in Markdown; summarising rows in bold."""
+    align = ["---", *("---:" for _ in shown.header[1:])]
+    plain, last = _parts(shown)
+    bold = [[f"**{row[0]}**", *row[1:]] for row in last]
+    lines = [" | ".join(cells) for cells in (shown.header, align, *plain, *bold)]
+    return "\n".join(f"| {line} |" for line in lines) + "\n"
+
+
+def latex(shown: Table) -> str:
+    """The table as a LaTeX ``tabular`` for the package booktabs."""
+    plain, last = _parts(shown)
+    lines = [rf"\begin{{tabular}}{{l{'r' * (len(shown.header) - 1)}}}", r"\toprule"]
+    lines += [_latex_row(shown.header), r"\midrule", *map(_latex_row, plain)]
+    lines += [r"\midrule", *map(_latex_row, last)] if last else []
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _parts(shown: Table) -> tuple[list[list[str]], list[list[str]]]:
+    end = len(shown.rows) - shown.overall
+    return shown.rows[:end], shown.rows[end:]
+
+
+_LATEX = str.maketrans(
+    {
+        "&": r"\&",
+        "%": r"\%",
+        "#": r"\#",
+        "$": r"\$",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "\\": r"\textbackslash{}",
+        "±": r"$\pm$",
+        "−": "$-$",
+        "–": "--",
+    }
+)
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return " & ".join(cell.translate(_LATEX) for cell in cells) + r" \\"
