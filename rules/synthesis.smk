@@ -60,8 +60,49 @@ rule show_synthesis:
         "../workflow_scripts/show_synthesis.py"
 
 
+rule judge_synthesis:
+    input:
+        images=rules.show_synthesis.input.images,
+        labels=rules.show_synthesis.input.labels,
+        real_images=results("patches/train/images.tif"),
+        real_labels=results("patches/train/labels.tif"),
+        held_out=expand(
+            results("stain/{slide}/image.tif"),
+            slide=[name for name in SLIDES if SLIDES[name].split != "train"],
+        ),
+        generator=results("cyclegan/generator.safetensors"),
+    output:
+        table=report(
+            results("synthesis/quality.csv"),
+            caption="../report/quality.rst",
+            category="6 Synthetic pairs",
+        ),
+        figure=report(
+            results("synthesis/shapes.png"),
+            caption="../report/shapes.rst",
+            category="6 Synthetic pairs",
+        ),
+    log:
+        results("logs/synthesis/quality.log"),
+    benchmark:
+        results("benchmarks/synthesis/quality.tsv")
+    conda:
+        ENVIRONMENT
+    threads: SETTINGS.compute.threads
+    resources:
+        gpu=GPUS,
+        device=SETTINGS.compute.device,
+    params:
+        compute=section("compute", "device"),
+        seed=SETTINGS.seed,
+        code=code("judge_synthesis.py"),
+    script:
+        "../workflow_scripts/judge_synthesis.py"
+
+
 rule synthesis:
     input:
         rules.show_synthesis.input,
         rules.show_synthesis.output,
+        rules.judge_synthesis.output,
     localrule: True

@@ -1,7 +1,8 @@
-"""Synthetic pairs: images painted into polygon label maps."""
+"""Synthetic pairs: images painted into polygon label maps, and how good they are."""
 
 from nucleigan.synthesis.pairs import synthesize
+from nucleigan.synthesis.quality import judge
 from nucleigan.synthesis.shards import shard_bounds
 from nucleigan.synthesis.sheet import sheet
 
-__all__ = ["shard_bounds", "sheet", "synthesize"]
+__all__ = ["judge", "shard_bounds", "sheet", "synthesize"]

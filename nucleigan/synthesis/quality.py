@@ -1,0 +1,195 @@
+"""How good the synthetic pairs are: realism, diversity, memory, and the shapes of their nuclei."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tifffile
+
+from nucleigan.artifacts import atomic
+from nucleigan.config import ComputeSettings
+from nucleigan.masks.polygons import measure_nuclei
+from nucleigan.models.cyclegan import Painter
+from nucleigan.randomness import generator, torch_seed
+from nucleigan.synthesis.features import (
+    EXTRACTOR,
+    features,
+    kernel_distance,
+    nearest,
+    spread,
+    standardise,
+)
+from nucleigan.training import compute as computing
+from nucleigan.training.data import Patches
+
+# Windows that images are compared by: side in pixels, and how many of each kind.
+SIDE, WINDOWS = 128, 400
+# Unseen slides that windows are drawn from; more would cost memory and add little.
+UNSEEN = 16
+# Label maps whose nuclei are measured.
+MAPS = 200
+# Maps painted several times, and how often.
+REPAINTED, TIMES = 8, 4
+
+SHAPES = {
+    "area": "Area, pixels",
+    "elongation": "Elongation (major over minor axis)",
+    "irregularity": "Part outside the ellipse of equal moments",
+    "density": "Nuclei a megapixel",
+    "neighbour": "Distance to the nearest neighbour, pixels",
+}
+
+
+def judge(
+    images: Sequence[str],
+    labels: Sequence[str],
+    real_images: str | Path,
+    real_labels: str | Path,
+    held_out: Sequence[str],
+    weights: str | Path,
+    table_output: str | Path,
+    figure_output: str | Path,
+    compute_settings: ComputeSettings,
+    seed: int,
+) -> None:
+    """Measure the synthetic pairs against real patches.
+
+    Parameters
+    ----------
+    images, labels
+        Stacks of the synthetic pairs.
+    real_images, real_labels
+        Stacks of the training patches.
+    held_out
+        Normalised slides that the CycleGAN has not seen.
+    weights
+        Generator of the CycleGAN, to paint the same mask several times.
+    table_output
+        CSV: ``measure``, ``synthetic``, ``reference`` (the same of real tissue), ``meaning``.
+    figure_output
+        PNG: distributions of the nuclei's shapes, synthetic and real.
+    compute_settings
+        Device, precision and threads.
+    seed
+        Of the windows drawn.
+    """
+    compute = computing.prepare(compute_settings)
+    painted, maps = Patches.open(images), Patches.open(labels)
+    real, real_maps = Patches.open([real_images]), Patches.open([real_labels])
+    print(f"extractor {EXTRACTOR}", flush=True)
+
+    rng = generator(seed, "quality")
+    windows = [_windows(source, rng) for source in (painted, real)]
+    chosen = np.linspace(0, len(held_out) - 1, min(UNSEEN, len(held_out))).astype(int)
+    windows.append(_windows([tifffile.imread(held_out[n]) for n in chosen], rng))
+    made, train, unseen = (features(some) for some in windows)
+    unseen, made, train = standardise(unseen, made, train)
+    rows = _image_rows(made, train, unseen, rng)
+    repaint, between = _repainted(weights, maps, compute, seed)
+    rows.append(
+        {
+            "measure": "one mask, many images",
+            "synthetic": repaint / between,
+            "reference": 1.0,
+            "meaning": "distance between images of one mask over that between masks; 0: one look",
+        }
+    )
+
+    ours, theirs = _shapes(maps, rng), _shapes(real_maps, rng)
+    rows += [_shape_row(name, ours[name], theirs[name]) for name in SHAPES]
+    with atomic(table_output) as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.5g")
+
+    from nucleigan.figures.distributions import distributions
+
+    pairs = {title: (ours[name], theirs[name]) for name, title in SHAPES.items()}
+    distributions(pairs, ("polygons", "training nuclei"), figure_output)
+
+
+def _windows(pictures: Patches | Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """Random windows, the same number of every picture as far as it goes; (N, s, s, 3) uint8."""
+    found = []
+    for place in range(WINDOWS):
+        picture = pictures[place * len(pictures) // WINDOWS]
+        side = min(SIDE, *picture.shape[:2])
+        y, x = (int(rng.integers(length - side + 1)) for length in picture.shape[:2])
+        found.append(picture[y : y + side, x : x + side])
+    least = min(len(one) for one in found)
+    return np.stack([one[:least, :least] for one in found])
+
+
+def _image_rows(
+    made: np.ndarray, train: np.ndarray, unseen: np.ndarray, rng: np.random.Generator
+) -> list[dict[str, object]]:
+    distance, error = kernel_distance(made, unseen, rng)
+    floor, floor_error = kernel_distance(train, unseen, rng)
+    return [
+        {
+            "measure": "kernel distance (KID)",
+            "synthetic": distance,
+            "reference": floor,
+            "meaning": f"to unseen real windows; the reference is that of training windows; "
+            f"standard errors {error:.3g} and {floor_error:.3g}",
+        },
+        {
+            "measure": "diversity",
+            "synthetic": spread(made),
+            "reference": spread(unseen),
+            "meaning": "mean distance between windows; lower than the reference: fewer looks",
+        },
+        {
+            "measure": "nearest training window",
+            "synthetic": float(np.median(nearest(made, train))),
+            "reference": float(np.median(nearest(unseen, train))),
+            "meaning": "median distance; far below the reference: training images are repeated",
+        },
+    ]
+
+
+def _repainted(
+    weights: str | Path, maps: Patches, compute: computing.Compute, seed: int
+) -> tuple[float, float]:
+    """Mean feature distance between images of the same mask, and of different masks."""
+    painter = Painter(weights, compute)
+    chosen = np.linspace(0, len(maps) - 1, min(REPAINTED, len(maps))).astype(int)
+    found = []
+    for number in chosen:
+        seeds = [torch_seed(seed, "repaint", number, time) for time in range(TIMES)]
+        found.append(features(painter.paint([maps[number]] * TIMES, seeds)))
+    (scaled,) = standardise(np.concatenate(found))
+    groups = scaled.reshape(len(chosen), TIMES, -1)
+    within = float(np.mean([spread(group) for group in groups]))
+    return within, float(np.mean([spread(groups[:, time]) for time in range(TIMES)]))
+
+
+def _shapes(maps: Patches, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Measures of whole nuclei, and of maps; see :data:`SHAPES`."""
+    from scipy.spatial import KDTree
+
+    found: dict[str, list[np.ndarray]] = {name: [] for name in SHAPES}
+    for number in rng.permutation(len(maps))[:MAPS]:
+        table = measure_nuclei(maps[number])
+        found["area"].append(table.area[table.complete])
+        found["elongation"].append(table.elongation[table.complete])
+        found["irregularity"].append(table.outside[table.complete])
+        pixels = maps[number].size
+        found["density"].append(np.array([table.counted.sum() * 1e6 / pixels]))
+        if len(table.x) > 1:
+            points = np.column_stack([table.x, table.y])
+            found["neighbour"].append(KDTree(points).query(points, k=2)[0][:, 1])
+    return {name: np.concatenate(values or [np.zeros(0)]) for name, values in found.items()}
+
+
+def _shape_row(name: str, ours: np.ndarray, theirs: np.ndarray) -> dict[str, object]:
+    from scipy.stats import wasserstein_distance
+
+    known = len(ours) > 0 and len(theirs) > 0
+    scale = float(theirs.std()) if known else 0.0
+    distance = wasserstein_distance(ours, theirs) / scale if scale > 0 else float("nan")
+    return {
+        "measure": f"shape: {name}",
+        "synthetic": distance,
+        "reference": 0.0,
+        "meaning": "earth mover's distance to the training nuclei, in their standard deviations",
+    }

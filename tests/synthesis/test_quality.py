@@ -1,0 +1,87 @@
+"""Measures of synthetic pairs on sets whose relation is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+from nucleigan.artifacts import write_stack
+from nucleigan.config import ComputeSettings, GeneratorSettings, MaskSettings, PolygonSettings
+from nucleigan.masks import sample_polygons
+from nucleigan.models.weights import write_weights
+from nucleigan.networks import build_generator
+from nucleigan.randomness import generator
+from nucleigan.synthesis import judge
+from nucleigan.synthesis.features import features, kernel_distance, nearest, spread, standardise
+
+
+def noise(count, seed, contrast=20, side=32):
+    rng = np.random.default_rng(seed)
+    images = 150 + contrast * rng.standard_normal((count, side, side, 3))
+    return images.clip(0, 255).astype(np.uint8)
+
+
+def test_kernel_distance_is_nought_for_one_distribution_and_grows_with_the_gap():
+    reference, same = features(noise(120, 0)), features(noise(120, 1))
+    near, far = features(noise(120, 2, contrast=24)), features(noise(120, 3, contrast=40))
+    reference, same, near, far = standardise(reference, same, near, far)
+    rng = np.random.default_rng(0)
+    nought, error = kernel_distance(same, reference, rng)
+    assert abs(nought) < 4 * error + 0.05
+    small = kernel_distance(near, reference, rng)[0]
+    large = kernel_distance(far, reference, rng)[0]
+    assert nought + 0.5 < small < large / 5
+
+
+def test_repeats_and_copies_are_seen():
+    one, other = features(noise(10, 0)), features(noise(10, 1))
+    assert np.allclose(nearest(one, np.concatenate([other, one])), 0, atol=1e-9)
+    assert (nearest(one, other) > 0).all()
+    assert spread(np.repeat(one[:1], 5, axis=0)) == 0 < spread(one)
+
+
+@pytest.fixture
+def run(tmp_path):
+    settings = GeneratorSettings(width=4, depth=1)
+    facts = {"generator": settings.model_dump(), "masks": MaskSettings().model_dump()}
+
+    def judged(latent, images):
+        network = build_generator(settings, 2 + latent, 3, init_std=0.3, seed=1)
+        facts["latent_channels"] = latent
+        write_weights(tmp_path / "g.safetensors", network.state_dict(), facts)
+        shapes = PolygonSettings(fit=False)
+        maps = [sample_polygons(generator(0, "quality", n), shapes, 64) for n in range(6)]
+        write_stack(tmp_path / "maps.tif", (6, 64, 64), np.int32, maps)
+        write_stack(tmp_path / "real.tif", (6, 64, 64, 3), np.uint8, noise(6, 5, side=64))
+        write_stack(tmp_path / "made.tif", (6, 64, 64, 3), np.uint8, images)
+        tifffile.imwrite(tmp_path / "slide.tif", noise(1, 7, side=200)[0])
+        judge(
+            [str(tmp_path / "made.tif")],
+            [str(tmp_path / "maps.tif")],
+            tmp_path / "real.tif",
+            tmp_path / "maps.tif",
+            [str(tmp_path / "slide.tif")],
+            tmp_path / "g.safetensors",
+            tmp_path / "quality.csv",
+            tmp_path / "shapes.png",
+            ComputeSettings(device="cpu", precision="float32", threads=1),
+            seed=0,
+        )
+        return pd.read_csv(tmp_path / "quality.csv").set_index("measure")
+
+    return judged
+
+
+def test_the_table_knows_copies_from_strangers(run, tmp_path):
+    copies = run(0, noise(6, 5, side=64))
+    assert copies.loc["nearest training window", "synthetic"] == 0
+    assert copies.loc["one mask, many images", "synthetic"] == 0
+    shapes = [name for name in copies.index if name.startswith("shape: ")]
+    assert len(shapes) == 5 and (copies.loc[shapes, "synthetic"] == 0).all()
+    assert (tmp_path / "shapes.png").stat().st_size > 1000
+
+    strangers = run(2, noise(6, 9, contrast=60, side=64))
+    row = strangers.loc["kernel distance (KID)"]
+    assert row["synthetic"] > 10 * abs(row["reference"])
+    assert strangers.loc["one mask, many images", "synthetic"] > 0.01
+    assert strangers.loc["nearest training window", "synthetic"] > 1

@@ -1,0 +1,22 @@
+"""Measure the synthetic pairs against real tissue."""
+
+from nucleigan.jobs import job
+
+with job(snakemake.log[0]):
+    from nucleigan.config import ComputeSettings
+    from nucleigan.synthesis import judge
+
+    judge(
+        images=list(snakemake.input.images),
+        labels=list(snakemake.input.labels),
+        real_images=snakemake.input.real_images,
+        real_labels=snakemake.input.real_labels,
+        held_out=list(snakemake.input.held_out),
+        weights=snakemake.input.generator,
+        table_output=snakemake.output.table,
+        figure_output=snakemake.output.figure,
+        compute_settings=ComputeSettings(
+            **snakemake.params.compute, device=snakemake.resources.device
+        ),
+        seed=snakemake.params.seed,
+    )
