@@ -413,6 +413,9 @@ class Config(Settings):
         description="Training slides that this run holds out as validation slides (split val), to "
         "choose thresholds and epochs on.",
     )
+    data_licence: str = Field(
+        "", description="Licence of the slides, written into the model files trained on them."
+    )
     results: str = Field("results", description="Folder of all that is made.")
     seed: int = Field(0, ge=0, description="Seed of all random numbers.")
     compute: ComputeSettings = ComputeSettings()

@@ -83,6 +83,7 @@ rule choose_thresholds:
     params:
         slides=VALIDATION,
         settings=section("prediction"),
+        data_licence=SETTINGS.data_licence,
         compute=section("compute", "device"),
         code=code("choose_thresholds.py"),
     script:

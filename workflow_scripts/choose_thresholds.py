@@ -21,4 +21,5 @@ with job(snakemake.log[0]):
         table_output=snakemake.output.table,
         settings=PredictionSettings(**snakemake.params.settings),
         compute=ComputeSettings(**snakemake.params.compute, device=snakemake.resources.device),
+        data_licence=snakemake.params.data_licence,
     )

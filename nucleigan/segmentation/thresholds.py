@@ -31,6 +31,7 @@ def choose_thresholds(
     table_output: str | Path,
     settings: PredictionSettings,
     compute: ComputeSettings,
+    data_licence: str = "",
 ) -> None:
     """Complete trained weights to a model file that says how to decode its masks.
 
@@ -50,9 +51,12 @@ def choose_thresholds(
         Tiles, views and the configured thresholds.
     compute
         Device, precision and threads.
+    data_licence
+        Of the slides that the weights were trained on, for the model file.
     """
     tensors, facts = read_weights(weights)
     facts["prediction"] = settings.model_dump(exclude={"choose"})
+    facts["data_licence"] = data_licence
     table = pd.DataFrame(columns=[*THRESHOLDS, "aji"], dtype=float)
     if slides:
         segmenter = Segmenter.load(weights, compute)

@@ -75,10 +75,11 @@ def weights(tmp_path):
 def test_without_validation_slides_the_configured_thresholds_stay(weights, tmp_path):
     settings = PredictionSettings(tile=64, tile_overlap=8, decoding=DecodingSettings(marker=0.7))
     model, table = tmp_path / "model.safetensors", tmp_path / "thresholds.csv"
-    choose_thresholds(weights, [], model, table, settings, COMPUTE)
+    choose_thresholds(weights, [], model, table, settings, COMPUTE, "CC0")
     assert len(pd.read_csv(table)) == 0
     loaded = Segmenter.load(model, COMPUTE)
     assert loaded.prediction == settings
+    assert loaded.facts["data_licence"] == "CC0"
     before, after = read_weights(weights)[0], read_weights(model)[0]
     assert all(before[name].equal(after[name]) for name in before)
 
