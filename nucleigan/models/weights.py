@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from nucleigan.artifacts import atomic
 from nucleigan.errors import NucleiganError
@@ -19,7 +19,8 @@ def write_weights(path: str | Path, tensors: dict[str, torch.Tensor], facts: dic
     header = {"format": FORMAT, "nucleigan": json.dumps(facts, sort_keys=True)}
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic(path) as temporary:
-        save_file(plain, temporary, metadata=header)
+        # save_file would make a file that only its owner can read.
+        temporary.write_bytes(save(plain, metadata=header))
 
 
 def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
