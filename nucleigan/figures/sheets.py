@@ -11,6 +11,10 @@ from nucleigan.figures.overlay import contours
 
 GAP = 4
 WHITE = 255
+# Larger sheets are shrunk to this many pixels, and those above the second number keep 256 colours:
+# tissue hardly compresses, and a report with all sheets must stay easy to send.
+MOST_PIXELS = 1_500_000
+MOST_TRUE_COLOUR = 400_000
 
 
 def contact_sheet(
@@ -27,7 +31,7 @@ def contact_sheet(
     columns
         Pictures a row.
     scale
-        Size of the sheet against that of the pictures.
+        Size of the sheet against that of the pictures; less for very large sheets.
     """
     height = max(image.shape[0] for image in images)
     width = max(image.shape[1] for image in images)
@@ -40,9 +44,12 @@ def contact_sheet(
         y, x = row * (height + GAP), column * (width + GAP)
         canvas[y : y + image.shape[0], x : x + image.shape[1]] = image
     sheet = Image.fromarray(canvas)
+    scale = min(scale, (MOST_PIXELS / (sheet.width * sheet.height)) ** 0.5)
     if scale != 1.0:
         size = (max(1, round(sheet.width * scale)), max(1, round(sheet.height * scale)))
         sheet = sheet.resize(size, Image.Resampling.LANCZOS)
+    if sheet.width * sheet.height > MOST_TRUE_COLOUR:
+        sheet = sheet.quantize(256)
     with atomic(output) as temporary:
         sheet.save(temporary)
 

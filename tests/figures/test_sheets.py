@@ -31,6 +31,14 @@ def test_sizes_may_differ_and_the_sheet_be_scaled(tmp_path):
     assert opened(tmp_path / "a.png").shape == (4, 11, 3)
 
 
+def test_large_sheets_stay_small_files(tmp_path):
+    noise = np.random.default_rng(0).integers(90, 220, (700, 900, 3), dtype=np.uint8)
+    contact_sheet([noise] * 16, tmp_path / "a.png", columns=4)
+    with Image.open(tmp_path / "a.png") as sheet:
+        assert 1_300_000 < sheet.width * sheet.height < 1_600_000
+    assert (tmp_path / "a.png").stat().st_size < 2_000_000
+
+
 def test_contours_lie_inside_their_nuclei():
     labels = np.zeros((12, 12), np.int32)
     labels[2:7, 2:7] = 4
