@@ -15,7 +15,7 @@ from nucleigan.metrics import aggregated_jaccard
 from nucleigan.models.weights import read_weights, write_weights
 from nucleigan.segmentation.segmenter import Segmenter
 
-FOREGROUND = (0.4, 0.45, 0.5, 0.55, 0.6)
+FOREGROUND = (0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
 # Markers by a threshold alone, or low ones that the summits inside them split: (marker, summit).
 MARKERS: tuple[tuple[float, float | None], ...] = (
     *((marker, None) for marker in (0.4, 0.5, 0.6, 0.7, 0.8)),
