@@ -39,7 +39,7 @@ def errors(done):
     [
         (replaced("organ,", ""), ["slides.csv", "`organ`", "missing"]),
         (replaced("train2,kidney,train", "train2,kidney,trian"), ["line 3", "'trian'", "train"]),
-        (replaced("test2,", "test1,"), ["line 5", "'test1'", "line 4"]),
+        (replaced("test2,", "test1,"), ["line 6", "'test1'", "line 5"]),
         (replaced(",train,", ",test,"), ["'train'", "at least one"]),
         (replaced("train1,", "train/1,"), ["line 2", "'train/1'"]),
     ],
@@ -60,7 +60,6 @@ def test_sheet(fresh, change, words):
         ({"slides": ""}, ["`slides` is empty", "--config slides="]),
         ({"slides": "nowhere.csv"}, ["nowhere.csv", "no such sample sheet"]),
         ({"cyclegan": {"crop": 512}}, ["cyclegan.crop (512)", "patches.size (64)"]),
-        ({"evaluation": {"splits": ["val"]}}, ["evaluation.splits", "val"]),
         ({"stain": {"reference": "test9"}}, ["stain.reference", "'test9'"]),
     ],
     ids=lambda value: "" if isinstance(value, list) else next(iter(value)),
@@ -115,9 +114,17 @@ def test_damaged_slides_fail_alone(fresh):
     assert "cross" in facts
 
 
+def test_splits_without_a_slide(fresh):
+    lines = fresh.sheet.read_text().splitlines(keepends=True)
+    fresh.sheet.write_text("".join(line for line in lines if not line.startswith("val1,")))
+    line = only_error(fresh.run("all", changes={"evaluation": {"splits": ["val"]}}))
+    assert "evaluation.splits" in line and "val" in line
+
+
 def test_patch_larger_than_the_slide(fresh):
     line = only_error(fresh.run("all", changes={"patches": {"size": 256}}))
-    assert all(word in line for word in ("train1", "144×144", "patches.size = 256"))
+    assert all(word in line for word in ("144×144", "patches.size = 256"))
+    assert "train1" in line or "val1" in line
     assert not (fresh.results / "cyclegan").exists() or not any(
         (fresh.results / "cyclegan").iterdir()
     )
