@@ -12,7 +12,7 @@ its time, as part of the machine's own rate for products of large bfloat16 matri
 import argparse
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -69,27 +69,16 @@ def default_layout() -> Iterator[None]:
         cgan.CHANNELS_LAST = before
 
 
-def ours(model: Any, make: Callable, steps: int) -> list[float]:
-    """Seconds of steps whose batches are prepared beside them, the first left out."""
-    seconds = []
-    prepared = prefetch(make, 0, steps + 1)
-    for step in range(steps + 1):
-        began = time.perf_counter()
-        batch = next(prepared)
+def seconds(model: Any, prepared: Iterable[tuple[np.ndarray, np.ndarray]]) -> list[float]:
+    """Seconds of one step a batch, waiting for the batch included, the first left out."""
+    taken = []
+    began = time.perf_counter()
+    for step, batch in enumerate(prepared):
         model.step(batch, generator(0, "pool", step))
-        seconds.append(time.perf_counter() - began)
-    prepared.close()
-    return seconds[1:]
-
-
-def plainly(model: Any, make: Callable, steps: int) -> list[float]:
-    """Seconds of steps that prepare their own batch, the first left out."""
-    seconds = []
-    for step in range(steps + 1):
-        began = time.perf_counter()
-        model.step(make(step), generator(0, "pool", step))
-        seconds.append(time.perf_counter() - began)
-    return seconds[1:]
+        now = time.perf_counter()
+        taken.append(now - began)
+        began = now
+    return taken[1:]
 
 
 def matrix_rate(threads: int) -> float:
@@ -137,12 +126,12 @@ def main() -> None:
         make = batches(settings, jitter, config)
         model = build(settings, channels, fast, 0)
         gigaflop = operations(model, make(0))
-        mine, theirs = ours(model, make, options.steps), []
+        mine = seconds(model, prefetch(make, 0, options.steps + 1))
         with default_layout():
             plain = build(settings, channels, slow, 0)
-            theirs = plainly(plain, make, options.steps)
+            theirs = seconds(plain, map(make, range(options.steps + 1)))
         # Once more, the other way round, so that a machine that warms up favours neither.
-        mine += ours(model, make, options.steps)
+        mine += seconds(model, prefetch(make, 0, options.steps + 1))
         a, b = statistics.median(mine), statistics.median(theirs)
         print(
             f"| {name} | {a:.2f} | {b:.2f} | {b / a:.2f} | {gigaflop:.0f} | "

@@ -14,6 +14,7 @@ from nucleigan.config import ComputeSettings, DecodingSettings, MaskSettings, Pr
 from nucleigan.metrics import aggregated_jaccard
 from nucleigan.models.weights import read_weights, write_weights
 from nucleigan.segmentation.segmenter import Segmenter
+from nucleigan.training import compute as computing
 
 FOREGROUND = (0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
 # Markers by a threshold alone, or low ones that the summits inside them split: (marker, summit).
@@ -59,8 +60,7 @@ def choose_thresholds(
     facts["data_licence"] = data_licence
     table = pd.DataFrame(columns=[*THRESHOLDS, "aji"], dtype=float)
     if slides:
-        segmenter = Segmenter.load(weights, compute)
-        segmenter.prediction = settings
+        segmenter = Segmenter(tensors, facts, computing.prepare(compute))
         found = []
         for number, slide in enumerate(slides, 1):
             mask = segmenter.predict(tifffile.imread(slide["image"]))
