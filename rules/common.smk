@@ -108,6 +108,11 @@ def sheet_row(wildcards):
     }
 
 
+def truth(wildcards):
+    """The label map of a slide, if it is annotated."""
+    return [results("slides/{slide}/labels.tif")] * (wildcards.slide in ANNOTATED)
+
+
 def annotated(split):
     """Slides of a split that have nuclei to learn from."""
     return [

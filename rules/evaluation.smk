@@ -3,14 +3,41 @@
 JUDGED_WITH_TRUTH = [name for name in JUDGED if name in ANNOTATED]
 
 
-rule evaluate_model:
+rule evaluate_slide:
     input:
-        predictions=expand(
-            results(f"predictions/{RUN}/{{slide}}.labels.tif"),
+        prediction=results(f"predictions/{RUN}/{{slide}}.labels.tif"),
+        labels=results("slides/{slide}/labels.tif"),
+    output:
+        measures=results(f"evaluation/{RUN}/slides/{{slide}}.csv"),
+        nuclei=results(f"evaluation/{RUN}/nuclei/{{slide}}.csv"),
+    wildcard_constraints:
+        slide=only(JUDGED_WITH_TRUTH),
+    log:
+        results(f"logs/evaluation/{RUN}/{{slide}}.log"),
+    benchmark:
+        results(f"benchmarks/evaluation/{RUN}/{{slide}}.tsv")
+    conda:
+        ENVIRONMENT
+    params:
+        organ=lambda wildcards: SLIDES[wildcards.slide].organ,
+        split=lambda wildcards: SLIDES[wildcards.slide].split,
+        code=code("evaluate_slide.py"),
+    script:
+        "../workflow_scripts/evaluate_slide.py"
+
+
+rule gather_slides:
+    input:
+        measures=expand(
+            rules.evaluate_slide.output.measures,
             slide=JUDGED_WITH_TRUTH,
             allow_missing=True,
         ),
-        labels=expand(results("slides/{slide}/labels.tif"), slide=JUDGED_WITH_TRUTH),
+        nuclei=expand(
+            rules.evaluate_slide.output.nuclei,
+            slide=JUDGED_WITH_TRUTH,
+            allow_missing=True,
+        ),
     output:
         slides=results(f"evaluation/{RUN}/slides.csv"),
         nuclei=results(f"evaluation/{RUN}/nuclei.csv"),
@@ -21,17 +48,14 @@ rule evaluate_model:
     conda:
         ENVIRONMENT
     params:
-        slides=JUDGED_WITH_TRUTH,
-        organs=[SLIDES[name].organ for name in JUDGED_WITH_TRUTH],
-        splits=[SLIDES[name].split for name in JUDGED_WITH_TRUTH],
-        code=code("evaluate_model.py"),
+        code=code("gather_slides.py"),
     script:
-        "../workflow_scripts/evaluate_model.py"
+        "../workflow_scripts/gather_slides.py"
 
 
 rule compare_models:
     input:
-        slides=expand(rules.evaluate_model.output.slides, **RUNS),
+        slides=expand(rules.gather_slides.output.slides, **RUNS),
     output:
         slides=report(
             results("evaluation/slides.csv"),

@@ -90,52 +90,38 @@ rule choose_thresholds:
         "../workflow_scripts/choose_thresholds.py"
 
 
-rule segment_slides:
+rule segment_slide:
     input:
         model=results(f"segmentation/{RUN}/model.safetensors"),
-        images=expand(results("stain/{slide}/image.tif"), slide=JUDGED),
-        labels=expand(
-            results("slides/{slide}/labels.tif"),
-            slide=[name for name in JUDGED if name in ANNOTATED],
-        ),
+        image=results("stain/{slide}/image.tif"),
+        labels=truth,
     output:
-        labels=expand(
-            results(f"predictions/{RUN}/{{slide}}.labels.tif"),
-            slide=JUDGED,
-            allow_missing=True,
-        ),
-        geojson=expand(
-            results(f"predictions/{RUN}/{{slide}}.geojson"),
-            slide=JUDGED,
-            allow_missing=True,
-        ),
-        pictures=expand(
-            results(f"predictions/{RUN}/{{slide}}.png"),
-            slide=JUDGED,
-            allow_missing=True,
-        ),
+        labels=results(f"predictions/{RUN}/{{slide}}.labels.tif"),
+        geojson=results(f"predictions/{RUN}/{{slide}}.geojson"),
+        picture=results(f"predictions/{RUN}/{{slide}}.png"),
+    wildcard_constraints:
+        slide=only(JUDGED),
     log:
-        results(f"logs/predictions/{RUN}.log"),
+        results(f"logs/predictions/{RUN}/{{slide}}.log"),
     benchmark:
-        results(f"benchmarks/predictions/{RUN}.tsv")
+        results(f"benchmarks/predictions/{RUN}/{{slide}}.tsv")
     conda:
         ENVIRONMENT
-    threads: SETTINGS.compute.threads
+    # Slides beside each other use the cores better than threads within a slide.
+    threads: 1
     resources:
         gpu=GPUS,
         device=SETTINGS.compute.device,
     params:
-        slides=JUDGED,
-        annotated=[name in ANNOTATED for name in JUDGED],
-        compute=section("compute", "device"),
-        code=code("segment_slides.py"),
+        compute=section("compute", "device", "threads"),
+        code=code("segment_slide.py"),
     script:
-        "../workflow_scripts/segment_slides.py"
+        "../workflow_scripts/segment_slide.py"
 
 
 rule show_predictions:
     input:
-        rules.segment_slides.output.pictures,
+        expand(rules.segment_slide.output.picture, slide=JUDGED, allow_missing=True),
     output:
         report(
             results(f"predictions/{RUN}/contact_sheet.png"),
@@ -165,6 +151,6 @@ rule segmentation:
 
 rule predictions:
     input:
-        expand(rules.segment_slides.output, **RUNS),
+        expand(rules.segment_slide.output, slide=JUDGED, **RUNS),
         expand(rules.show_predictions.output, **RUNS),
     localrule: True

@@ -126,5 +126,5 @@ def test_real_scripts():
         {"stain.profile", "stain.separation", "stain.normalization"}
     )
     assert "stain.separation" in used["profile_stain"]
-    assert not any(module.startswith(("models", "networks")) for module in used["evaluate_model"])
+    assert not any(module.startswith(("models", "networks")) for module in used["evaluate_slide"])
     assert "segmentation.export" not in used["train_segmenter"]

@@ -1,9 +1,9 @@
 """The evaluation stage: judge predictions, and set the results beside the published ones."""
 
-from nucleigan.evaluation.columns import MEASURES, MODEL, NUCLEUS, SLIDE, read_table, write_table
+from nucleigan.evaluation.columns import MEASURES, MODEL, NUCLEUS, SLIDE, gather, read_table, write_table
 from nucleigan.evaluation.compare import compare
 from nucleigan.evaluation.intervals import Interval, interval_of_mean
-from nucleigan.evaluation.judge import evaluate_model, evaluate_slide
+from nucleigan.evaluation.judge import evaluate_slide, judge_slide
 from nucleigan.evaluation.summary import OVERALL, Difference, Summary, difference, summarise
 
 __all__ = [
@@ -17,9 +17,10 @@ __all__ = [
     "Summary",
     "compare",
     "difference",
-    "evaluate_model",
     "evaluate_slide",
+    "gather",
     "interval_of_mean",
+    "judge_slide",
     "read_table",
     "summarise",
     "write_table",

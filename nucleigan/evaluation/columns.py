@@ -59,3 +59,14 @@ def read_table(path: str | Path) -> list[dict[str, str]]:
                 "evaluation stage; delete it and run the same command again."
             )
         return list(reader)
+
+
+def gather(tables: Sequence[str | Path], output: str | Path) -> None:
+    """Write the rows of several CSV files with the same columns into one, in their order."""
+    with atomic(output) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        for number, table in enumerate(tables):
+            with Path(table).open(encoding="utf-8") as rows:
+                header = next(rows, "")
+                if number == 0:
+                    stream.write(header)
+                stream.writelines(rows)

@@ -49,7 +49,7 @@ def compare(
     Parameters
     ----------
     slides_tables
-        CSV files of :func:`nucleigan.evaluation.evaluate_model`.
+        CSV files of :func:`nucleigan.evaluation.judge_slide`.
     long_output
         CSV with all their rows.
     organs_output

@@ -1,8 +1,7 @@
-"""Judge predictions: measures of a slide, rows of its nuclei, tables of a model."""
+"""Judge predictions: measures of a slide, rows of its nuclei."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -100,23 +99,26 @@ def _nuclei(
         }
 
 
-def evaluate_model(
-    slides: Sequence[Mapping[str, Any]],
-    model: Mapping[str, Any],
-    slides_output: str | Path,
+def judge_slide(
+    slide: Mapping[str, str],
+    model: Mapping[str, str],
+    truth: str | Path,
+    prediction: str | Path,
+    measures_output: str | Path,
     nuclei_output: str | Path,
 ) -> None:
-    """Judge a model's predictions of all annotated slides.
+    """Judge a model's prediction of one slide and write its rows of the tables.
 
     Parameters
     ----------
-    slides
-        Each with ``slide``, ``organ``, ``split``, ``labels`` and ``prediction`` (paths of label
-        TIFFs). Slides whose ``labels`` is None or empty are left out.
+    slide
+        ``slide``, ``organ`` and ``split``.
     model
-        ``method``, ``data`` and ``seed``, repeated in every row.
-    slides_output
-        CSV, a row per slide: model, slide, :data:`MEASURES`.
+        ``method``, ``data`` and ``seed``.
+    truth, prediction
+        Label TIFFs.
+    measures_output
+        CSV of one row: model, slide, :data:`MEASURES`.
     nuclei_output
         CSV, a row per true nucleus: model, slide, id, area (pixels), centroid (pixels), IoU with
         the best prediction, whether that exceeds 0.5, Hausdorff distance (pixels).
@@ -124,24 +126,19 @@ def evaluate_model(
     Raises
     ------
     NucleiganError
-        When a file cannot be read or the maps of a slide differ in size; names the slide.
+        When a file cannot be read or the maps differ in size; names the slide.
     """
-    rows: list[dict[str, object]] = []
-    nuclei: list[dict[str, object]] = []
-    for slide in slides:
-        if not slide.get("labels"):
-            continue
-        name = {key: model[key] for key in MODEL} | {key: slide[key] for key in SLIDE}
-        truth, prediction = _read_map(slide["labels"]), _read_map(slide["prediction"])
-        try:
-            table = contingency(truth, prediction)
-        except NucleiganError as error:
-            raise NucleiganError(f"Slide {slide['slide']}: {error}") from error
-        contours = contour_distances(truth, prediction, table)
-        rows.append({**name, **_measures(truth, prediction, table, contours)})
-        nuclei.extend({**name, **row} for row in _nuclei(truth, table, contours))
-    write_table(slides_output, (*MODEL, *SLIDE, *MEASURES), rows)
-    write_table(nuclei_output, (*MODEL, *SLIDE, *NUCLEUS), nuclei)
+    name = {key: model[key] for key in MODEL} | {key: slide[key] for key in SLIDE}
+    true, predicted = _read_map(truth), _read_map(prediction)
+    try:
+        table = contingency(true, predicted)
+    except NucleiganError as error:
+        raise NucleiganError(f"Slide {slide['slide']}: {error}") from error
+    contours = contour_distances(true, predicted, table)
+    measures = _measures(true, predicted, table, contours)
+    write_table(measures_output, (*MODEL, *SLIDE, *MEASURES), [{**name, **measures}])
+    rows = [{**name, **row} for row in _nuclei(true, table, contours)]
+    write_table(nuclei_output, (*MODEL, *SLIDE, *NUCLEUS), rows)
 
 
 def _read_map(path: str | Path) -> np.ndarray:

@@ -1,8 +1,6 @@
-"""The stage of the workflow that segments slides with a trained model."""
+"""The stage of the workflow that segments a slide with a trained model."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tifffile
@@ -18,41 +16,43 @@ from nucleigan.segmentation.segmenter import Segmenter
 PICTURE_SIDE = 1000
 
 
-def segment_slides(
+def segment_slide(
     model: str | Path,
-    slides: Sequence[dict[str, Any]],
-    outputs: Sequence[dict[str, str]],
+    image: str | Path,
+    truth: str | Path | None,
+    labels_output: str | Path,
+    geojson_output: str | Path,
+    picture_output: str | Path,
     compute: ComputeSettings,
 ) -> None:
-    """Segment normalised slides and write label maps, GeoJSON and overlays.
+    """Segment a normalised slide and write its label map, GeoJSON and overlay.
 
     Parameters
     ----------
     model
         A model file.
-    slides
-        Dictionaries with ``slide``, ``image`` and ``labels`` (None where not annotated).
-    outputs
-        Dictionaries with ``labels``, ``geojson`` and ``picture``, one a slide.
+    image
+        The normalised slide, TIFF.
+    truth
+        Its true label map for the overlay; None where it is not annotated.
+    labels_output, geojson_output, picture_output
+        Label TIFF, polygons for QuPath, and a PNG of outlines over the slide.
     compute
         Device, precision and threads.
     """
     segmenter = Segmenter.load(model, compute)
     mpp = float(segmenter.facts["mpp"])
-    for number, (slide, output) in enumerate(zip(slides, outputs, strict=True), 1):
-        image = tifffile.imread(slide["image"])
-        labels = segmenter.segment(image, normalize=False)
-        truth = tifffile.imread(slide["labels"]) if slide["labels"] else None
-        write_image(output["labels"], labels, mpp)
-        write_geojson(output["geojson"], labels, mpp)
-        _write_picture(output["picture"], overlay(image, truth, labels))
-        print(
-            f"{number}/{len(slides)} {slide['slide']}: {int(labels.max(initial=0))} nuclei",
-            flush=True,
-        )
+    pixels = tifffile.imread(image)
+    labels = segmenter.segment(pixels, normalize=False)
+    write_image(labels_output, labels, mpp)
+    write_geojson(geojson_output, labels, mpp)
+    _write_picture(
+        picture_output, overlay(pixels, None if truth is None else tifffile.imread(truth), labels)
+    )
+    print(f"{int(labels.max(initial=0))} nuclei", flush=True)
 
 
-def _write_picture(path: str, picture: np.ndarray) -> None:
+def _write_picture(path: str | Path, picture: np.ndarray) -> None:
     drawn = Image.fromarray(picture)
     drawn.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
     with atomic(path) as temporary:

@@ -15,9 +15,10 @@ from nucleigan.evaluation import (
     SLIDE,
     compare,
     difference,
-    evaluate_model,
     evaluate_slide,
+    gather,
     interval_of_mean,
+    judge_slide,
     summarise,
     write_table,
 )
@@ -70,19 +71,24 @@ def test_a_slide_with_known_values():
     assert (measures["true_nuclei"], measures["predicted_nuclei"]) == (3, 3)
 
 
-def test_a_model_is_judged_slide_by_slide(tmp_path):
+def judged(tmp_path, slide, prediction, seed=0):
+    """Judge a prediction of TRUTH; the paths of the slide's two tables."""
     write_image(tmp_path / "truth.tif", TRUTH)
+    tables = tmp_path / f"{slide}.csv", tmp_path / f"{slide}.nuclei.csv"
+    row = {"slide": slide, "organ": "liver", "split": "test"}
+    model = {"method": "cgan", "data": "both", "seed": seed}
+    judge_slide(row, model, tmp_path / "truth.tif", prediction, *tables)
+    return tables
+
+
+def test_a_model_is_judged_slide_by_slide(tmp_path):
     write_image(tmp_path / "found.tif", PREDICTION)
     write_image(tmp_path / "nothing.tif", 0 * TRUTH)
-    common = {"organ": "liver", "split": "test", "labels": tmp_path / "truth.tif"}
-    slides = [
-        {"slide": "one", **common, "prediction": tmp_path / "found.tif"},
-        {"slide": "two", **common, "prediction": tmp_path / "nothing.tif"},
-        {"slide": "bare", **common, "labels": None, "prediction": tmp_path / "found.tif"},
-    ]
-    model = {"method": "cgan", "data": "both", "seed": 3}
-    evaluate_model(slides, model, tmp_path / "slides.csv", tmp_path / "nuclei.csv")
-    rows, nuclei = read(tmp_path / "slides.csv"), read(tmp_path / "nuclei.csv")
+    one = judged(tmp_path, "one", tmp_path / "found.tif", seed=3)
+    two = judged(tmp_path, "two", tmp_path / "nothing.tif", seed=3)
+    for kind, output in enumerate(("slides.csv", "all.csv")):
+        gather([one[kind], two[kind]], tmp_path / output)
+    rows, nuclei = read(tmp_path / "slides.csv"), read(tmp_path / "all.csv")
     assert [row["slide"] for row in rows] == ["one", "two"]
     assert float(rows[0]["aji"]) == evaluate_slide(TRUTH, PREDICTION)["aji"]
     assert rows[1]["aji"] == "0.0" and rows[1]["hausdorff"] == "" and rows[0]["seed"] == "3"
@@ -95,17 +101,13 @@ def test_a_model_is_judged_slide_by_slide(tmp_path):
 
 
 def test_maps_of_different_size_name_the_slide(tmp_path):
-    write_image(tmp_path / "truth.tif", TRUTH)
     write_image(tmp_path / "found.tif", PREDICTION[:-1])
-    slide = {"slide": "one", "organ": "liver", "split": "test"}
-    slide |= {"labels": tmp_path / "truth.tif", "prediction": tmp_path / "found.tif"}
-    model = {"method": "cgan", "data": "both", "seed": 0}
     with pytest.raises(NucleiganError, match=r"Slide one: .*40×40"):
-        evaluate_model([slide], model, tmp_path / "s.csv", tmp_path / "n.csv")
+        judged(tmp_path, "one", tmp_path / "found.tif")
     (tmp_path / "found.tif").write_bytes(b"no picture")
     with pytest.raises(NucleiganError, match=r"found\.tif: cannot be read"):
-        evaluate_model([slide], model, tmp_path / "s.csv", tmp_path / "n.csv")
-    assert not (tmp_path / "s.csv").exists()
+        judged(tmp_path, "one", tmp_path / "found.tif")
+    assert not (tmp_path / "one.csv").exists()
 
 
 def test_means_are_over_slides_then_organs_then_seeds():

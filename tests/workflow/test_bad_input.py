@@ -110,6 +110,11 @@ def test_damaged_slides_fail_alone(fresh):
         assert (fresh.results / "stain" / name / "image.tif").is_file()
     for name in ("hash", "missing", "truncated", "size", "lost"):
         assert list((fresh.results / "slides" / name).glob("*")) == []
+    # The damaged slides hold back the table that would lack them, and nothing of the others.
+    for name in ("test1", "crossing"):
+        assert (fresh.results / f"predictions/cgan/both/0/{name}.labels.tif").is_file()
+        assert (fresh.results / f"evaluation/cgan/both/0/slides/{name}.csv").is_file()
+    assert not (fresh.results / "evaluation/table.md").exists()
     facts = (fresh.results / "slides/crossing/slide.json").read_text()
     assert "cross" in facts
 

@@ -9,7 +9,7 @@ BEFORE_STAIN = {"ingest_slide", "show_slides", "fit_polygons", "draw_polygons", 
 STAIN = {"profile_stain", "choose_reference", "normalize_slide", "show_stain"}
 TRAININGS = {"train_cyclegan", "train_segmenter"}
 SYNTHESIS = {"synthesize_pairs", "show_synthesis"}
-JUDGEMENT = {"segment_slides", "evaluate_model", "compare_models"}
+JUDGEMENT = {"segment_slide", "evaluate_slide", "gather_slides", "compare_models"}
 
 
 def test_second_run_has_nothing_to_do(finished):
@@ -66,7 +66,7 @@ def test_editing_the_export_of_predictions_trains_nothing(finished, edited):
     with edited("nucleigan/segmentation/export.py", "import json\n", "import json\nimport math\n"):
         rules = finished.planned("all")
     assert rules.isdisjoint(TRAININGS)
-    assert "segment_slides" in rules
+    assert "segment_slide" in rules
 
 
 @pytest.mark.parametrize("prediction", [{"views": 2}, {"decoding": {"min_area": 30}}])

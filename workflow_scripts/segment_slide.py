@@ -1,0 +1,21 @@
+"""Segment one slide with one model."""
+
+from nucleigan.jobs import job
+
+with job(snakemake.log[0]):
+    from nucleigan.config import ComputeSettings
+    from nucleigan.segmentation import segment_slide
+
+    segment_slide(
+        model=snakemake.input.model,
+        image=snakemake.input.image,
+        truth=next(iter(snakemake.input.labels), None),
+        labels_output=snakemake.output.labels,
+        geojson_output=snakemake.output.geojson,
+        picture_output=snakemake.output.picture,
+        compute=ComputeSettings(
+            **snakemake.params.compute,
+            device=snakemake.resources.device,
+            threads=snakemake.threads,
+        ),
+    )
