@@ -1,6 +1,14 @@
 """The evaluation stage: judge predictions, and set the results beside the published ones."""
 
-from nucleigan.evaluation.columns import MEASURES, MODEL, NUCLEUS, SLIDE, gather, read_table, write_table
+from nucleigan.evaluation.columns import (
+    MEASURES,
+    MODEL,
+    NUCLEUS,
+    SLIDE,
+    gather,
+    read_table,
+    write_table,
+)
 from nucleigan.evaluation.compare import compare
 from nucleigan.evaluation.intervals import Interval, interval_of_mean
 from nucleigan.evaluation.judge import evaluate_slide, judge_slide
