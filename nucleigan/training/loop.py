@@ -1,8 +1,11 @@
 """The training loop: it knows data, schedule, checkpoints and records, and no model."""
 
 import json
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -77,6 +80,11 @@ def run(
     Returns
     -------
     History: a row an epoch with its mean losses, rate and seconds.
+
+    Raises
+    ------
+    SystemExit
+        With status 143, after a checkpoint, if SIGTERM came: the same call goes on from there.
     """
     name = json.dumps(identity, sort_keys=True, default=str)
     first, history, totals = 0, [], {}
@@ -90,36 +98,43 @@ def run(
     started = saved_at = reported_at = epoch_began = time.monotonic()
     waited = 0.0
     batches = prefetch(make_batch, first, last)
-    for step in range(first, last):
-        epoch, place = divmod(step, steps_per_epoch)
-        began = time.monotonic()
-        batch, patches = next(batches)
-        waited += time.monotonic() - began
+    with _sigterm() as stop:
+        for step in range(first, last):
+            epoch, place = divmod(step, steps_per_epoch)
+            began = time.monotonic()
+            batch, patches = next(batches)
+            waited += time.monotonic() - began
 
-        model.set_rate(rate_factor(epoch, settings.epochs, settings.decay_from))
-        # Dropout draws from torch's own generator: it, too, must depend on the step alone.
-        torch.manual_seed(torch_seed(seed, "step", step))
-        losses = {key: value.item() for key, value in model.step(batch, _rng(seed, step)).items()}
-        _check_finite(losses, step, patches, folder)
-        for key, value in losses.items():
-            totals[key] = totals.get(key, 0.0) + value
+            model.set_rate(rate_factor(epoch, settings.epochs, settings.decay_from))
+            # Dropout draws from torch's own generator: it, too, must depend on the step alone.
+            torch.manual_seed(torch_seed(seed, "step", step))
+            losses = {
+                key: value.item() for key, value in model.step(batch, _rng(seed, step)).items()
+            }
+            _check_finite(losses, step, patches, folder)
+            for key, value in losses.items():
+                totals[key] = totals.get(key, 0.0) + value
 
-        now = time.monotonic()
-        if place == steps_per_epoch - 1:
-            row: dict[str, float] = {"epoch": epoch + 1, "steps": step + 1}
-            row |= {"rate": rate_factor(epoch, settings.epochs, settings.decay_from)}
-            row |= {key: value / steps_per_epoch for key, value in totals.items()}
-            row |= end_of_epoch(epoch + 1) if end_of_epoch else {}
-            row |= {"seconds": round(now - epoch_began, 3), "waiting_seconds": round(waited, 3)}
-            history.append(row)
-            totals, waited, epoch_began = {}, 0.0, time.monotonic()
-        if now - reported_at > REPORT_SECONDS or step == last - 1:
-            _report(step + 1, last, (now - started) / (step + 1 - first), losses)
-            reported_at = now
-        if now - saved_at > settings.checkpoint_seconds and step < last - 1:
-            state = {"model": model.state(), "step": step + 1}
-            checkpoint.save(folder, state | {"history": history, "totals": totals}, name)
-            saved_at = time.monotonic()
+            now = time.monotonic()
+            if place == steps_per_epoch - 1:
+                row: dict[str, float] = {"epoch": epoch + 1, "steps": step + 1}
+                row |= {"rate": rate_factor(epoch, settings.epochs, settings.decay_from)}
+                row |= {key: value / steps_per_epoch for key, value in totals.items()}
+                row |= end_of_epoch(epoch + 1) if end_of_epoch else {}
+                row |= {"seconds": round(now - epoch_began, 3), "waiting_seconds": round(waited, 3)}
+                history.append(row)
+                totals, waited, epoch_began = {}, 0.0, time.monotonic()
+            if now - reported_at > REPORT_SECONDS or step == last - 1:
+                _report(step + 1, last, (now - started) / (step + 1 - first), losses)
+                reported_at = now
+            due = stop.is_set() or now - saved_at > settings.checkpoint_seconds
+            if due and step < last - 1:
+                state = {"model": model.state(), "step": step + 1}
+                checkpoint.save(folder, state | {"history": history, "totals": totals}, name)
+                saved_at = time.monotonic()
+                if stop.is_set():
+                    print(f"SIGTERM: stopped after step {step + 1} of {last}, saved", flush=True)
+                    raise SystemExit(128 + signal.SIGTERM)
     return pd.DataFrame(history)
 
 
@@ -128,6 +143,24 @@ def finish(history: pd.DataFrame, output: str | Path, folder: str | Path) -> Non
     with atomic(output) as temporary:
         history.to_csv(temporary, index=False, float_format="%.6g")
     checkpoint.clear(folder)
+
+
+@contextmanager
+def _sigterm() -> Iterator[threading.Event]:
+    """Inside, SIGTERM sets the event instead of ending the process.
+
+    A cluster sends it before it takes a job's node away or at the end of the job's time.
+    """
+    asked = threading.Event()
+    # Python delivers signals to the main thread alone, and lets no other set handlers.
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _rng(seed: int, step: int) -> np.random.Generator:

@@ -1,0 +1,90 @@
+"""The training loop: asked to stop, it saves at once and goes on later as if nothing had been."""
+
+import os
+import signal
+import threading
+
+import pytest
+import torch
+
+from nucleigan.config import TrainingSettings
+from nucleigan.training import loop
+
+# No checkpoint but the one that SIGTERM asks for.
+SETTINGS = TrainingSettings(epochs=3, decay_from=2, checkpoint_seconds=1e6)
+STEPS = 4
+
+
+class Accumulator:
+    """Adds up its batches, with weights that betray a missed or repeated step or rate."""
+
+    def __init__(self, terminate_at: int = -1) -> None:
+        self.total, self.rate = torch.zeros((), dtype=torch.float64), 0.0
+        self.seen: list[int] = []
+        self.terminate_at = terminate_at
+
+    def step(self, batch, rng):
+        self.seen.append(batch)
+        self.total = 0.5 * self.total + self.rate * batch + rng.random()
+        if batch == self.terminate_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return {"total": self.total}
+
+    def set_rate(self, factor):
+        self.rate = factor
+
+    def state(self):
+        return {"total": self.total}
+
+    def load(self, state):
+        self.total = state["total"]
+
+
+def train(model, folder):
+    return loop.run(model, lambda n: (n, str(n)), STEPS, SETTINGS, 5, folder, {"of": "test"})
+
+
+def without_times(history):
+    return history.drop(columns=["seconds", "waiting_seconds"])
+
+
+@pytest.mark.parametrize("at", [0, 3, 5, 10])
+def test_sigterm_saves_at_once_and_the_same_call_goes_on(at, tmp_path, capsys):
+    whole = Accumulator()
+    history = train(whole, tmp_path / "whole")
+
+    stopped = Accumulator(terminate_at=at)
+    with pytest.raises(SystemExit) as ending:
+        train(stopped, tmp_path / "stopped")
+    assert ending.value.code == 143
+    assert stopped.seen == list(range(at + 1))
+    assert f"stopped after step {at + 1} of 12" in capsys.readouterr().out
+
+    resumed = Accumulator()
+    again = train(resumed, tmp_path / "stopped")
+    assert resumed.seen == list(range(at + 1, 12))
+    assert resumed.total == whole.total
+    assert without_times(again).equals(without_times(history))
+
+
+def test_sigterm_in_the_last_step_lets_the_training_finish(tmp_path):
+    model = Accumulator(terminate_at=11)
+    assert len(train(model, tmp_path)) == 3
+    assert not list(tmp_path.iterdir())
+
+
+def test_sigterm_means_again_what_it_meant_before(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    train(Accumulator(), tmp_path)
+    assert signal.getsignal(signal.SIGTERM) is before
+    with pytest.raises(SystemExit):
+        train(Accumulator(terminate_at=2), tmp_path)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_training_runs_in_any_thread(tmp_path):
+    model = Accumulator()
+    thread = threading.Thread(target=train, args=(model, tmp_path))
+    thread.start()
+    thread.join()
+    assert model.seen == list(range(12))
