@@ -24,10 +24,11 @@ include: "rules/cyclegan.smk"
 include: "rules/synthesis.smk"
 include: "rules/segmentation.smk"
 include: "rules/evaluation.smk"
+include: "rules/comparisons.smk"
 
 
 # Every stage is a target of its own: slides, stain, patches, polygons, cyclegan, synthesis,
-# segmentation, predictions, evaluation.
+# segmentation, predictions, evaluation. Beside them: baselines, ablation.
 rule all:
     default_target: True
     input:

@@ -18,7 +18,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Range = tuple[float, float]
 Encoding = Literal["filled", "outline", "interior_boundary"]
-TrainingData = Literal["real", "synthetic", "both"]
+# real-4 and both-4: with 4 of the real slides.
+TrainingData = Annotated[str, Field(pattern=r"^(synthetic|(real|both)(-[1-9][0-9]*)?)$")]
 
 
 class Settings(BaseModel):
@@ -333,7 +334,11 @@ class SegmentationSettings(TrainingSettings):
     methods: tuple[str, ...] = Field(
         ("cgan",), description="Rows of the table of methods to train."
     )
-    data: tuple[TrainingData, ...] = Field(("both",), description="Training sets to train on.")
+    data: tuple[TrainingData, ...] = Field(
+        ("both",),
+        description="Training sets to train on: real, synthetic, both; real-4 or both-4 with 4 of "
+        "the real slides, chosen at random.",
+    )
     seeds: tuple[int, ...] = Field((0,), description="Independent repeats.")
     synthetic_share: Fraction | None = Field(
         None,
@@ -355,7 +360,35 @@ class SegmentationSettings(TrainingSettings):
         kind="pix2pix_unet", depth=8, dropout=0.5, norm="batch"
     )
     discriminator: DiscriminatorSettings = DiscriminatorSettings()
+    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = Field(
+        "resnet50", description="Of the method mask_rcnn (He et al. 2017)."
+    )
     jitter: JitterSettings = JitterSettings()
+
+
+class BaselineSettings(Settings):
+    """What the target `baselines` sets beside the methods of `segmentation`, trained like them."""
+
+    methods: tuple[str, ...] = Field(
+        ("classical", "cnn3", "fcn", "unet", "mask_rcnn", "dist"),
+        description="Rows of the table of methods.",
+    )
+    data: tuple[TrainingData, ...] = Field(("real",), description="Training sets to train on.")
+    seeds: tuple[int, ...] = Field((0,), description="Independent repeats.")
+    generator: GeneratorSettings = Field(
+        GeneratorSettings(kind="unet", depth=5, norm="batch"),
+        description="The network of unet and dist.",
+    )
+
+
+class AblationSettings(Settings):
+    """What the target `ablation` compares: training sets of the method `cgan`."""
+
+    data: tuple[TrainingData, ...] = Field(
+        ("real", "synthetic", "both", "real-4", "both-4", "real-1", "both-1"),
+        description="Training sets; see segmentation.data.",
+    )
+    seeds: tuple[int, ...] = Field((0, 1, 2), description="Independent repeats.")
 
 
 class PredictionSettings(Settings):
@@ -428,6 +461,8 @@ class Config(Settings):
     cyclegan: CycleGANSettings = CycleGANSettings()
     synthesis: SynthesisSettings = SynthesisSettings()
     segmentation: SegmentationSettings = SegmentationSettings()
+    baselines: BaselineSettings = BaselineSettings()
+    ablation: AblationSettings = AblationSettings()
     prediction: PredictionSettings = PredictionSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
 

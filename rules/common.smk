@@ -3,11 +3,13 @@
 
 import re
 import sys
+from itertools import product
 from pathlib import Path
 
 from nucleigan import config as nucleigan_config
 from nucleigan.errors import NucleiganError
-from nucleigan.provenance import script_digest
+from nucleigan.models.methods import method_module
+from nucleigan.provenance import package_digest, script_digest
 from nucleigan.slides.sheet import check_slides, hold_out, read_sheet
 
 ENVIRONMENT = "../envs/nucleigan.yaml"
@@ -28,6 +30,8 @@ def read_inputs():
             "run the demo (--configfile configs/demo.yaml)."
         )
     found = hold_out(found, settings.validation)
+    for method in (*settings.segmentation.methods, *settings.baselines.methods):
+        method_module(method)
     warnings = check_slides(found, settings.stain.reference)
     splits = settings.evaluation.splits
     if not any(slide.split in splits for slide in found):
@@ -52,7 +56,7 @@ JUDGED = [
     name for name, slide in SLIDES.items() if slide.split in SETTINGS.evaluation.splits
 ]
 ANNOTATED = {name for name, slide in SLIDES.items() if slide.annotation is not None}
-USES_SYNTHETIC = set(SETTINGS.segmentation.data) != {"real"}
+USES_SYNTHETIC = not all(data.startswith("real") for data in SETTINGS.segmentation.data)
 # A cluster reserves a GPU for the networks, unless the configuration forbids its use.
 GPUS = 0 if SETTINGS.compute.device == "cpu" else 1
 
@@ -62,7 +66,7 @@ wildcard_constraints:
     split=r"train|val|test",
     shard=r"\d+",
     method=r"[^/]+",
-    data=r"real|synthetic|both",
+    data=r"synthetic|(real|both)(-\d+)?",
     seed=r"\d+",
 
 
@@ -82,6 +86,33 @@ def section(name, *without):
 def code(script):
     """Digest of the package's code that a script uses, so that changed code reruns its rules."""
     return script_digest(Path(workflow.basedir) / "workflow_scripts" / script)
+
+
+def training_settings(wildcards):
+    """Those of segmentation; baselines have a network of their own."""
+    settings = section("segmentation", "methods", "data", "seeds")
+    if wildcards.method in SETTINGS.baselines.methods:
+        settings["generator"] = section("baselines")["generator"]
+    return settings
+
+
+def method_code(wildcards):
+    """Digest of a method's own code, which scripts import by its name."""
+    return package_digest(method_module(wildcards.method))
+
+
+def runs(methods, data, seeds):
+    """Training runs: method, training set, seed."""
+    return list(product(methods, data, seeds))
+
+
+def of_runs(paths, chosen, **wildcards):
+    """The files of training runs, and of each value of further wildcards."""
+    return [
+        path
+        for method, data, seed in dict.fromkeys(chosen)
+        for path in expand(paths, method=method, data=data, seed=seed, **wildcards)
+    ]
 
 
 def only(names):
@@ -128,11 +159,17 @@ def real_pairs(wildcards):
     ] * wanted
 
 
+def real_patches(wildcards):
+    """Which slide each of them comes from."""
+    return [results("patches/train/patches.csv")] * (wildcards.data != "synthetic")
+
+
 def synthetic_stacks(kind):
     """Stacks of synthetic pairs, unless the run learns from real ones alone."""
 
     def stacks(wildcards):
-        shards = range(len(SYNTHESIS_SHARDS)) if wildcards.data != "real" else []
+        unused = wildcards.data.startswith("real")
+        shards = [] if unused else range(len(SYNTHESIS_SHARDS))
         return expand(results(f"synthesis/{{shard}}.{kind}.tif"), shard=shards)
 
     return stacks

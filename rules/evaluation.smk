@@ -10,12 +10,12 @@ rule evaluate_slide:
     output:
         measures=results(f"evaluation/{RUN}/slides/{{slide}}.csv"),
         nuclei=results(f"evaluation/{RUN}/nuclei/{{slide}}.csv"),
-    wildcard_constraints:
-        slide=only(JUDGED_WITH_TRUTH),
     log:
         results(f"logs/evaluation/{RUN}/{{slide}}.log"),
     benchmark:
         results(f"benchmarks/evaluation/{RUN}/{{slide}}.tsv")
+    wildcard_constraints:
+        slide=only(JUDGED_WITH_TRUTH),
     conda:
         ENVIRONMENT
     params:
@@ -55,7 +55,7 @@ rule gather_slides:
 
 rule compare_models:
     input:
-        slides=expand(rules.gather_slides.output.slides, **RUNS),
+        slides=of_runs(rules.gather_slides.output.slides, RUNS),
     output:
         slides=report(
             results("evaluation/slides.csv"),

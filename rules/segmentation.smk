@@ -1,11 +1,11 @@
 # Conditional GANs learn to segment; then they segment whole slides.
 
-RUNS = dict(
-    method=SETTINGS.segmentation.methods,
-    data=SETTINGS.segmentation.data,
-    seed=SETTINGS.segmentation.seeds,
-)
 RUN = "{method}/{data}/{seed}"
+RUNS = runs(
+    SETTINGS.segmentation.methods,
+    SETTINGS.segmentation.data,
+    SETTINGS.segmentation.seeds,
+)
 # Thresholds are chosen on slides that no training sees and no evaluation judges by.
 VALIDATION = annotated("val") if SETTINGS.prediction.choose else []
 
@@ -13,6 +13,7 @@ VALIDATION = annotated("val") if SETTINGS.prediction.choose else []
 rule train_segmenter:
     input:
         real=real_pairs,
+        patches=real_patches,
         synthetic_images=synthetic_stacks("images"),
         synthetic_labels=synthetic_stacks("labels"),
         reference=results("stain/reference.json"),
@@ -36,13 +37,14 @@ rule train_segmenter:
         device=SETTINGS.compute.device,
     params:
         checkpoint=results(f"segmentation/{RUN}/checkpoint"),
-        settings=section("segmentation", "methods", "data", "seeds"),
+        settings=training_settings,
         masks=section("masks"),
         stain=section("stain", "reference"),
         compute=section("compute", "device"),
         seed=lambda wildcards: (SETTINGS.seed, int(wildcards.seed)),
         mpp=SETTINGS.ingestion.mpp,
         code=code("train_segmenter.py"),
+        method_code=method_code,
     script:
         "../workflow_scripts/train_segmenter.py"
 
@@ -86,6 +88,7 @@ rule choose_thresholds:
         data_licence=SETTINGS.data_licence,
         compute=section("compute", "device"),
         code=code("choose_thresholds.py"),
+        method_code=method_code,
     script:
         "../workflow_scripts/choose_thresholds.py"
 
@@ -99,12 +102,12 @@ rule segment_slide:
         labels=results(f"predictions/{RUN}/{{slide}}.labels.tif"),
         geojson=results(f"predictions/{RUN}/{{slide}}.geojson"),
         picture=results(f"predictions/{RUN}/{{slide}}.png"),
-    wildcard_constraints:
-        slide=only(JUDGED),
     log:
         results(f"logs/predictions/{RUN}/{{slide}}.log"),
     benchmark:
         results(f"benchmarks/predictions/{RUN}/{{slide}}.tsv")
+    wildcard_constraints:
+        slide=only(JUDGED),
     conda:
         ENVIRONMENT
     # Slides beside each other use the cores better than threads within a slide.
@@ -115,6 +118,7 @@ rule segment_slide:
     params:
         compute=section("compute", "device", "threads"),
         code=code("segment_slide.py"),
+        method_code=method_code,
     script:
         "../workflow_scripts/segment_slide.py"
 
@@ -143,14 +147,14 @@ rule show_predictions:
 
 rule segmentation:
     input:
-        expand(rules.train_segmenter.output, **RUNS),
-        expand(rules.choose_thresholds.output, **RUNS),
-        expand(rules.plot_segmentation.output, **RUNS),
+        of_runs(rules.train_segmenter.output, RUNS),
+        of_runs(rules.choose_thresholds.output, RUNS),
+        of_runs(rules.plot_segmentation.output, RUNS),
     localrule: True
 
 
 rule predictions:
     input:
-        expand(rules.segment_slide.output, slide=JUDGED, **RUNS),
-        expand(rules.show_predictions.output, **RUNS),
+        of_runs(rules.segment_slide.output, RUNS, slide=JUDGED),
+        of_runs(rules.show_predictions.output, RUNS),
     localrule: True

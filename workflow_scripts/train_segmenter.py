@@ -4,10 +4,10 @@ from nucleigan.jobs import job
 
 with job(snakemake.log[0]):
     from nucleigan.config import ComputeSettings, MaskSettings, SegmentationSettings, StainSettings
-    from nucleigan.models.methods import train
+    from nucleigan.models.train import train_segmenter
     from nucleigan.randomness import torch_seed
 
-    train(
+    train_segmenter(
         method=snakemake.wildcards.method,
         data=snakemake.wildcards.data,
         real=tuple([path] for path in snakemake.input.get("real", [])),
@@ -15,6 +15,7 @@ with job(snakemake.log[0]):
             list(snakemake.input.get("synthetic_images", [])),
             list(snakemake.input.get("synthetic_labels", [])),
         ),
+        patches=next(iter(snakemake.input.get("patches", [])), None),
         weights_output=snakemake.output.weights,
         history_output=snakemake.output.history,
         samples_output=snakemake.output.samples,

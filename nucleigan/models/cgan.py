@@ -12,9 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional
 
-from nucleigan.config import SegmentationSettings
+from nucleigan import masks
+from nucleigan.config import MaskSettings, SegmentationSettings
+from nucleigan.models.contract import Method
+from nucleigan.models.supervised import stored_generator
 from nucleigan.networks import IMAGE_CHANNELS, build_discriminator, build_generator
 from nucleigan.randomness import torch_seed
 from nucleigan.training.adversarial import adam, adversarial_loss, frozen, judge_loss, set_rate
@@ -165,3 +169,16 @@ def dice_loss(probability: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     shared = (probability * target).sum(over)
     total = probability.sum(over) + target.sum(over)
     return (1 - (2 * shared + 1) / (total + 1)).mean()
+
+
+def _trainable(
+    settings: SegmentationSettings, mask_settings: MaskSettings, compute: Compute, seed: int
+) -> ConditionalGAN:
+    return ConditionalGAN(settings, masks.channels(mask_settings), compute, seed)
+
+
+def _network(facts: dict[str, Any]) -> nn.Module:
+    return stored_generator(facts, masks.channels(MaskSettings(**facts["masks"])))
+
+
+METHOD = Method(_trainable, _network)

@@ -9,13 +9,13 @@ from PIL import Image
 from nucleigan import masks
 from nucleigan.config import (
     ComputeSettings,
-    GeneratorSettings,
+    DecodingSettings,
     MaskSettings,
     PredictionSettings,
 )
 from nucleigan.errors import NucleiganError
+from nucleigan.models.methods import load_method
 from nucleigan.models.weights import read_weights
-from nucleigan.networks import build_generator
 from nucleigan.segmentation.tiles import predict
 from nucleigan.training import compute as computing
 
@@ -37,12 +37,11 @@ class Segmenter:
         self.mask_settings = MaskSettings(**facts["masks"])
         # Freshly trained weights name no thresholds yet.
         self.prediction = PredictionSettings(**facts.get("prediction", {}))
-        # The stored weights are divided by their spectral norm already.
-        settings = GeneratorSettings(**{**facts["generator"], "spectral_norm": False})
-        outputs = masks.channels(self.mask_settings)
-        self.network = build_generator(settings, 3, outputs).eval()
-        self.network.load_state_dict(tensors)
-        self.network.to(compute.device).to(memory_format=computing.CHANNELS_LAST)
+        self.method = load_method(facts["method"])
+        if self.method.network is not None:
+            self.network = self.method.network(facts).eval()
+            self.network.load_state_dict(tensors)
+            self.network.to(compute.device).to(memory_format=computing.CHANNELS_LAST)
 
     @classmethod
     def load(cls, path: str | Path, compute: ComputeSettings | None = None) -> "Segmenter":
@@ -104,7 +103,7 @@ class Segmenter:
             )
         if normalize and self.facts["stain_reference"] is not None:
             image = self._normalize(image)
-        labels = masks.decode(self.predict(image), self.mask_settings, self.prediction.decoding)
+        labels = self.decode(self.predict(image), self.prediction.decoding)
         if labels.shape != size:
             picture = Image.fromarray(labels).resize(size[::-1], Image.Resampling.NEAREST)
             labels = np.asarray(picture, dtype=np.int32)
@@ -112,6 +111,8 @@ class Segmenter:
 
     def predict(self, image: np.ndarray) -> np.ndarray:
         """The mask (C, H, W) in [-1, 1] of a normalised image at the model's magnification."""
+        if self.method.predict is not None:
+            return self.method.predict(image, self.facts)
         return predict(
             self.network,
             image,
@@ -120,6 +121,16 @@ class Segmenter:
             overlap=self.prediction.tile_overlap,
             views=self.prediction.views,
         )
+
+    @property
+    def markers(self) -> tuple[tuple[float, float | None], ...]:
+        """Thresholds ``marker`` and ``summit`` worth trying; none where masks have no markers."""
+        plain = self.method.decode is masks.decode and masks.channels(self.mask_settings) == 1
+        return () if plain else self.method.markers
+
+    def decode(self, mask: np.ndarray, decoding: DecodingSettings) -> np.ndarray:
+        """The label map (H, W) int32 of such a mask."""
+        return self.method.decode(mask, self.mask_settings, decoding)
 
     def _normalize(self, image: np.ndarray) -> np.ndarray:
         # Imported late: SPAMS is not needed for images that are normalised already.

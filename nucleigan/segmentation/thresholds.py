@@ -1,28 +1,23 @@
 """Thresholds of a trained segmenter, chosen on slides that neither trained nor judge it."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import tifffile
 
-from nucleigan import masks
 from nucleigan.artifacts import atomic
-from nucleigan.config import ComputeSettings, DecodingSettings, MaskSettings, PredictionSettings
+from nucleigan.config import ComputeSettings, DecodingSettings, PredictionSettings
 from nucleigan.metrics import aggregated_jaccard
 from nucleigan.models.weights import read_weights, write_weights
 from nucleigan.segmentation.segmenter import Segmenter
 from nucleigan.training import compute as computing
 
 FOREGROUND = (0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
-# Markers by a threshold alone, or low ones that the summits inside them split: (marker, summit).
-MARKERS: tuple[tuple[float, float | None], ...] = (
-    *((marker, None) for marker in (0.4, 0.5, 0.6, 0.7, 0.8)),
-    *((0.2, summit) for summit in (0.02, 0.03, 0.05, 0.075, 0.1)),
-)
 THRESHOLDS = ("foreground", "marker", "summit")
+Markers = tuple[tuple[float, float | None], ...]
 
 
 def choose_thresholds(
@@ -61,11 +56,12 @@ def choose_thresholds(
     table = pd.DataFrame(columns=[*THRESHOLDS, "aji"], dtype=float)
     if slides:
         segmenter = Segmenter(tensors, facts, computing.prepare(compute))
+        markers = segmenter.markers
         found = []
         for number, slide in enumerate(slides, 1):
             mask = segmenter.predict(tifffile.imread(slide["image"]))
             truth = tifffile.imread(slide["labels"])
-            found.append(try_thresholds(mask, truth, segmenter.mask_settings, settings.decoding))
+            found.append(try_thresholds(mask, truth, segmenter.decode, settings.decoding, markers))
             print(f"{number}/{len(slides)} {slide['slide']}", flush=True)
         table = found[0].assign(aji=np.mean([one["aji"] for one in found], axis=0))
         best = table.iloc[int(table["aji"].to_numpy().argmax())]
@@ -82,7 +78,11 @@ def choose_thresholds(
 
 
 def try_thresholds(
-    mask: np.ndarray, truth: np.ndarray, settings: MaskSettings, decoding: DecodingSettings
+    mask: np.ndarray,
+    truth: np.ndarray,
+    decode: Callable[[np.ndarray, DecodingSettings], np.ndarray],
+    decoding: DecodingSettings,
+    markers: Markers = (),
 ) -> pd.DataFrame:
     """AJI of a mask decoded at every set of thresholds.
 
@@ -92,21 +92,21 @@ def try_thresholds(
         (C, H, W) in [-1, 1].
     truth
         (H, W) integers.
-    settings
-        The mask's encoding; those of one channel have no markers to try.
+    decode
+        From a mask and thresholds to a label map.
     decoding
         Everything but the thresholds.
+    markers
+        Pairs of ``marker`` and ``summit`` to try; without any, those of ``decoding``.
 
     Returns
     -------
     Columns ``foreground``, ``marker``, ``summit`` (NaN: none) and ``aji``; rows in one order.
     """
-    single = ((decoding.marker, decoding.summit),)
+    pairs = markers or ((decoding.marker, decoding.summit),)
     rows = []
-    for foreground, (marker, summit) in itertools.product(
-        FOREGROUND, MARKERS if masks.channels(settings) > 1 else single
-    ):
+    for foreground, (marker, summit) in itertools.product(FOREGROUND, pairs):
         tried = dict(zip(THRESHOLDS, (foreground, marker, summit), strict=True))
-        labels = masks.decode(mask, settings, decoding.model_copy(update=tried))
+        labels = decode(mask, decoding.model_copy(update=tried))
         rows.append({**tried, "aji": aggregated_jaccard(truth, labels)})
     return pd.DataFrame(rows, columns=[*THRESHOLDS, "aji"]).astype(float)

@@ -18,7 +18,8 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from nucleigan.config import *
-from nucleigan.models import cyclegan, methods
+from nucleigan.models import cyclegan
+from nucleigan.models.train import train_segmenter
 kind, data, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
 compute = ComputeSettings(device="cpu", threads=1)
 small = dict(epochs=6, decay_from=3, steps_per_epoch=10, batch_size=2, crop=32, pool_size=4,
@@ -34,9 +35,9 @@ else:
         generator=GeneratorSettings(kind="pix2pix_unet", width=4, depth=4, dropout=0.5,
                                     norm="batch"), synthetic_share=0.5, **small)
     pair = ([data / "images.tif"], [data / "labels.tif"])
-    methods.train("cgan", "both", pair, pair, out / "model.safetensors", out / "history.csv",
-                  out / "samples.png", out / "checkpoint", settings, MaskSettings(),
-                  StainSettings(), compute, 3, 0.25, data / "reference.json")
+    train_segmenter(kind, "both", pair, pair, data / "patches.csv", out / "model.safetensors",
+                    out / "history.csv", out / "samples.png", out / "checkpoint", settings,
+                    MaskSettings(), StainSettings(), compute, 3, 0.25, data / "reference.json")
 """
 
 
@@ -53,6 +54,8 @@ def data(tmp_path_factory):
     write_stack(folder / "images.tif", images.shape, np.uint8, images.astype(np.uint8))
     write_stack(folder / "labels.tif", labels.shape, np.int32, labels)
     write_json(folder / "reference.json", {})
+    rows = "".join(f"slide{n // 2},organ{n // 4}\n" for n in range(6))
+    (folder / "patches.csv").write_text("slide,organ\n" + rows)
     return folder
 
 

@@ -12,9 +12,12 @@ from nucleigan.config import (
     MaskSettings,
     PredictionSettings,
 )
+from nucleigan.masks import channels, decode
+from nucleigan.models.contract import MARKERS
 from nucleigan.models.weights import read_weights, write_weights
 from nucleigan.networks import build_generator
 from nucleigan.segmentation import Segmenter, choose_thresholds, try_thresholds
+from nucleigan.training.compute import prepare
 
 GENERATOR = GeneratorSettings(kind="unet", width=4, depth=2, norm="none")
 COMPUTE = ComputeSettings(device="cpu", precision="float32", threads=1)
@@ -39,7 +42,11 @@ def test_a_halo_of_half_probability_asks_for_a_higher_threshold():
         probability[0][distance < 11] = 0.9
         probability[1][distance < 8] = 0.7
     table = try_thresholds(
-        2 * probability - 1, labels, MaskSettings(), DecodingSettings(min_area=0)
+        2 * probability - 1,
+        labels,
+        lambda mask, decoding: decode(mask, MaskSettings(), decoding),
+        DecodingSettings(min_area=0),
+        MARKERS,
     )
     good = table[(table["foreground"] >= 0.55) & ~(table["marker"] >= 0.7)]
     assert (good["aji"] == 1).all() and len(good) > 0
@@ -47,14 +54,23 @@ def test_a_halo_of_half_probability_asks_for_a_higher_threshold():
     assert (rest["aji"] < 0.6).all()
 
 
-def test_encodings_of_one_channel_have_one_threshold():
+@pytest.mark.parametrize(("encoding", "tried"), [("filled", ()), ("interior_boundary", MARKERS)])
+def test_markers_are_tried_where_an_encoding_has_them(encoding, tried, weights):
+    facts = read_weights(weights)[1]
+    masks = MaskSettings(encoding=encoding)
+    outputs = channels(masks)
+    facts |= {"masks": masks.model_dump()}
+    network = build_generator(GENERATOR, 3, outputs)
+    segmenter = Segmenter(network.state_dict(), facts, prepare(COMPUTE))
+    assert segmenter.markers == tried
     table = try_thresholds(
-        np.zeros((1, 8, 8)) - 1,
+        np.zeros((outputs, 8, 8)) - 1,
         np.zeros((8, 8), int),
-        MaskSettings(encoding="filled"),
+        segmenter.decode,
         DecodingSettings(),
+        segmenter.markers,
     )
-    assert table["foreground"].is_unique
+    assert table["foreground"].is_unique == (not tried)
 
 
 @pytest.fixture
@@ -62,6 +78,7 @@ def weights(tmp_path):
     network = build_generator(GENERATOR, 3, 2, seed=3)
     facts = {
         "kind": "segmenter",
+        "method": "cgan",
         "generator": GENERATOR.model_dump(),
         "masks": MaskSettings().model_dump(),
         "mpp": 0.25,

@@ -1,0 +1,62 @@
+"""What a method is: how it learns, and how its networks find nuclei."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from nucleigan import masks
+from nucleigan.config import DecodingSettings, MaskSettings, SegmentationSettings
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from nucleigan.training.average import AveragedNetwork
+    from nucleigan.training.compute import Compute
+    from nucleigan.training.loop import Trainable
+
+    class Learner(Trainable, Protocol):
+        """What a method trains: its averaged network is the result."""
+
+        average: AveragedNetwork
+
+
+# Markers by a threshold alone, or low ones that the summits inside them split: (marker, summit).
+MARKERS: tuple[tuple[float, float | None], ...] = (
+    *((marker, None) for marker in (0.4, 0.5, 0.6, 0.7, 0.8)),
+    *((0.2, summit) for summit in (0.02, 0.03, 0.05, 0.075, 0.1)),
+)
+
+
+@dataclass(frozen=True)
+class Method:
+    """How one method learns, and how its networks find nuclei.
+
+    Attributes
+    ----------
+    trainable
+        From settings, mask encoding, machine and seed to networks, losses and one training step;
+        None for a method that learns nothing.
+    network
+        From the facts of a model file to the network that predicts, (B, 3, h, w) in [-1, 1] to
+        (B, C, h, w) before tanh, with the attribute ``factor``; its weights are loaded into it.
+        None for a method without one.
+    draw
+        From a label map (H, W) to the (C, H, W) float32 that a training step is given.
+    decode
+        From the predicted mask (C, H, W) in [-1, 1] to a label map (H, W) int32.
+    predict
+        For a method without a network: from an image (H, W, 3) uint8 and the facts of the model
+        file to the mask.
+    markers
+        Pairs of the thresholds ``marker`` and ``summit`` to choose from on validation slides;
+        without any, those that are configured are kept.
+    """
+
+    trainable: "Callable[[SegmentationSettings, MaskSettings, Compute, int], Learner] | None" = None
+    network: "Callable[[dict[str, Any]], nn.Module] | None" = None
+    draw: Callable[[np.ndarray, MaskSettings], np.ndarray] = masks.encode
+    decode: Callable[[np.ndarray, MaskSettings, DecodingSettings], np.ndarray] = masks.decode
+    predict: Callable[[np.ndarray, dict[str, Any]], np.ndarray] | None = None
+    markers: tuple[tuple[float, float | None], ...] = MARKERS

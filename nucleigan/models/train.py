@@ -1,0 +1,305 @@
+"""The training run that all methods share: pairs, jitter, loop, pictures, weights."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nucleigan import masks
+from nucleigan.artifacts import file_digest, read_json
+from nucleigan.config import ComputeSettings, MaskSettings, SegmentationSettings, StainSettings
+from nucleigan.errors import NucleiganError
+from nucleigan.figures.sheets import contact_sheet
+from nucleigan.models.contract import Method
+from nucleigan.models.cyclegan import mask_picture
+from nucleigan.models.methods import load_method, method_module
+from nucleigan.models.weights import write_weights
+from nucleigan.networks import effective_state
+from nucleigan.provenance import package_digest
+from nucleigan.randomness import generator
+from nucleigan.segmentation.tiles import predict
+from nucleigan.training import compute as computing
+from nucleigan.training import loop
+from nucleigan.training.augment import augment
+from nucleigan.training.data import Pairs, order, to_network
+
+Paths = tuple[list[str], ...]
+SAMPLES = 6
+
+
+@dataclass(frozen=True)
+class Source:
+    """Pairs to learn from.
+
+    Attributes
+    ----------
+    name
+        ``real`` or ``synthetic``.
+    pairs
+        All of the stacks.
+    chosen
+        Indices of those that take part.
+    slides
+        Names of the real slides that they come from.
+    """
+
+    name: str
+    pairs: Pairs
+    chosen: np.ndarray
+    slides: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, place: int) -> tuple[np.ndarray, np.ndarray]:
+        """The image and the label map at a place among the chosen."""
+        index = int(self.chosen[place])
+        return self.pairs.images[index], self.pairs.labels[index]
+
+
+def train_segmenter(
+    method: str,
+    data: str,
+    real: Paths,
+    synthetic: Paths,
+    patches: str | Path | None,
+    weights_output: str | Path,
+    history_output: str | Path,
+    samples_output: str | Path,
+    checkpoint: str | Path,
+    settings: SegmentationSettings,
+    mask_settings: MaskSettings,
+    stain_settings: StainSettings,
+    compute_settings: ComputeSettings,
+    seed: int,
+    mpp: float,
+    reference: str | Path,
+) -> None:
+    """Train one method on one training set and write its weights.
+
+    Parameters
+    ----------
+    method
+        A row of :data:`nucleigan.models.methods.METHODS`.
+    data
+        ``real``, ``synthetic`` or ``both``; ``real-4`` and ``both-4`` take 4 of the real slides,
+        chosen at random by the seed, from as many organs as there are.
+    real, synthetic
+        Stacks of images and of their label maps.
+    patches
+        CSV with the slide and organ of each real pair; None without real ones.
+    weights_output, history_output, samples_output
+        Weights, losses an epoch, and a picture of patches with masks and predictions.
+    checkpoint
+        Folder for checkpoints.
+    settings, mask_settings, stain_settings, compute_settings
+        Of the networks and losses, the encoding, how the images were normalised, and the machine.
+    seed
+        Of everything random in this repeat.
+    mpp
+        µm per pixel of the patches.
+    reference
+        Stain profile that the images were normalised to (JSON), stored in the model file.
+    """
+    learned = load_method(method)
+    compute = computing.prepare(compute_settings)
+    print(" ".join(f"{key}={value}" for key, value in compute.facts().items()), flush=True)
+    sources = open_sources(data, real, synthetic, patches, seed)
+    for source in sources:
+        print(f"{len(source)} {source.name} pairs {' '.join(source.slides)}".rstrip(), flush=True)
+    identity = {
+        "method": method,
+        "data": data,
+        "settings": settings.model_dump(exclude={"methods", "data", "seeds"}),
+        "masks": mask_settings.model_dump(),
+        "seed": seed,
+        "threads": compute_settings.threads,
+        "precision": compute.precision,
+        "files": [file_digest(path) for part in (*real, *synthetic) for path in part],
+        "code": [package_digest(name) for name in (__name__, method_module(method))],
+    }
+    facts: dict[str, Any] = {
+        "kind": "segmenter",
+        "method": method,
+        "generator": settings.generator.model_dump(),
+        "backbone": settings.backbone,
+        "masks": mask_settings.model_dump(),
+        "mpp": mpp,
+        "stain": stain_settings.model_dump(),
+        "stain_reference": read_json(reference) if stain_settings.normalize else None,
+        "training": {
+            **identity,
+            **compute.facts(),
+            "pairs": {source.name: len(source) for source in sources},
+            "slides": [slide for source in sources for slide in source.slides],
+        },
+    }
+    if learned.trainable is None:
+        _write_untrained(learned, facts, sources[0], mask_settings, weights_output, samples_output)
+        history = pd.DataFrame(columns=["epoch", "steps", "rate", "seconds", "waiting_seconds"])
+        loop.finish(history, history_output, checkpoint)
+        return
+
+    model = learned.trainable(settings, mask_settings, compute, seed)
+    total = sum(map(len, sources))
+    steps = settings.steps_per_epoch or -(-total // settings.batch_size)
+    make_batch = _batches(sources, learned, settings, mask_settings, seed)
+
+    def end_of_epoch(epoch: int) -> dict[str, float]:
+        if epoch % settings.sample_every == 0 or epoch == settings.epochs:
+            network = model.average.network
+            _show(
+                sources[0],
+                lambda image: predict(network, image, compute),
+                mask_settings,
+                samples_output,
+            )
+        return {}
+
+    history = loop.run(model, make_batch, steps, settings, seed, checkpoint, identity, end_of_epoch)
+    facts["training"] |= {
+        "steps": int(history["steps"].iloc[-1]),
+        "seconds": float(pd.Series(history["seconds"]).sum()),
+    }
+    write_weights(weights_output, effective_state(model.average.network), facts)
+    loop.finish(history, history_output, checkpoint)
+
+
+def open_sources(
+    data: str, real: Paths, synthetic: Paths, patches: str | Path | None, seed: int
+) -> list[Source]:
+    """The pairs of a training set; parameters as in :func:`train_segmenter`."""
+    kind, _, count = data.partition("-")
+    sources = []
+    if kind in ("real", "both"):
+        assert patches is not None
+        pairs = Pairs.open(*real)
+        table = pd.read_csv(patches, keep_default_na=False, dtype={"slide": str, "organ": str})
+        slides = choose_slides(table, int(count) if count else None, seed)
+        chosen = np.flatnonzero(table["slide"].isin(slides))
+        sources.append(Source("real", pairs, chosen, tuple(slides)))
+    if kind in ("synthetic", "both"):
+        pairs = Pairs.open(*synthetic)
+        sources.append(Source("synthetic", pairs, np.arange(len(pairs))))
+    return sources
+
+
+def choose_slides(patches: pd.DataFrame, count: int | None, seed: int) -> list[str]:
+    """Some of the slides at random, from as many organs as there are.
+
+    Parameters
+    ----------
+    patches
+        Columns ``slide`` and ``organ``.
+    count
+        How many; None takes all.
+    seed
+        Of the choice. More slides of one seed hold the fewer ones.
+
+    Raises
+    ------
+    NucleiganError
+        There are not so many.
+    """
+    slides = patches.drop_duplicates("slide").sort_values("slide")
+    if count is None:
+        return list(slides["slide"])
+    if count > len(slides):
+        raise NucleiganError(
+            f"a training set of {count} real slides is asked for, but the sample sheet has "
+            f"{len(slides)} annotated training slides; lower it in segmentation.data or "
+            "ablation.data."
+        )
+    shuffled = slides.iloc[generator(seed, "slides").permutation(len(slides))]
+    # The first of every organ come before the second of any.
+    turn = shuffled.groupby("organ", sort=False).cumcount()
+    return list(shuffled.iloc[np.argsort(turn.to_numpy(), kind="stable")]["slide"][:count])
+
+
+def _batches(
+    sources: list[Source],
+    learned: Method,
+    settings: SegmentationSettings,
+    mask_settings: MaskSettings,
+    seed: int,
+) -> Callable[[int], tuple[tuple[np.ndarray, np.ndarray], str]]:
+    """The batch of a step, images and what the method draws of them, with the patches' names."""
+    draw = _drawing([len(source) for source in sources], settings.synthetic_share, seed)
+
+    def pair(number: int) -> tuple[np.ndarray, np.ndarray, tuple[str, int]]:
+        source, place = draw(number)
+        image, labels = augment(
+            *sources[source][place],
+            settings.crop,
+            settings.jitter,
+            generator(seed, "jitter", number),
+        )
+        assert image is not None and labels is not None
+        name = (sources[source].name, int(sources[source].chosen[place]))
+        return to_network(image), learned.draw(labels, mask_settings), name
+
+    def make_batch(step: int) -> tuple[tuple[np.ndarray, np.ndarray], str]:
+        first = step * settings.batch_size
+        chosen = [pair(number) for number in range(first, first + settings.batch_size)]
+        images, drawn, names = zip(*chosen, strict=True)
+        return (np.stack(images), np.stack(drawn)), f"{list(names)}"
+
+    return make_batch
+
+
+def _show(
+    source: Source,
+    guess: Callable[[np.ndarray], np.ndarray],
+    mask_settings: MaskSettings,
+    output: str | Path,
+) -> None:
+    """A picture of some patches, their masks and the predicted ones."""
+    shown = [source[place] for place in range(min(SAMPLES, len(source)))]
+    truth = [masks.encode(labels, mask_settings) for _, labels in shown]
+    guesses = [guess(image) for image, _ in shown]
+    pictures = [*(image for image, _ in shown), *map(mask_picture, [*truth, *guesses])]
+    contact_sheet(pictures, output, columns=len(shown))
+
+
+def _write_untrained(
+    learned: Method,
+    facts: dict[str, Any],
+    source: Source,
+    mask_settings: MaskSettings,
+    weights_output: str | Path,
+    samples_output: str | Path,
+) -> None:
+    """The files of a method that learns nothing."""
+    predict_from = learned.predict
+    assert predict_from is not None
+    _show(source, lambda image: predict_from(image, facts), mask_settings, samples_output)
+    write_weights(weights_output, {}, facts)
+
+
+def _drawing(
+    lengths: list[int], share: float | None, seed: int
+) -> Callable[[int], tuple[int, int]]:
+    """The source and place of the ``n``-th pair drawn."""
+    if len(lengths) == 1 or share is None:
+        ends = np.cumsum(lengths)
+        anywhere = order(int(ends[-1]), seed, "pair")
+
+        def draw_any(number: int) -> tuple[int, int]:
+            index = anywhere(number)
+            source = int(np.searchsorted(ends, index, side="right"))
+            return source, index - int(ends[source - 1] if source else 0)
+
+        return draw_any
+
+    orders = [order(length, seed, "pair", n) for n, length in enumerate(lengths)]
+
+    def draw_shared(number: int) -> tuple[int, int]:
+        # The n-th draw is synthetic when the running share passes a whole number: exact shares
+        # without chance, and a function of the number alone.
+        before, after = int(number * share), int((number + 1) * share)
+        return (1, orders[1](before)) if after > before else (0, orders[0](number - before))
+
+    return draw_shared

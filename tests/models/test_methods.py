@@ -1,0 +1,255 @@
+"""Every method of the table: what it draws, predicts and finds where the answer is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from nucleigan.config import (
+    ComputeSettings,
+    DecodingSettings,
+    GeneratorSettings,
+    JitterSettings,
+    MaskSettings,
+    OptimiserSettings,
+    SegmentationSettings,
+)
+from nucleigan.errors import NucleiganError
+from nucleigan.masks import encode
+from nucleigan.metrics import aggregated_jaccard
+from nucleigan.models import cnn3, dist, mask_rcnn
+from nucleigan.models.classical import METHOD as CLASSICAL
+from nucleigan.models.methods import METHODS, load_method, method_module
+from nucleigan.models.train import choose_slides
+from nucleigan.networks import effective_state
+from nucleigan.stain import StainProfile
+from nucleigan.stain.vectors import TEXTBOOK
+from nucleigan.training.compute import prepare
+from nucleigan.training.data import to_network
+
+COMPUTE = ComputeSettings(device="cpu", precision="float32", threads=1)
+SETTINGS = SegmentationSettings(
+    batch_size=2,
+    crop=64,
+    average_decay=0.0,
+    adversarial=0.0,
+    l1=0.0,
+    cross_entropy=1.0,
+    optimiser=OptimiserSettings(learning_rate=1e-3, init_std=0.05),
+    generator=GeneratorSettings(kind="unet", width=4, depth=2, norm="batch"),
+    backbone="resnet18",
+    jitter=JitterSettings(),
+)
+LEARNING = sorted(name for name in METHODS if load_method(name).trainable is not None)
+
+
+def discs(*places, side=64):
+    """A label map of discs: row, column, radius."""
+    y, x = np.mgrid[:side, :side]
+    labels = np.zeros((side, side), np.int32)
+    for number, (row, column, radius) in enumerate(places, 1):
+        labels[np.hypot(y - row, x - column) < radius] = number
+    return labels
+
+
+def stained(labels, haematoxylin=0.9, eosin=0.5):
+    """Discs of haematoxylin on eosin, with the textbook's stains."""
+    amount = np.stack([np.where(labels > 0, haematoxylin, 0.05), np.full(labels.shape, eosin)], -1)
+    return np.rint(255 * 10 ** -(amount @ TEXTBOOK)).astype(np.uint8)
+
+
+LABELS = discs((16, 16, 9), (16, 34, 9), (45, 40, 14))
+
+
+def test_every_row_is_a_method_of_its_own():
+    assert len({method_module(name) for name in METHODS}) == len(METHODS)
+    for name in METHODS:
+        method = load_method(name)
+        assert (method.trainable is None) == (method.network is None)
+        assert (method.network is None) == (method.predict is not None)
+
+
+def test_an_unknown_method_is_named():
+    with pytest.raises(NucleiganError, match=r"'resunet'.*cgan.*unet"):
+        load_method("resunet")
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_a_stored_network_predicts_what_the_trained_one_did(name):
+    method, masks = load_method(name), MaskSettings()
+    learner = method.trainable(SETTINGS, masks, prepare(COMPUTE), 3)
+    image = to_network(stained(LABELS))
+    batch = np.stack([image] * 2), np.stack([method.draw(LABELS, masks)] * 2)
+    torch.manual_seed(0)
+    losses = learner.step(batch, np.random.default_rng(0))
+    assert all(torch.isfinite(loss) for loss in losses.values())
+
+    trained = learner.average.network
+    facts = {
+        "generator": SETTINGS.generator.model_dump(),
+        "backbone": SETTINGS.backbone,
+        "masks": masks.model_dump(),
+    }
+    stored = method.network(facts)
+    stored.load_state_dict(effective_state(trained))
+    stored.eval()
+    assert 64 % stored.factor == 0
+    with torch.inference_mode():
+        given = torch.from_numpy(image)[None]
+        expected, found = trained(given), stored(given)
+    torch.testing.assert_close(found, expected)
+    mask = torch.tanh(found)[0].numpy()
+    assert mask.shape[1:] == (64, 64)
+    labels = method.decode(mask, masks, DecodingSettings())
+    assert labels.shape == (64, 64) and labels.dtype == np.int32
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_the_seed_alone_decides_the_first_weights(name):
+    method = load_method(name)
+    first, again, other = (
+        method.trainable(SETTINGS, MaskSettings(), prepare(COMPUTE), seed).average.network
+        for seed in (1, 1, 2)
+    )
+    pairs = list(zip(first.parameters(), again.parameters(), strict=True))
+    assert all(torch.equal(one, same) for one, same in pairs)
+    different = zip(first.parameters(), other.parameters(), strict=True)
+    assert any(not torch.equal(one, another) for one, another in different)
+
+
+@pytest.mark.parametrize("name", ["unet", "dist", "cnn3"])
+def test_a_baseline_learns_discs(name):
+    method, masks = load_method(name), MaskSettings(boundary_width=2)
+    learner = method.trainable(SETTINGS, masks, prepare(COMPUTE), 0)
+    batch = (
+        np.stack([to_network(stained(LABELS))] * 2),
+        np.stack([method.draw(LABELS, masks)] * 2),
+    )
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    steps = [sum(learner.step(batch, rng).values()).item() for _ in range(150)]
+    assert np.mean(steps[-5:]) < 0.5 * steps[0]
+
+
+def test_distances_of_a_square_and_of_touching_nuclei():
+    labels = np.zeros((9, 12), np.int32)
+    labels[1:6, 1:6] = 1
+    labels[1:6, 6:9] = 2
+    found = dist.distances(labels)
+    np.testing.assert_array_equal(found[3, :10], [0, 1, 2, 3, 2, 1, 1, 2, 1, 0])
+    assert found[1:6, 1:6].max() == 3 and (found[labels == 0] == 0).all()
+
+
+def test_the_image_edge_is_no_border():
+    labels = np.zeros((8, 8), np.int32)
+    labels[:, :3] = 1
+    np.testing.assert_array_equal(dist.distances(labels)[4, :4], [3, 2, 1, 0])
+
+
+def test_drawn_distances_come_back_as_the_same_nuclei():
+    method = load_method("dist")
+    drawn = method.draw(LABELS, MaskSettings())
+    found = method.decode(drawn, MaskSettings(), DecodingSettings())
+    np.testing.assert_array_equal(found > 0, LABELS > 0)
+    assert aggregated_jaccard(LABELS, found) > 0.95
+
+
+def test_cnn3_on_an_image_is_cnn3_on_its_windows():
+    network = load_method("cnn3").network({}).eval()
+    image = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 3, 60, 64)).astype("f4"))
+    with torch.inference_mode():
+        dense = network.scores(image)
+        for y, x in ((26, 26), (26, 30), (32, 38)):
+            window = image[:, :, y - 23 : y + 24, x - 23 : x + 24]
+            torch.testing.assert_close(
+                dense[:, :, y // 2, x // 2], network.windows(window), atol=1e-5, rtol=1e-4
+            )
+        full = torch.tanh(network(image))
+    assert full.shape == (1, 2, 60, 64)
+    probability = dense.softmax(dim=1)
+    torch.testing.assert_close(
+        (full[:, 1, ::2, ::2] + 1) / 2, probability[:, cnn3.INSIDE], atol=1e-3, rtol=1e-3
+    )
+
+
+def test_cnn3_has_three_classes():
+    drawn = torch.from_numpy(encode(LABELS, MaskSettings(boundary_width=2)))[None]
+    found = cnn3.classes(drawn)[0].numpy()
+    assert found[16, 16] == cnn3.INSIDE and found[16, 8] == cnn3.BOUNDARY
+    np.testing.assert_array_equal(found == cnn3.BACKGROUND, LABELS == 0)
+
+
+def test_cnn3_asks_for_its_encoding():
+    with pytest.raises(NucleiganError, match=r"masks\.encoding is filled"):
+        load_method("cnn3").trainable(
+            SETTINGS, MaskSettings(encoding="filled"), prepare(COMPUTE), 0
+        )
+
+
+def test_boxes_of_nuclei():
+    labels = torch.zeros((20, 20), dtype=torch.int64)
+    labels[2:7, 3:12] = 4
+    labels[10, 10:18] = 7
+    found = mask_rcnn.boxes(labels)
+    assert found["boxes"].tolist() == [[3, 2, 11, 6]]
+    assert found["labels"].tolist() == [1]
+    np.testing.assert_array_equal(found["masks"][0], labels == 4)
+    assert mask_rcnn.boxes(torch.zeros((20, 20), dtype=torch.int64))["boxes"].shape == (0, 4)
+
+
+def test_instances_are_drawn_by_their_score():
+    """Where two overlap the surer one is in front; each is as certain as its score."""
+    network = mask_rcnn.InstanceNetwork("resnet18", MaskSettings())
+    instances = torch.zeros(2, 1, 64, 64)
+    instances[0, 0, 10:30, 10:30] = 1
+    instances[1, 0, 10:30, 25:45] = 1
+    found = {"scores": torch.tensor([0.9, 0.6]), "masks": instances}
+    drawn = network._draw(found, torch.Size((64, 64)))
+    probability = (drawn + 1) / 2
+    assert probability[0, 20, 27] == pytest.approx(0.9)
+    assert probability[0, 20, 40] == pytest.approx(0.6)
+    assert probability[0, 50, 50] == 0
+    decoding = DecodingSettings(foreground=0.5, marker=0.5)
+    labels = load_method("mask_rcnn").decode(drawn, MaskSettings(), decoding)
+    assert labels.max() == 2 and labels[20, 28] == labels[20, 12] != labels[20, 40]
+
+
+def test_the_classical_method_finds_stained_discs():
+    apart = discs((16, 16, 9), (16, 44, 9), (45, 40, 12))
+    reference = StainProfile(TEXTBOOK, np.ones(2)).as_dict()
+    for stored in (reference, None):
+        facts = {"stain": {}, "stain_reference": stored}
+        mask = CLASSICAL.predict(stained(apart), facts)
+        found = CLASSICAL.decode(mask, MaskSettings(), DecodingSettings(foreground=0.9))
+        assert found.max() == 3
+        assert aggregated_jaccard(apart, found) > 0.85
+
+
+def test_the_classical_method_finds_nothing_on_glass():
+    facts = {"stain": {}, "stain_reference": None}
+    mask = CLASSICAL.predict(np.full((32, 32, 3), 255, np.uint8), facts)
+    assert CLASSICAL.decode(mask, MaskSettings(), DecodingSettings()).max() == 0
+
+
+@pytest.fixture
+def patches():
+    rows = [(f"s{n}", ("breast", "liver", "kidney")[n % 3]) for n in range(9) for _ in range(4)]
+    return pd.DataFrame(rows, columns=["slide", "organ"])
+
+
+def test_fewer_slides_come_from_as_many_organs(patches):
+    organs = dict(patches.itertuples(index=False))
+    for seed in range(5):
+        for count in (1, 2, 3, 4, 6):
+            chosen = choose_slides(patches, count, seed)
+            assert len(set(chosen)) == count
+            found = pd.Series([organs[slide] for slide in chosen]).value_counts()
+            assert found.max() - (found.min() if count >= 3 else 1) <= 1
+            assert chosen == choose_slides(patches, 9, seed)[:count]
+    assert len({tuple(choose_slides(patches, 2, seed)) for seed in range(10)}) > 3
+    assert choose_slides(patches, None, 0) == sorted(organs)
+
+
+def test_more_slides_than_there_are(patches):
+    with pytest.raises(NucleiganError, match=r"10 real slides.*has 9"):
+        choose_slides(patches, 10, 0)
