@@ -1,7 +1,7 @@
 """Give the Returns sections of docstrings the types of their signatures.
 
-The package describes in prose what a function returns and leaves the type to the annotation. Napoleon
-would take the first line of that prose for the type.
+The package describes in prose what a function returns and leaves the type to the annotation;
+napoleon would take the first line of that prose for the type.
 """
 
 import inspect
@@ -20,14 +20,12 @@ def setup(app: Sphinx) -> dict[str, Any]:
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def _indent(
-    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
-) -> None:
+def _indent(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     start = _start(lines)
     if start is None or what not in ("function", "method"):
         return
     end = start
-    while end < len(lines) and not lines[end + 1 : end + 2] == ["-" * len(lines[end])]:
+    while end < len(lines) and lines[end + 1 : end + 2] != ["-" * len(lines[end])]:
         end += 1
     prose = lines[start:end]
     if any(line.startswith(" ") for line in prose):
