@@ -74,5 +74,6 @@ def describe(schema: dict[str, Any]) -> str:
     if schema["type"] == "array":
         return f"list of {describe(schema['items'])}"
     words = {"boolean": "true or false", "string": "text", "integer": "whole number"}
-    limits = [f"{sign} {schema[bound]:g}" for bound, sign in BOUNDS.items() if bound in schema]
+    # No-break spaces: a limit stays on one line.
+    limits = [f"{sign}\N{NO-BREAK SPACE}{schema[bound]:g}" for bound, sign in BOUNDS.items() if bound in schema]
     return ", ".join([words.get(schema["type"], schema["type"]), *limits])

@@ -57,7 +57,7 @@ class Text(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self.rows and self.rows[-1]:
-            self.rows[-1][-1] += data.strip("\n")
+            self.rows[-1][-1] += data.strip("\n").replace("\N{NO-BREAK SPACE}", " ")
 
 
 def read(page: Path) -> Text:
