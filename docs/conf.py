@@ -21,12 +21,10 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "configuration_reference",
+    "docstrings",
     "mathml",
-    "returned",
 ]
-# Read for the changelog, the licence and the model card, which lie outside this folder.
 exclude_patterns = ["extensions"]
-nitpicky = False
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
@@ -35,8 +33,6 @@ html_math_renderer = "mathml"
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
-# Named fields are described in their class; "Alias for field number 0" says nothing.
-autodoc_default_options = {"exclude-members": "count, index"}
 napoleon_google_docstring = False
 napoleon_use_ivar = True
 
@@ -44,6 +40,8 @@ html_theme = "pydata_sphinx_theme"
 html_title = "nucleigan"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+# Pages without pages below them.
+html_sidebars = {page: [] for page in ("index", "tutorial", "method", "extending")}
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {

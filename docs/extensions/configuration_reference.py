@@ -75,5 +75,9 @@ def describe(schema: dict[str, Any]) -> str:
         return f"list of {describe(schema['items'])}"
     words = {"boolean": "true or false", "string": "text", "integer": "whole number"}
     # No-break spaces: a limit stays on one line.
-    limits = [f"{sign}\N{NO-BREAK SPACE}{schema[bound]:g}" for bound, sign in BOUNDS.items() if bound in schema]
+    limits = [
+        f"{sign}\N{NO-BREAK SPACE}{schema[bound]:g}"
+        for bound, sign in BOUNDS.items()
+        if bound in schema
+    ]
     return ", ".join([words.get(schema["type"], schema["type"]), *limits])
