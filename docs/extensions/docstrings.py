@@ -38,7 +38,7 @@ def _skip(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any)
 def _section(lines: list[str], title: str) -> slice:
     """The lines below a title, up to the next one; empty without it."""
     titles = [n for n in range(len(lines) - 1) if re.fullmatch("-{3,}", lines[n + 1])]
-    for place, end in zip(titles, [*titles[1:], len(lines)], strict=True):
+    for place, end in zip(titles, [*titles, len(lines)][1:], strict=True):
         if lines[place] == title:
             return slice(place + 2, end)
     return slice(0, 0)
