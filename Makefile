@@ -1,5 +1,6 @@
 # make demo: the whole workflow on slides that the package draws itself.
-# make test: every test. Both make .venv from envs/requirements.lock when it is missing.
+# make test: every test. make docs: the documentation. All make .venv from envs/requirements.lock
+# when it is missing.
 
 PYTHON ?= python3
 CORES ?= 2
@@ -7,7 +8,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 DEMO := --configfile configs/demo.yaml
 
-.PHONY: demo report test lint clean
+.PHONY: demo report test docs lint clean
 
 demo: $(STAMP)
 	$(BIN)/snakemake --cores $(CORES) $(DEMO) --quiet rules
@@ -21,6 +22,10 @@ report: demo
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+docs: $(STAMP)
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo "build/docs/index.html"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
