@@ -1,6 +1,6 @@
 # Random polygon label maps, with the statistics of the training slides' nuclei.
 
-from nucleigan.synthesis.shards import shard_bounds
+from nucleigan.shards import shard_bounds
 
 POLYGON_SHARDS = shard_bounds(SETTINGS.polygons.count, SETTINGS.polygons.shards, 1)
 

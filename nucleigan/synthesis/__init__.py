@@ -2,7 +2,6 @@
 
 from nucleigan.synthesis.pairs import synthesize
 from nucleigan.synthesis.quality import judge
-from nucleigan.synthesis.shards import shard_bounds
 from nucleigan.synthesis.sheet import sheet
 
-__all__ = ["judge", "shard_bounds", "sheet", "synthesize"]
+__all__ = ["judge", "sheet", "synthesize"]

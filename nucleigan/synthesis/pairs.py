@@ -36,7 +36,7 @@ def synthesize(
     polygons
         All polygon stacks, in order.
     start, stop
-        Indices over all stacks; see :func:`shard_bounds`.
+        Indices over all stacks; see :func:`nucleigan.shards.shard_bounds`.
     images_output, labels_output, table_output
         Stacks (N, H, W, 3) uint8 and (N, H, W) int32, and a row a pair.
     settings, compute_settings

@@ -10,7 +10,8 @@ from nucleigan.config import ComputeSettings, GeneratorSettings, MaskSettings, S
 from nucleigan.errors import NucleiganError
 from nucleigan.models.weights import write_weights
 from nucleigan.networks import build_generator
-from nucleigan.synthesis import shard_bounds, synthesize
+from nucleigan.shards import shard_bounds
+from nucleigan.synthesis import synthesize
 
 COMPUTE = ComputeSettings(device="cpu", threads=1)
 
