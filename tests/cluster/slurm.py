@@ -1,0 +1,226 @@
+"""A real SLURM cluster on this machine: one controller, two nodes, fake GPUs, no accounting."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+DAEMONS = ("munged", "slurmctld", "slurmd")
+# slurm-jobstep removes SLURM_CONF from the environment of its srun.
+SITE = Path("/etc/slurm")
+FILES = ("slurm.conf", "gres.conf", "cgroup.conf")
+NODES = ("n1", "n2")
+# SLURM wants a character device for each GPU of a node.
+GPUS = ("/dev/null", "/dev/zero")
+CPUS, MEMORY_MB = 8, 8000
+# Seconds until a node that does not answer is down, and from SIGTERM to SIGKILL.
+NODE_TIMEOUT, KILL_WAIT = 10, 5
+MUNGE_KEY_BYTES = 128
+
+
+def missing() -> str | None:
+    """Why no cluster can be started here, or None."""
+    absent = [name for name in (*DAEMONS, "sbatch") if program(name) is None]
+    if absent:
+        return f"no {', '.join(absent)} here; install slurm-wlm and munge"
+    if os.geteuid() != 0:
+        return "only root may start a SLURM cluster that finds its configuration in /etc/slurm"
+    for path in (SITE / name for name in FILES):
+        if path.exists() and (not path.is_symlink() or _answers()):
+            return f"{path} is there: this machine belongs to a SLURM cluster"
+    return None
+
+
+def program(name: str) -> str | None:
+    """Where a program lies; daemons are not on everyone's path."""
+    return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+
+
+def wait_until(true: Callable[[], object], seconds: float, what: str) -> None:
+    """Wait for something to become true."""
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            raise TimeoutError(f"after {seconds} s still waiting for {what}")
+        time.sleep(0.2)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One line of squeue."""
+
+    id: str
+    state: str
+    node: str
+    gpus: int
+    comment: str
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster whose files lie in one folder."""
+
+    folder: Path
+
+    def start(self) -> None:
+        """Start all daemons and wait until the nodes are idle."""
+        for name in ("state", "log", "run", "munge", *NODES):
+            (self.folder / name).mkdir(parents=True, mode=0o700)
+        self._configure()
+        self._start_munge()
+        self._daemon("slurmctld", "-c")
+        for node in NODES:
+            self.start_node(node)
+
+    def stop(self) -> None:
+        """Stop all daemons and forget the configuration."""
+        ask("scancel", "--user=root", check=False)
+        wait_until(lambda: not self.jobs(), 60, "the last jobs to end")
+        for pid in [*self._pids("slurmd.*.pid"), *self._pids("slurmctld.pid")]:
+            _end(pid, signal.SIGTERM)
+        for pid in self._pids("munged.pid"):
+            _end(pid, signal.SIGTERM)
+        for name in FILES:
+            (SITE / name).unlink(missing_ok=True)
+
+    def start_node(self, node: str) -> None:
+        """Start a node, for the first time or after :meth:`lose_node`."""
+        self._daemon("slurmd", "-N", node)
+        wait_until(lambda: self.node_state(node) == "idle", 60, f"{node} to be idle")
+
+    def lose_node(self, node: str) -> None:
+        """What happens when a node loses power: its daemon and its jobs are gone at once."""
+        jobs = {job.id for job in self.jobs() if job.node == node and job.state == "RUNNING"}
+        for pid in self._pids(f"slurmd.{node}.pid"):
+            _end(pid, signal.SIGKILL)
+        for pid in processes(jobs):
+            _end(pid, signal.SIGKILL)
+
+    def node_state(self, node: str) -> str:
+        """For example ``idle``, ``mixed`` or ``down*``."""
+        return ask("sinfo", "--noheader", f"--nodes={node}", "--format=%T").split("\n")[0]
+
+    def jobs(self, states: str = "PENDING,RUNNING,COMPLETING") -> list[Job]:
+        """Jobs in some states."""
+        form = "%i|%T|%N|%b|%k"
+        text = ask("squeue", "--noheader", f"--states={states}", f"--format={form}")
+        rows = [line.split("|") for line in text.splitlines()]
+        return [Job(a, b, c, int(re.sub(r"\D", "", d) or 0), e) for a, b, c, d, e in rows]
+
+    def _configure(self) -> None:
+        host, folder, ports = socket.gethostname().split(".")[0], self.folder, _free_ports(3)
+        nodes = "\n".join(
+            f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={CPUS} "
+            f"RealMemory={MEMORY_MB} Gres=gpu:{len(GPUS)}"
+            for node, port in zip(NODES, ports[1:], strict=True)
+        )
+        text = f"""ClusterName=tests
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+SlurmUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/run/munge
+StateSaveLocation={folder}/state
+SlurmctldPidFile={folder}/run/slurmctld.pid
+SlurmctldLogFile={folder}/log/slurmctld.log
+SlurmdPidFile={folder}/run/slurmd.%n.pid
+SlurmdLogFile={folder}/log/slurmd.%n.log
+SlurmdSpoolDir={folder}/%n
+SlurmdParameters=config_overrides
+SlurmdTimeout={NODE_TIMEOUT}
+KillWait={KILL_WAIT}
+ReturnToService=2
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+MpiDefault=none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
+AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/none
+PriorityType=priority/basic
+GresTypes=gpu
+{nodes}
+PartitionName=cpu Nodes={",".join(NODES)} Default=YES
+PartitionName=gpu Nodes={",".join(NODES)}
+"""
+        gres = [f"NodeName={node} Name=gpu File={gpu}\n" for node in NODES for gpu in GPUS]
+        SITE.mkdir(exist_ok=True)
+        for name, content in zip(FILES, (text, "".join(gres), ""), strict=True):
+            (folder / name).write_text(content)
+            (SITE / name).unlink(missing_ok=True)
+            (SITE / name).symlink_to(folder / name)
+
+    def _start_munge(self) -> None:
+        key, run = self.folder / "munge" / "key", self.folder / "run"
+        key.write_bytes(os.urandom(MUNGE_KEY_BYTES))
+        key.chmod(0o400)
+        options = [f"--key-file={key}", f"--socket={run}/munge", f"--pid-file={run}/munged.pid"]
+        options += [f"--log-file={self.folder}/log/munged", f"--seed-file={run}/munge.seed"]
+        # --force: temporary folders are writable by all.
+        self._daemon("munged", "--force", *options)
+
+    def _daemon(self, name: str, *options: str) -> None:
+        path = program(name)
+        assert path is not None
+        # Without the variable that another configuration may be in, and in a session of its own.
+        environment = {key: value for key, value in os.environ.items() if key != "SLURM_CONF"}
+        with (self.folder / "log" / f"{name}.start").open("a") as log:
+            subprocess.run(
+                [path, *options], check=True, env=environment, stdout=log, stderr=log, timeout=60
+            )
+
+    def _pids(self, pattern: str) -> list[int]:
+        return [int(path.read_text()) for path in (self.folder / "run").glob(pattern)]
+
+
+def ask(*command: str, check: bool = True) -> str:
+    """What one of SLURM's programs answers."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert not check or done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+    return done.stdout.strip()
+
+
+def processes(jobs: set[str]) -> list[int]:
+    """Processes of jobs: SLURM's own, and those of their steps."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            title = (entry / "cmdline").read_bytes().decode(errors="replace")
+            environment = (entry / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        step = re.match(r"slurmstepd: \[(\d+)\.", title)
+        names = {line.removeprefix(b"SLURM_JOB_ID=").decode() for line in environment}
+        if (step and step[1] in jobs) or names & jobs:
+            found.append(int(entry.name))
+    return found
+
+
+def _answers() -> bool:
+    done = subprocess.run(["scontrol", "ping"], capture_output=True, text=True, timeout=60)
+    return " is UP" in done.stdout
+
+
+def _end(pid: int, how: signal.Signals) -> None:
+    try:
+        os.kill(pid, how)
+        wait_until(lambda: not Path(f"/proc/{pid}").exists(), 30, f"process {pid} to end")
+    except ProcessLookupError:
+        pass
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for one in sockets:
+        one.bind(("127.0.0.1", 0))
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
