@@ -2,6 +2,7 @@
 # No science here.
 
 import re
+import signal
 import sys
 from itertools import product
 from pathlib import Path
@@ -59,6 +60,13 @@ ANNOTATED = {name for name, slide in SLIDES.items() if slide.annotation is not N
 USES_SYNTHETIC = not all(data.startswith("real") for data in SETTINGS.segmentation.data)
 # A cluster reserves a GPU for the networks, unless the configuration forbids its use.
 GPUS = 0 if SETTINGS.compute.device == "cpu" else 1
+
+
+onstart:
+    # Snakemake answers SIGTERM by waiting for what runs. On a cluster that may be a day, after which
+    # nobody watches the jobs any more: it shall take them back, as it does after Ctrl-C.
+    if not workflow.local_exec:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 wildcard_constraints:

@@ -17,11 +17,13 @@ SITE = Path("/etc/slurm")
 FILES = ("slurm.conf", "gres.conf", "cgroup.conf")
 NODES = ("n1", "n2")
 # SLURM wants a character device for each GPU of a node.
-GPUS = ("/dev/null", "/dev/zero")
+GPUS = ("/dev/null",)
 CPUS, MEMORY_MB = 8, 8000
 # Seconds until a node that does not answer is down, and from SIGTERM to SIGKILL.
 NODE_TIMEOUT, KILL_WAIT = 10, 5
 MUNGE_KEY_BYTES = 128
+# Characters of a column of squeue.
+WIDTH = 100
 
 
 def missing() -> str | None:
@@ -108,10 +110,16 @@ class Cluster:
 
     def jobs(self, states: str = "PENDING,RUNNING,COMPLETING") -> list[Job]:
         """Jobs in some states."""
-        form = "%i|%T|%N|%b|%k"
-        text = ask("squeue", "--noheader", f"--states={states}", f"--format={form}")
-        rows = [line.split("|") for line in text.splitlines()]
-        return [Job(a, b, c, int(re.sub(r"\D", "", d) or 0), e) for a, b, c, d, e in rows]
+        fields = ("JobID", "State", "NodeList", "tres-per-job", "Comment")
+        form = ",".join(f"{field}:{WIDTH}" for field in fields)
+        lines = ask("squeue", "--noheader", f"--states={states}", f"--Format={form}").splitlines()
+        found = []
+        for line in lines:
+            cells = [line[n * WIDTH : (n + 1) * WIDTH].strip() for n in range(len(fields))]
+            number, state, node, tres, comment = cells
+            gpus = re.fullmatch(r"gres:gpu:(\d+)", tres)
+            found.append(Job(number, state, node, int(gpus[1]) if gpus else 0, comment))
+        return found
 
     def _configure(self) -> None:
         host, folder, ports = socket.gethostname().split(".")[0], self.folder, _free_ports(3)
@@ -136,6 +144,7 @@ SlurmdParameters=config_overrides
 SlurmdTimeout={NODE_TIMEOUT}
 KillWait={KILL_WAIT}
 ReturnToService=2
+MinJobAge=3600
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 MpiDefault=none
@@ -184,7 +193,7 @@ def ask(*command: str, check: bool = True) -> str:
     """What one of SLURM's programs answers."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert not check or done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
-    return done.stdout.strip()
+    return done.stdout.rstrip()
 
 
 def processes(jobs: set[str]) -> list[int]:

@@ -1,0 +1,140 @@
+"""The tiny workflow through SLURM: the same results as here, whatever happens to its jobs."""
+
+import re
+from collections import Counter
+
+import pandas as pd
+from cluster.conftest import ONE_THREAD, PATIENCE
+from cluster.slurm import wait_until
+from safetensors.numpy import load_file
+
+# What asks SLURM for a GPU.
+NETWORKS = {
+    "train_cyclegan",
+    "synthesis_synthesize_pairs",
+    "judge_synthesis",
+    "train_segmenter",
+    "choose_thresholds",
+    "predictions_segment_slide",
+}
+# Columns that tell the time.
+TIMES = ["seconds", "waiting_seconds"]
+
+
+def trainings(seeds, epochs):
+    """Trainings that last long enough to be disturbed."""
+    long = dict(epochs=epochs, decay_from=1, sample_every=epochs, checkpoint_seconds=1.0)
+    return {**ONE_THREAD, "segmentation": {"data": ["real"], "seeds": list(seeds), **long}}
+
+
+def run_of(seed):
+    return f"segmentation/cgan/real/{seed}"
+
+
+def targets(seeds):
+    return [f"results/{run_of(seed)}/weights.safetensors" for seed in seeds]
+
+
+def seed_of(job):
+    return int(re.fullmatch(r"rule_train_segmenter_wildcards_cgan_real_(\d+)", job.comment)[1])
+
+
+def in_state(cluster, state):
+    return [job for job in cluster.jobs() if job.state == state]
+
+
+def wait_for_checkpoint(site, job):
+    checkpoint = site.results / run_of(seed_of(job)) / "checkpoint" / "checkpoint.safetensors"
+    wait_until(checkpoint.exists, PATIENCE, f"a checkpoint of job {job.id}")
+
+
+def assert_same(one, other):
+    """Bit for bit, but for what tells the time."""
+    if one.suffix == ".safetensors":
+        mine, theirs = load_file(one), load_file(other)
+        assert mine.keys() == theirs.keys()
+        assert all(mine[name].tobytes() == theirs[name].tobytes() for name in mine), one
+    elif one.name == "history.csv":
+        tables = [pd.read_csv(path).drop(columns=TIMES) for path in (one, other)]
+        pd.testing.assert_frame_equal(*tables, check_exact=True)
+    else:
+        assert one.read_bytes() == other.read_bytes(), one
+
+
+def artifacts(workflow):
+    paths = {path.relative_to(workflow.results) for path in workflow.results.rglob("*.*")}
+    return {path for path in paths if path.parts[0] not in ("logs", "benchmarks")}
+
+
+def test_slurm_makes_the_same_artifacts(site, local):
+    assert artifacts(site) == artifacts(local)
+    for path in artifacts(local):
+        assert_same(site.results / path, local.results / path)
+
+
+def test_few_submissions_and_gpus_for_networks_alone(site, cluster):
+    jobs = {job.id: job for job in cluster.jobs("all")}
+    mine = [jobs[number] for number in site.submitted()]
+    names = [re.match(r"rule_(\w+?)(?:_wildcards_.*)?$", job.comment)[1] for job in mine]
+    assert all(job.gpus == (name in NETWORKS) for job, name in zip(mine, names, strict=True))
+    counts = Counter(names)
+    # Each slide is read on its own, so that a damaged one fails alone.
+    assert counts.pop("slides_ingest_slide_profile_stain") == 3
+    # Training and validation patches.
+    assert counts.pop("cut_patches") == 2
+    assert set(counts.values()) == {1}
+
+
+def test_trainings_wait_for_a_gpu_and_survive_scancel_time_limit_and_a_lost_node(
+    site, local, cluster
+):
+    seeds, changes = (0, 1, 2), trainings((0, 1, 2), epochs=300)
+    process = site.submit(*targets(seeds), changes=changes)
+    wait_until(lambda: len(cluster.jobs()) == 3, PATIENCE, "three jobs")
+    wait_until(lambda: len(in_state(cluster, "RUNNING")) == 2, PATIENCE, "two GPUs in use")
+    cancelled, orphaned = in_state(cluster, "RUNNING")
+    (limited,) = in_state(cluster, "PENDING")
+    wait_for_checkpoint(site, cancelled)
+    wait_for_checkpoint(site, orphaned)
+    # CPUs and memory are free: the third waits for a GPU alone.
+    assert in_state(cluster, "PENDING") == [limited]
+
+    ask("scancel", cancelled.id)
+    cluster.lose_node(orphaned.node)
+    wait_for_checkpoint(site, limited)
+    ask("scontrol", "update", f"JobId={limited.id}", "EndTime=now")
+    wait_until(
+        lambda: "down" in cluster.node_state(orphaned.node), PATIENCE, f"{orphaned.node} to be down"
+    )
+    cluster.start_node(orphaned.node)
+
+    local.make(*targets(seeds), changes=changes)
+    site.finish(process)
+    ends = {job.id: job.state for job in cluster.jobs("all")}
+    assert ends[cancelled.id] == "CANCELLED" and ends[limited.id] == "TIMEOUT"
+    # SLURM itself put the job of the lost node back into the queue, under the same number.
+    assert ends[orphaned.id] == "COMPLETED"
+    for job in (cancelled, limited):
+        (stopped,) = re.findall(r"SIGTERM: stopped after step (\d+)", site.slurm_log(job.id))
+        assert f"resumed after step {stopped} " in training_log(site, job)
+    assert "resumed after step" in training_log(site, orphaned)
+    for path in targets(seeds):
+        assert_same(site.folder / path, local.folder / path)
+
+
+def training_log(site, job):
+    return (site.results / "logs" / f"{run_of(seed_of(job))}.log").read_text()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_cancelling_snakemake_cancels_its_jobs(how, site, cluster):
+    seeds = {signal.SIGINT: (10, 11, 12), signal.SIGTERM: (20, 21, 22)}[how]
+    process = site.submit(*targets(seeds), changes=trainings(seeds, epochs=100_000))
+    wait_until(lambda: len(cluster.jobs()) == 3, PATIENCE, "three jobs")
+    (running, *_) = in_state(cluster, "RUNNING")
+    wait_for_checkpoint(site, running)
+    process.send_signal(how)
+    assert process.wait(PATIENCE) != 0
+    # At once, not only when they have come to their ends.
+    wait_until(lambda: not cluster.jobs(), KILL_WAIT + 60, "all jobs to be gone")
+    assert "SIGTERM: stopped after step" in site.slurm_log(running.id)
