@@ -4,14 +4,19 @@
 one file; a test holds the two together.
 """
 
+import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from nucleigan.errors import NucleiganError
+from nucleigan.errors import NucleiganError, shown
 
+# Of a configuration file, bytes; ours has some 20,000.
+LARGEST = 1_000_000
+# Named at a time.
+MOST_FAULTS = 10
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -36,7 +41,29 @@ class IngestionSettings(Settings):
         4_000_000_000, description="Largest slide that is accepted, pixels; more is refused."
     )
     max_vertices: Count = Field(
-        5_000_000, description="Most vertices in one annotation file; more is refused."
+        5_000_000,
+        description="Most vertices in one annotation file, each outline counted as one at least; "
+        "more is refused.",
+    )
+    max_crossings: Count = Field(
+        200_000_000,
+        description="How often the outlines of one annotation file may cross rows of pixels, as "
+        "zigzags do; more is refused.",
+    )
+    max_cover: Positive = Field(
+        50.0,
+        description="Pixels of the boxes around all outlines of a file, in multiples of the "
+        "image's (of 10,000,000 where it has less); more is refused.",
+    )
+    max_text_bytes: Count = Field(
+        250_000_000,
+        description="Largest sample sheet, and annotation as XML or GeoJSON, bytes; more is "
+        "refused.",
+    )
+    decoder_memory: Annotated[int, Field(ge=50_000_000)] = Field(
+        4_000_000_000,
+        description="Memory that decoding a file may take beside the pixels that it announces, "
+        "bytes; a file that unpacks to more is refused.",
     )
     min_piece_area: NonNegative = Field(
         4.0,
@@ -73,11 +100,13 @@ class StainSettings(Settings):
     luminance_threshold: Annotated[float, Field(gt=0, le=1)] = Field(
         0.9, description="Pixels brighter than this (L* / 100) are background, not tissue."
     )
-    iterations: Count = Field(200, description="Steps of the dictionary learning.")
-    batch_size: Count = Field(
+    iterations: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        200, description="Steps of the dictionary learning."
+    )
+    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         512, description="Pixels a step of the dictionary learning; fixed, so results repeat."
     )
-    max_pixels: Annotated[int, Field(ge=1000)] = Field(
+    max_pixels: Annotated[int, Field(ge=1000, le=100_000_000)] = Field(
         100_000, description="Most tissue pixels that the stain matrix is estimated from."
     )
     percentile: Annotated[float, Field(gt=50, le=100)] = Field(
@@ -182,8 +211,12 @@ class GeneratorSettings(Settings):
         description="resnet: CycleGAN's; pix2pix_unet: one strided convolution a level; unet: "
         "two convolutions a level with skips, which learns faster on few cores.",
     )
-    width: Count = Field(64, description="Channels of the first level (the released code).")
-    depth: Count = Field(9, description="Residual blocks (resnet) or levels (pix2pix_unet, unet).")
+    width: Annotated[int, Field(ge=1, le=4096)] = Field(
+        64, description="Channels of the first level (the released code)."
+    )
+    depth: Annotated[int, Field(ge=1, le=64)] = Field(
+        9, description="Residual blocks (resnet) or levels (pix2pix_unet, unet)."
+    )
     norm: Literal["instance", "batch", "group", "none"] = Field(
         "instance", description="Normalisation; instance keeps a tile's result free of its batch."
     )
@@ -394,7 +427,9 @@ class AblationSettings(Settings):
 class PredictionSettings(Settings):
     """How a trained segmenter goes over whole slides; a change does not train it again."""
 
-    tile: Count = Field(256, description="Tile of the segmentation of whole slides, pixels.")
+    tile: Annotated[int, Field(ge=1, le=16384)] = Field(
+        256, description="Tile of the segmentation of whole slides, pixels."
+    )
     tile_overlap: Annotated[int, Field(ge=0)] = Field(
         64, description="Overlap of neighbouring tiles, pixels."
     )
@@ -506,15 +541,31 @@ def load(*paths: str | Path) -> Config:
     merged: dict[str, Any] = {}
     for path in paths:
         try:
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-        except (OSError, yaml.YAMLError) as error:
-            raise NucleiganError(f"{path}: cannot be read as YAML ({error}).") from error
+            values = yaml.safe_load(_text(path)) or {}
+        except NucleiganError:
+            raise
+        # The parser has no one error of its own: dates and deep nesting, too, raise what they like.
+        except Exception as error:
+            reason = shown(" ".join(str(error).split()), 200) or type(error).__name__
+            raise NucleiganError(
+                f"{path}: cannot be read as YAML ({reason}); correct it."
+            ) from error
         if not isinstance(values, dict):
             raise NucleiganError(
                 f"{path}: expected keys and values, found {type(values).__name__}."
             )
         merged = _overlay(merged, values)
     return validate(merged, " + ".join(str(path) for path in paths))
+
+
+def _text(path: str | Path) -> str:
+    with Path(path).open("rb") as stream:
+        content = stream.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise NucleiganError(
+            f"{path}: has more than {LARGEST} bytes; expected a configuration, give its file."
+        )
+    return content.decode("utf-8-sig")
 
 
 def _overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -529,14 +580,18 @@ def _overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 def _sentence(error: ValidationError) -> str:
     sentences = []
     for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"])
+        key = shown(".".join(str(part) for part in problem["loc"]))
         if problem["type"] == "extra_forbidden":
             sentences.append(f"unknown key `{key}`{_suggestion(problem['loc'])}")
         elif key:
             expected = problem["msg"].removeprefix("Value error, ")
-            sentences.append(f"`{key}` is {problem['input']!r}; {_lower(expected)}")
+            # Of bounded length: aliases make a few lines of YAML into a text without end.
+            found = reprlib.repr(problem["input"])
+            sentences.append(f"`{key}` is {found}; {_lower(expected)}")
         else:
             sentences.append(problem["msg"].removeprefix("Value error, "))
+        if len(sentences) == MOST_FAULTS:
+            break
     return "; ".join(sentences) + "."
 
 

@@ -1,5 +1,7 @@
 """The one error type that a person can act on."""
 
+import reprlib
+
 
 class NucleiganError(Exception):
     """Something that a person can mend.
@@ -8,3 +10,12 @@ class NucleiganError(Exception):
     and what to do. Whoever catches it prints the message alone, without a traceback, and exits
     with a status that is not 0.
     """
+
+
+def shown(value: object, length: int = 80) -> str:
+    """What a file says, fit for a message: one line, no control characters, of limited length."""
+    text = reprlib.repr(value) if not isinstance(value, str) else value
+    text = "".join(
+        character if character.isprintable() else " " for character in text[: length + 1]
+    )
+    return text if len(text) <= length else text[: length - 1] + "…"

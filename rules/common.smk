@@ -24,7 +24,7 @@ def read_inputs():
 
         found = phantom_slides(settings.phantoms, Path(settings.results) / "phantoms")
     elif settings.slides:
-        found = read_sheet(settings.slides)
+        found = read_sheet(settings.slides, settings.ingestion.max_text_bytes)
     else:
         raise NucleiganError(
             "config.yaml: `slides` is empty; name a sample sheet (--config slides=sheet.csv) or "

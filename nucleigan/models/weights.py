@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 
 from nucleigan.artifacts import atomic
-from nucleigan.errors import NucleiganError
+from nucleigan.errors import NucleiganError, shown
 
 FORMAT = "nucleigan/1"
 
@@ -29,7 +29,7 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
     Raises
     ------
     NucleiganError
-        The file is missing, damaged, or not of this format.
+        The file is missing, damaged, not of this format, or holds NaN or infinity.
     """
     if not Path(path).is_file():
         raise NucleiganError(f"{path}: there is no such model file; check the path.")
@@ -39,8 +39,19 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if header.get("format") != FORMAT:
             raise ValueError(f"its format is {header.get('format')!r}, expected {FORMAT!r}")
-        return tensors, json.loads(header["nucleigan"])
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        facts = json.loads(header["nucleigan"])
+        if not isinstance(facts, dict):
+            raise ValueError("its facts are no keys and values")
+    # Whatever a stranger's file makes the readers raise: SafetensorError, RecursionError, ...
+    except Exception as error:
+        reason = shown(" ".join(str(error).split()), 200) or type(error).__name__
         raise NucleiganError(
-            f"{path}: cannot be used as a model file ({error}); make it again or fetch it anew."
+            f"{path}: cannot be used as a model file ({reason}); make it again or fetch it anew."
         ) from error
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise NucleiganError(
+                f"{path}: the weights {shown(name)} hold numbers that are not finite; make the "
+                "model again or fetch it anew."
+            )
+    return tensors, facts

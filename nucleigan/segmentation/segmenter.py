@@ -1,10 +1,13 @@
 """A trained segmenter as one file: load it, give it an image, get the nuclei."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import nn
 
 from nucleigan import masks
 from nucleigan.config import (
@@ -12,11 +15,13 @@ from nucleigan.config import (
     DecodingSettings,
     MaskSettings,
     PredictionSettings,
+    StainSettings,
 )
-from nucleigan.errors import NucleiganError
+from nucleigan.errors import NucleiganError, shown
 from nucleigan.models.methods import load_method
 from nucleigan.models.weights import read_weights
 from nucleigan.segmentation.tiles import predict
+from nucleigan.slides.sheet import PLAUSIBLE_MPP
 from nucleigan.training import compute as computing
 
 # Images whose magnification differs by less than this need no resampling.
@@ -33,12 +38,19 @@ class Segmenter:
         self, tensors: dict[str, Any], facts: dict[str, Any], compute: computing.Compute
     ) -> None:
         self.facts = facts
+        low, high = PLAUSIBLE_MPP
+        if not low <= float(facts["mpp"]) <= high:
+            raise ValueError(f"mpp is {facts['mpp']}, expected {low} to {high} µm per pixel")
+        if facts["stain_reference"] is not None:
+            self.stain_settings = StainSettings(**facts["stain"])
+            _check_reference(facts["stain_reference"])
         self.compute = compute
         self.mask_settings = MaskSettings(**facts["masks"])
         # Freshly trained weights name no thresholds yet.
         self.prediction = PredictionSettings(**facts.get("prediction", {}))
         self.method = load_method(facts["method"])
         if self.method.network is not None:
+            _check_shapes(self.method.network, facts, tensors)
             self.network = self.method.network(facts).eval()
             self.network.load_state_dict(tensors)
             self.network.to(compute.device).to(memory_format=computing.CHANNELS_LAST)
@@ -67,10 +79,13 @@ class Segmenter:
             )
         try:
             return cls(tensors, facts, computing.prepare(compute or ComputeSettings()))
-        except (RuntimeError, KeyError, ValueError) as error:
+        except NucleiganError:
+            raise
+        # A stranger's facts may be of any type, and fail anywhere.
+        except Exception as error:
             raise NucleiganError(
-                f"{path}: its weights do not fit the network it names ({error}); it was made by "
-                "another version: train it again."
+                f"{path}: its weights do not fit the network it names ({shown(str(error), 300)}); "
+                "it was made by another version: train it again."
             ) from error
 
     def segment(
@@ -134,12 +149,39 @@ class Segmenter:
 
     def _normalize(self, image: np.ndarray) -> np.ndarray:
         # Imported late: SPAMS is not needed for images that are normalised already.
-        from nucleigan.config import StainSettings
         from nucleigan.stain import StainProfile, estimate_stains, normalize
 
-        settings = StainSettings(**self.facts["stain"])
         reference = StainProfile.from_dict(self.facts["stain_reference"])
-        return normalize(image, estimate_stains(image, settings), reference, settings)
+        source = estimate_stains(image, self.stain_settings)
+        return normalize(image, source, reference, self.stain_settings)
+
+
+def _check_shapes(
+    build: Callable[[dict[str, Any]], nn.Module],
+    facts: dict[str, Any],
+    tensors: dict[str, torch.Tensor],
+) -> None:
+    """Refuse weights of another network before one of the size that a file claims is built."""
+    with torch.device("meta"):
+        network = build(facts)
+    wanted = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            raise ValueError(
+                f"{name}: shape {_shape(found.get(name))}, expected {_shape(wanted.get(name))}"
+            )
+
+
+def _check_reference(values: dict[str, Any]) -> None:
+    for key, shape in (("matrix", (2, 3)), ("percentiles", (2,))):
+        found = np.array(values[key], np.float64)
+        if found.shape != shape or not np.isfinite(found).all():
+            raise ValueError(f"stain_reference.{key} is no finite array of shape {shape}")
+
+
+def _shape(shape: torch.Size | None) -> str:
+    return "none" if shape is None else str(tuple(shape))
 
 
 def _check_image(image: np.ndarray) -> None:

@@ -19,20 +19,37 @@ The rule, for every format with outlines:
 """
 
 import json
+from array import array
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nucleigan.errors import NucleiganError
-from nucleigan.slides.images import opened
+from nucleigan.config import IngestionSettings
+from nucleigan.errors import NucleiganError, shown
+from nucleigan.slides.images import ROOM, check_length, opened, opened_tiff, too_much_memory
+from nucleigan.slides.limits import bounded_memory, check_bytes, read_text
 from nucleigan.slides.resample import resample_labels
 
-MAX_VERTICES = 5_000_000
-MIN_PIECE_AREA = 4.0
+DEFAULTS = IngestionSettings()
+# Aperio's own files are six elements deep.
+MAX_DEPTH = 100
+# Beyond this the difference of two coordinates is no number any more.
+FARTHEST = 1e304
+# Images smaller than this may be covered as often as one of this size, pixels.
+SMALL = 10_000_000
+# Crossings of edges and rows that are held at a time; bounds the memory of zigzags.
+AT_ONCE = 4_000_000
+# MATLAB's classes that are whole or floating point numbers; others are not opened.
+NUMBERS = {
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+    "single",
+    "double",
+    "logical",
+}
 # Warnings of one kind name so many regions, and count the others.
 NAMED = 20
 # Loops of an outline smaller than this are the hand's tremor, pixels.
@@ -87,8 +104,8 @@ class Remarks:
 def read_labels(
     path: str | Path,
     shape: tuple[int, int],
-    max_vertices: int = MAX_VERTICES,
-    min_piece_area: float = MIN_PIECE_AREA,
+    max_vertices: int = DEFAULTS.max_vertices,
+    min_piece_area: float = DEFAULTS.min_piece_area,
 ) -> np.ndarray:
     """Read an annotation as a label map.
 
@@ -112,24 +129,24 @@ def read_labels(
     NucleiganError
         Missing, damaged, of another size, or with impossible values.
     """
-    return read_annotation(path, shape, max_vertices, min_piece_area)[0]
+    settings = IngestionSettings(max_vertices=max_vertices, min_piece_area=min_piece_area)
+    return read_annotation(path, shape, settings)[0]
 
 
 def read_annotation(
     path: str | Path,
     shape: tuple[int, int],
-    max_vertices: int = MAX_VERTICES,
-    min_piece_area: float = MIN_PIECE_AREA,
+    settings: IngestionSettings = DEFAULTS,
     target: tuple[int, int] | None = None,
 ) -> tuple[np.ndarray, list[str]]:
     """As :func:`read_labels`, at another magnification if wanted, with the warnings in words.
 
     Parameters
     ----------
-    path, shape, max_vertices
+    path, shape
         As of :func:`read_labels`.
-    min_piece_area
-        The same, pixels of the result.
+    settings
+        Limits of what is read, and ``min_piece_area`` in pixels of the result.
     target
         Height and width of the result where it differs from the image; outlines are scaled before
         they are filled, label maps are sampled at the pixels' centres.
@@ -145,32 +162,80 @@ def read_annotation(
         raise NucleiganError(f"{path}: there is no such annotation; check the sample sheet.")
     if suffix not in OUTLINES | LABEL_MAPS:
         raise NucleiganError(
-            f"{path}: the ending {suffix!r} is not known; use "
+            f"{path}: the ending {shown(suffix)!r} is not known; use "
             f"{', '.join(sorted(OUTLINES | LABEL_MAPS))}."
         )
     remarks = Remarks(path)
     try:
         if suffix in OUTLINES:
-            outlines = OUTLINES[suffix](path, remarks)
-            _check_vertices(outlines, path, max_vertices)
+            with bounded_memory(settings.decoder_memory):
+                outlines = OUTLINES[suffix](path, remarks, settings)
             scale = np.array([target[1] / shape[1], target[0] / shape[0]])
-            labels = rasterise([_scaled(outline, scale) for outline in outlines], target, remarks)
+            outlines = [_scaled(outline, scale) for outline in outlines]
+            labels = rasterise(outlines, target, remarks, Allowance(path, settings, target))
             warnings = remarks.sentences()
         else:
-            original = _checked_map(LABEL_MAPS[suffix](path, shape), path, shape)
+            _check_pixels(path, shape, settings.max_pixels)
+            with bounded_memory(settings.decoder_memory + ROOM * shape[0] * shape[1]):
+                original = LABEL_MAPS[suffix](path, shape)
+            original = _checked_map(original, path, shape)
             labels = resample_labels(original, target)
             warnings = _map_warnings(original, labels, path)
     except NucleiganError:
         raise
+    except MemoryError as error:
+        raise too_much_memory(path, settings.decoder_memory) from error
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = shown(" ".join(str(error).split()), 200) or type(error).__name__
         raise NucleiganError(
             f"{path}: cannot be read as an annotation ({reason}); export it again."
         ) from error
-    return _tidy(labels, min_piece_area), warnings
+    return _tidy(labels, settings.min_piece_area), warnings
 
 
-def rasterise(outlines: Sequence[Outline], shape: tuple[int, int], remarks: Remarks) -> np.ndarray:
+class Allowance:
+    """What filling the outlines of one file may cost altogether.
+
+    Parameters
+    ----------
+    path
+        For the messages.
+    settings
+        ``max_crossings`` and ``max_cover``.
+    shape
+        Height and width of the label map, pixels.
+    """
+
+    def __init__(self, path: Path, settings: IngestionSettings, shape: tuple[int, int]) -> None:
+        self.path = path
+        self.settings = settings
+        self.crossings = settings.max_crossings
+        self.pixels = settings.max_cover * max(shape[0] * shape[1], SMALL)
+
+    def cover(self, pixels: int) -> None:
+        """Take the box of an outline."""
+        self.pixels -= pixels
+        if self.pixels < 0:
+            raise NucleiganError(
+                f"{self.path}: its outlines cover the image more than the "
+                f"{self.settings.max_cover:g} times of ingestion.max_cover; remove what is no "
+                "nucleus, or raise the limit."
+            )
+
+    def cross(self, crossings: int) -> None:
+        """Take the crossings of a ring with rows of pixels."""
+        self.crossings -= crossings
+        if self.crossings < 0:
+            raise NucleiganError(
+                f"{self.path}: its outlines cross rows of pixels more than the "
+                f"{self.settings.max_crossings} times of ingestion.max_crossings; remove zigzags, "
+                "or raise the limit."
+            )
+
+
+def rasterise(
+    outlines: Sequence[Outline], shape: tuple[int, int], remarks: Remarks, allowance: Allowance
+) -> np.ndarray:
     """Fill outlines in their order.
 
     Parameters
@@ -181,6 +246,8 @@ def rasterise(outlines: Sequence[Outline], shape: tuple[int, int], remarks: Rema
         Height and width of the result, pixels.
     remarks
         Takes what there is to warn of.
+    allowance
+        Bounds the work.
 
     Returns
     -------
@@ -188,7 +255,7 @@ def rasterise(outlines: Sequence[Outline], shape: tuple[int, int], remarks: Rema
     """
     labels = np.zeros(shape, np.int32)
     for number, outline in enumerate(outlines, 1):
-        box, inside, crosses = _filled(outline, shape)
+        box, inside, crosses = _filled(outline, shape, allowance)
         window = labels[box]
         free = inside & (window == 0)
         if crosses:
@@ -210,33 +277,39 @@ def _cut(window: np.ndarray, inside: np.ndarray) -> bool:
     owners = window[inside & (window > 0)]
     if not owners.size:
         return False
-    window[inside & (window == np.bincount(owners).argmax())] = 0
+    ids, areas = np.unique(owners, return_counts=True)
+    window[inside & (window == ids[areas.argmax()])] = 0
     return True
 
 
 def _filled(
-    outline: Outline, shape: tuple[int, int]
+    outline: Outline, shape: tuple[int, int], allowance: Allowance
 ) -> tuple[tuple[slice, slice], np.ndarray, bool]:
     """The box of an outline within the image, its pixels there, and whether it crosses itself."""
     pieces = [(ring, holes) for ring, holes in outline.pieces if len(ring) >= 3]
     vertices = np.concatenate([ring for ring, _ in pieces]) if pieces else np.zeros((1, 2)) - 2.0
     low = np.clip(np.floor(vertices.min(axis=0)), 0, shape[::-1]).astype(int)
     high = np.clip(np.ceil(vertices.max(axis=0)) + 1, low, shape[::-1]).astype(int)
+    # Each ring is filled by itself.
+    rings = sum(1 + len(holes) for _, holes in pieces)
+    allowance.cover(rings * int(np.prod(high - low)))
     inside = np.zeros(high[::-1] - low[::-1], bool)
     crosses = False
     for ring, holes in pieces:
-        turns = _winding(ring, low, high)
+        turns = _winding(ring, low, high, allowance)
         # A ring that does not cross itself winds once around all that it holds, one way.
         odd = min((turns > 0).sum(), (turns < 0).sum()) + (np.abs(turns) > 1).sum()
         crosses |= bool(odd >= CROSSING_AREA)
         piece = turns != 0
         for hole in holes:
-            piece &= _winding(hole, low, high) == 0
+            piece &= _winding(hole, low, high, allowance) == 0
         inside |= piece
     return (slice(low[1], high[1]), slice(low[0], high[0])), inside, crosses
 
 
-def _winding(ring: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+def _winding(
+    ring: np.ndarray, low: np.ndarray, high: np.ndarray, allowance: Allowance
+) -> np.ndarray:
     """How often a ring winds around each pixel centre of a box, row by row from its edges.
 
     Unlike the even-odd rule this fills outlines that were drawn around twice, which hand-drawn
@@ -252,14 +325,27 @@ def _winding(ring: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     first = np.clip(np.floor(np.minimum(y0, y1)) + 1, 0, height).astype(int)
     last = np.clip(np.floor(np.maximum(y0, y1)) + 1, 0, height).astype(int)
     counts = last - first
-    edge = np.repeat(np.arange(len(ring)), counts)
-    offset = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    row = first[edge] + offset
-    slope = (x1 - x0)[edge] / (y1 - y0)[edge]
-    crossing = x0[edge] + (row - y0[edge]) * slope
-    column = np.clip(np.floor(crossing) + 1, 0, width).astype(int)
-    np.add.at(turns, (row, column), np.where(y1 > y0, 1, -1)[edge])
+    before = np.concatenate([[0], np.cumsum(counts)])
+    allowance.cross(int(before[-1]))
+    way = np.where(y1 > y0, 1, -1)
+    for some in _parts(before):
+        edge = np.repeat(np.arange(some.start, some.stop), counts[some])
+        row = first[edge] + np.arange(len(edge)) - (before[edge] - before[some.start])
+        slope = (x1 - x0)[edge] / (y1 - y0)[edge]
+        crossing = x0[edge] + (row - y0[edge]) * slope
+        column = np.clip(np.floor(crossing) + 1, 0, width).astype(int)
+        np.add.at(turns, (row, column), way[edge])
     return np.cumsum(turns, axis=1, out=turns)[:, :width]
+
+
+def _parts(before: np.ndarray) -> Iterator[slice]:
+    """Runs of edges with a bounded number of crossings each; of one edge at least."""
+    start, edges = 0, len(before) - 1
+    while start < edges:
+        stop = int(np.searchsorted(before, before[start] + AT_ONCE, side="right")) - 1
+        stop = min(max(stop, start + 1), edges)
+        yield slice(start, stop)
+        start = stop
 
 
 def _scaled(outline: Outline, scale: np.ndarray) -> Outline:
@@ -274,41 +360,94 @@ def _scaled(outline: Outline, scale: np.ndarray) -> Outline:
     return Outline(outline.name, pieces, outline.cuts)
 
 
-def _check_vertices(outlines: list[Outline], path: Path, max_vertices: int) -> None:
-    total = 0
-    for outline in outlines:
-        for ring in (ring for piece, holes in outline.pieces for ring in (piece, *holes)):
-            total += len(ring)
-            if not np.isfinite(ring).all():
-                raise NucleiganError(
-                    f"{path}: the region {outline.name} has a vertex that is no finite number; "
-                    "correct it."
-                )
-    if total > max_vertices:
+class Vertices:
+    """Counts the vertices of a file while it is read, so that too many are refused early."""
+
+    def __init__(self, path: Path, limit: int) -> None:
+        self.path = path
+        self.limit = limit
+        self.count = 0
+
+    def add(self, number: int) -> None:
+        """Count some more."""
+        self.count += number
+        if self.count > self.limit:
+            raise NucleiganError(
+                f"{self.path}: has at least {self.count} vertices, more than the {self.limit} of "
+                "ingestion.max_vertices; raise the limit or simplify the outlines."
+            )
+
+
+def _check_finite(ring: np.ndarray, name: str, path: Path) -> None:
+    # NaN is not below anything either.
+    if not (np.abs(ring) < FARTHEST).all():
         raise NucleiganError(
-            f"{path}: has {total} vertices, more than the {max_vertices} of "
-            "ingestion.max_vertices; raise the limit or simplify the outlines."
+            f"{path}: the region {name} has a vertex that is no finite number; correct it."
         )
 
 
-def _read_aperio(path: Path, remarks: Remarks) -> list[Outline]:
-    from defusedxml.ElementTree import parse
-
-    root = parse(path).getroot()
-    if root.tag != "Annotations":
+def _check_pixels(path: Path, shape: tuple[int, int], max_pixels: int) -> None:
+    if shape[0] * shape[1] > max_pixels:
         raise NucleiganError(
-            f"{path}: begins with <{root.tag}>; expected <Annotations> as Aperio ImageScope writes "
-            "it, convert the file to that or to GeoJSON."
+            f"{path}: has {shape[0]}×{shape[1]} pixels, more than the {max_pixels} of "
+            "ingestion.max_pixels; raise the limit, or annotate with outlines."
         )
+
+
+def _read_aperio(path: Path, remarks: Remarks, settings: IngestionSettings) -> list[Outline]:
+    check_bytes(path, settings.max_text_bytes)
     outlines: list[Outline] = []
-    for number, region in enumerate(root.iter("Region"), 1):
-        vertices = [
-            (_number(vertex.get("X")), _number(vertex.get("Y"))) for vertex in region.iter("Vertex")
-        ]
-        ring = np.array(vertices, dtype=np.float64).reshape(-1, 2) - 1.0
-        cuts = region.get("NegativeROA") == "1"
-        outlines.append(Outline(region.get("Id") or f"number {number}", [(ring, [])], cuts))
+    for number, (attributes, numbers) in enumerate(_regions(path, settings.max_vertices), 1):
+        name = shown(attributes.get("Id") or f"number {number}")
+        ring = np.array(numbers).reshape(-1, 2) - 1.0
+        _check_finite(ring, name, path)
+        outlines.append(Outline(name, [(ring, [])], attributes.get("NegativeROA") == "1"))
     return outlines
+
+
+def _regions(path: Path, max_vertices: int) -> list[tuple[dict[str, str], array]]:
+    """Attributes of each region with x and y of its vertices in turn, in the file's order.
+
+    Elements are forgotten as they end, so that the memory does not grow with what is no vertex.
+    """
+    from defusedxml.ElementTree import iterparse
+
+    vertices = Vertices(path, max_vertices)
+    regions: list[tuple[dict[str, str], array]] = []
+    around: list[Any] = []
+    inside: list[array] = []
+    for event, element in iterparse(path, events=("start", "end")):
+        if event == "end":
+            around.pop()
+            if element.tag == "Region":
+                inside.pop()
+            if around:
+                around[-1].remove(element)
+            continue
+        _check_place(path, element, len(around))
+        around.append(element)
+        if element.tag == "Region":
+            vertices.add(1)
+            inside.append(array("d"))
+            regions.append((dict(element.attrib), inside[-1]))
+        elif element.tag == "Vertex" and inside:
+            # Its region counts as the first.
+            vertices.add(1 if inside[-1] else 0)
+            inside[-1].extend((_number(element.get("X")), _number(element.get("Y"))))
+    return regions
+
+
+def _check_place(path: Path, element: Any, depth: int) -> None:
+    if not depth and element.tag != "Annotations":
+        raise NucleiganError(
+            f"{path}: begins with <{shown(element.tag)}>; expected <Annotations> as Aperio "
+            "ImageScope writes it, convert the file to that or to GeoJSON."
+        )
+    if depth > MAX_DEPTH:
+        raise NucleiganError(
+            f"{path}: its elements are nested deeper than {MAX_DEPTH} levels; expected regions of "
+            "vertices, export it again."
+        )
 
 
 def _number(text: str | None) -> float:
@@ -319,8 +458,9 @@ def _number(text: str | None) -> float:
         return float("nan")
 
 
-def _read_geojson(path: Path, remarks: Remarks) -> list[Outline]:
-    content = json.loads(path.read_text(encoding="utf-8-sig"))
+def _read_geojson(path: Path, remarks: Remarks, settings: IngestionSettings) -> list[Outline]:
+    content = json.loads(read_text(path, settings.max_text_bytes))
+    vertices = Vertices(path, settings.max_vertices)
     features = content.get("features", [content]) if isinstance(content, dict) else content
     if not isinstance(features, list) or not all(isinstance(item, dict) for item in features):
         raise NucleiganError(
@@ -331,37 +471,43 @@ def _read_geojson(path: Path, remarks: Remarks) -> list[Outline]:
     detected = any(kind in ("detection", "cell") for kind in kinds)
     outlines = []
     for number, (feature, kind) in enumerate(zip(features, kinds, strict=True), 1):
-        name = str(feature.get("id", f"number {number}"))
+        name = shown(feature.get("id", f"number {number}"))
         if detected and kind == "annotation":
             # QuPath exports the frame in which it detected nuclei beside them.
             remarks.add(FRAMES, name)
             continue
         # A cell of QuPath has its own outline and that of its nucleus.
         geometry = feature.get("nucleusGeometry") or feature.get("geometry", feature)
-        outlines.append(Outline(name, _pieces(geometry, name, path)))
+        outlines.append(Outline(name, _pieces(geometry, name, path, vertices)))
     return outlines
 
 
-def _pieces(geometry: Any, name: str, path: Path) -> list[tuple[np.ndarray, list[np.ndarray]]]:
+def _pieces(
+    geometry: Any, name: str, path: Path, vertices: Vertices
+) -> list[tuple[np.ndarray, list[np.ndarray]]]:
     kind = geometry.get("type") if isinstance(geometry, dict) else None
     if kind not in ("Polygon", "MultiPolygon"):
         raise NucleiganError(
-            f"{path}: the feature {name} has the geometry {kind}; expected Polygon or "
+            f"{path}: the feature {name} has the geometry {shown(kind)}; expected Polygon or "
             "MultiPolygon, remove it."
         )
     try:
         coordinates = geometry["coordinates"]
         polygons = [coordinates] if kind == "Polygon" else coordinates
-        rings = [[_ring(points) for points in polygon] for polygon in polygons]
-    except (KeyError, TypeError, ValueError) as error:
+        rings = [[_ring(points, vertices) for points in polygon] for polygon in polygons]
+        pieces = [(ring, holes) for ring, *holes in rings]
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise NucleiganError(
-            f"{path}: the feature {name} has coordinates that are no rings of x and y ({error}); "
-            "export it again."
+            f"{path}: the feature {name} has coordinates that are no rings of x and y "
+            f"({shown(str(error))}); export it again."
         ) from error
-    return [(ring, holes) for ring, *holes in rings]
+    for ring in (ring for piece, holes in pieces for ring in (piece, *holes)):
+        _check_finite(ring, name, path)
+    return pieces
 
 
-def _ring(points: Any) -> np.ndarray:
+def _ring(points: Any, vertices: Vertices) -> np.ndarray:
+    vertices.add(max(1, len(points)))
     return np.array([point[:2] for point in points], dtype=np.float64).reshape(len(points), 2) - 0.5
 
 
@@ -372,40 +518,38 @@ def _read_picture(path: Path, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _read_tiff(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
-        _check_shape(path, file.series[0].shape, shape)
-        return file.series[0].asarray()
+    with opened_tiff(path) as file:
+        series = file.series[0]
+        _check_shape(path, series.shape, shape)
+        check_length(path, series.keyframe, file.filehandle.size)
+        return series.asarray()
 
 
 def _read_npy(path: Path, shape: tuple[int, int]) -> np.ndarray:
     # Mapped, so that one of another size is not read.
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    return np.lib.format.open_memmap(path, mode="r")
 
 
 def _read_mat(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
 
-    content = {key: value for key, value in loadmat(path).items() if not key.startswith("__")}
-    if "inst_map" in content:
-        return content["inst_map"]
-    maps = [
-        value
-        for value in content.values()
-        if isinstance(value, np.ndarray) and value.dtype.kind in "iubf" and value.ndim == 2
-    ]
+    content = {name: (size, kind) for name, size, kind in whosmat(path)}
+    maps = [name for name, (size, kind) in content.items() if kind in NUMBERS and len(size) == 2]
     # In MATLAB single numbers and vectors are matrices, too.
-    maps = [value for value in maps if min(value.shape) > 1] or maps
+    maps = [name for name in maps if min(content[name][0]) > 1] or maps
+    if "inst_map" in content:
+        maps = [name for name in maps if name == "inst_map"]
     if len(maps) != 1:
         raise NucleiganError(
-            f"{path}: holds the variables {', '.join(content) or 'none'}; expected `inst_map` or a "
-            "single matrix of whole numbers."
+            f"{path}: holds the variables {shown(', '.join(content)) or 'none'}; expected "
+            "`inst_map` or a single matrix of whole numbers."
         )
-    return maps[0]
+    # From the header: of another size it is not unpacked.
+    _check_shape(path, content[maps[0]][0], shape)
+    return loadmat(path, variable_names=maps)[maps[0]]
 
 
-OUTLINES: dict[str, Callable[[Path, Remarks], list[Outline]]] = {
+OUTLINES: dict[str, Callable[[Path, Remarks, IngestionSettings], list[Outline]]] = {
     ".xml": _read_aperio,
     ".geojson": _read_geojson,
     ".json": _read_geojson,
@@ -467,16 +611,18 @@ def _map_warnings(original: np.ndarray, labels: np.ndarray, path: Path) -> list[
 
 def _tidy(labels: np.ndarray, min_piece_area: float) -> np.ndarray:
     """Number from 1 without gaps; drop crumbs of nuclei in several pieces."""
-    from scipy import ndimage
+    from skimage import measure
 
     ids, places = np.unique(labels, return_inverse=True)
-    # Numbered before the search for pieces, whose cost grows with the largest id.
     labels = places.reshape(labels.shape).astype(np.int32) + int(ids.min(initial=1) > 0)
-    for number, box in enumerate(ndimage.find_objects(labels), 1):
-        pieces, count = ndimage.label(labels[box] == number, np.ones((3, 3)))
-        if count > 1:
-            areas = np.bincount(pieces.ravel())[1:]
-            kept = areas >= min_piece_area
-            kept[areas.argmax()] = True
-            labels[box][np.isin(pieces, 1 + np.flatnonzero(~kept))] = 0
+    # In one go for all nuclei: their boxes may overlap, each as large as the image.
+    pieces = measure.label(labels, background=0, connectivity=2)
+    areas = np.bincount(pieces.ravel())
+    owners = np.zeros(len(areas), np.int64)
+    owners[pieces] = labels
+    # Of each nucleus its largest piece first, of equal ones the upper one.
+    order = np.lexsort((np.arange(len(areas)), -areas, owners))
+    kept = areas >= min_piece_area
+    kept[order[np.unique(owners[order], return_index=True)[1]]] = True
+    labels[~kept[pieces]] = 0
     return labels

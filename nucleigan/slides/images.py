@@ -16,11 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from nucleigan.errors import NucleiganError
+from nucleigan.errors import NucleiganError, shown
+from nucleigan.slides.limits import bounded_memory
 
 TIFF_ENDINGS = {".tif", ".tiff", ".svs", ".ndpi", ".btf"}
 PILLOW_ENDINGS = {".png", ".jpg", ".jpeg"}
 MAX_PIXELS = 4_000_000_000
+DECODER_MEMORY = 4_000_000_000
+# Bytes a pixel that a decoder may need by right: four channels of 16 bits, twice.
+ROOM = 16
 # Resolutions outside of this range are a printer's, not a scanner's, µm per pixel.
 SCANNED_MPP = (0.05, 4.0)
 # A level this much too coarse is a rounded size, not another magnification.
@@ -51,7 +55,9 @@ class Header:
     levels: tuple[tuple[int, int], ...]
 
 
-def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_image(
+    path: str | Path, max_pixels: int = MAX_PIXELS, decoder_memory: int = DECODER_MEMORY
+) -> np.ndarray:
     """Read an image at full resolution.
 
     Parameters
@@ -60,6 +66,8 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         TIFF, SVS, PNG or JPEG.
     max_pixels
         Larger images are refused before they are decoded.
+    decoder_memory
+        What decoding may take beside the pixels, bytes; a file that unpacks to more is refused.
 
     Returns
     -------
@@ -70,11 +78,14 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     NucleiganError
         Missing, damaged, too large, or without colour.
     """
-    return read_level(path, 1.0, max_pixels)[0]
+    return read_level(path, 1.0, max_pixels, decoder_memory)[0]
 
 
 def read_level(
-    path: str | Path, reduction: float, max_pixels: int = MAX_PIXELS
+    path: str | Path,
+    reduction: float,
+    max_pixels: int = MAX_PIXELS,
+    decoder_memory: int = DECODER_MEMORY,
 ) -> tuple[np.ndarray, list[str]]:
     """Read an image no larger than it is needed.
 
@@ -85,8 +96,8 @@ def read_level(
     reduction
         How many times smaller than at full resolution the picture may be; the smallest level of a
         pyramid that is not smaller still is read.
-    max_pixels
-        Larger images are refused before they are decoded.
+    max_pixels, decoder_memory
+        As of :func:`read_image`.
 
     Returns
     -------
@@ -98,7 +109,7 @@ def read_level(
         As :func:`read_image`.
     """
     path = _existing(path)
-    header = read_header(path)
+    header = read_header(path, decoder_memory)
     level = _level(header, reduction)
     height, width = header.levels[level]
     if height * width > max_pixels:
@@ -107,14 +118,15 @@ def read_level(
             "ingestion.max_pixels; raise the limit or cut the image."
         )
     try:
-        if path.suffix.lower() in TIFF_ENDINGS:
-            pixels = _read_tiff(path, level)
-        else:
-            pixels = _read_pillow(path)
+        with bounded_memory(decoder_memory + ROOM * height * width):
+            if path.suffix.lower() in TIFF_ENDINGS:
+                pixels = _read_tiff(path, level)
+            else:
+                pixels = _read_pillow(path)
     except NucleiganError:
         raise
     except Exception as error:
-        raise _damaged(path, error) from error
+        raise _damaged(path, error, decoder_memory) from error
     return _to_rgb(pixels, path)
 
 
@@ -123,23 +135,24 @@ def read_mpp(path: str | Path) -> float | None:
     return read_header(path).mpp
 
 
-def read_header(path: str | Path) -> Header:
+def read_header(path: str | Path, decoder_memory: int = DECODER_MEMORY) -> Header:
     """Sizes and magnification without reading the pixels."""
     path = _existing(path)
     suffix = path.suffix.lower()
     if suffix not in TIFF_ENDINGS | PILLOW_ENDINGS:
         raise NucleiganError(
-            f"{path}: the ending {suffix!r} is not known; use "
+            f"{path}: the ending {shown(suffix)!r} is not known; use "
             f"{', '.join(sorted(TIFF_ENDINGS | PILLOW_ENDINGS))}."
         )
     try:
-        if suffix in TIFF_ENDINGS:
-            return _tiff_header(path)
-        with opened(path) as image:
-            shape = (image.height, image.width)
-            return Header(shape, None, (shape,))
+        with bounded_memory(decoder_memory):
+            if suffix in TIFF_ENDINGS:
+                return _tiff_header(path)
+            with opened(path) as image:
+                shape = (image.height, image.width)
+                return Header(shape, None, (shape,))
     except Exception as error:
-        raise _damaged(path, error) from error
+        raise _damaged(path, error, decoder_memory) from error
 
 
 @contextmanager
@@ -155,6 +168,15 @@ def opened(path: Path) -> Iterator[Any]:
         Image.MAX_IMAGE_PIXELS = limit
 
 
+@contextmanager
+def opened_tiff(path: Path) -> Iterator[Any]:
+    """A TIFF, as tifffile opens it, without the other files that its text may name as its parts."""
+    import tifffile
+
+    with tifffile.TiffFile(path, _multifile=False, is_mmstack=False, is_ndtiff=False) as file:
+        yield file
+
+
 def _existing(path: str | Path) -> Path:
     path = Path(path)
     if not path.is_file():
@@ -164,9 +186,19 @@ def _existing(path: str | Path) -> Path:
     return path
 
 
-def _damaged(path: Path, error: Exception) -> NucleiganError:
-    reason = " ".join(str(error).split()) or type(error).__name__
+def _damaged(path: Path, error: Exception, decoder_memory: int) -> NucleiganError:
+    if isinstance(error, MemoryError):
+        return too_much_memory(path, decoder_memory)
+    reason = shown(" ".join(str(error).split()), 200) or type(error).__name__
     return NucleiganError(f"{path}: cannot be read as an image ({reason}); fetch it again.")
+
+
+def too_much_memory(path: Path, decoder_memory: int) -> NucleiganError:
+    """The refusal of a file that unpacks to more than it announces."""
+    return NucleiganError(
+        f"{path}: its content needs more memory than its pixels and the {decoder_memory} bytes of "
+        "ingestion.decoder_memory; fetch it again, or raise the limit if the file is trusted."
+    )
 
 
 def _level(header: Header, reduction: float) -> int:
@@ -180,9 +212,7 @@ def _level(header: Header, reduction: float) -> int:
 
 
 def _tiff_header(path: Path) -> Header:
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
+    with opened_tiff(path) as file:
         pages = [level.keyframe for level in file.series[0].levels]
         levels = tuple((page.imagelength, page.imagewidth) for page in pages)
         if min(map(min, levels)) < 1:
@@ -211,12 +241,13 @@ def _plausible(mpp: float) -> float | None:
 
 
 def _read_tiff(path: Path, number: int) -> np.ndarray:
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
+    with opened_tiff(path) as file:
         level = file.series[0].levels[number]
         page = level.keyframe
         _check_pages(path, level, file.filehandle.size)
+        if int(page.photometric) != PALETTE:
+            samples = page.samplesperpixel * page.imagedepth
+            _check_colours(path, (page.imagelength, page.imagewidth, samples), page.dtype)
         pixels = level.asarray()
         if level.axes.startswith("S"):
             pixels = np.moveaxis(pixels, 0, -1)
@@ -245,6 +276,11 @@ def _check_pages(path: Path, level: Any, size: int) -> None:
             f"{path}: holds YCbCr colours with {page.compression.name} compression, which are not "
             "converted; export the slide as RGB."
         )
+    check_length(path, page, size)
+
+
+def check_length(path: Path, page: Any, size: int) -> None:
+    """Refuse a TIFF that was cut short, which decodes to zeros without an error."""
     end = max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True)))
     if end > size:
         raise NucleiganError(
@@ -266,24 +302,28 @@ def _read_pillow(path: Path) -> np.ndarray:
     return png_decode(path.read_bytes())
 
 
-def _to_rgb(pixels: np.ndarray, path: Path) -> tuple[np.ndarray, list[str]]:
-    warnings = []
-    if pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] < 3):
+def _check_colours(path: Path, shape: tuple[int, ...], dtype: Any) -> None:
+    if len(shape) == 2 or (len(shape) == 3 and shape[2] < 3):
         raise NucleiganError(
             f"{path}: is greyscale; stains cannot be separated without colour, give an RGB image."
         )
-    if pixels.ndim != 3 or pixels.shape[2] > 4:
+    if len(shape) != 3 or shape[2] > 4:
         raise NucleiganError(
-            f"{path}: has the shape {'×'.join(map(str, pixels.shape))}; expected height × width "
+            f"{path}: has the shape {'×'.join(map(str, shape))}; expected height × width "
             "× 3 colours, give an RGB image."
         )
+    if dtype not in (np.uint8, np.uint16):
+        raise NucleiganError(
+            f"{path}: holds {dtype} numbers; expected 8 or 16 bit integers, export it again."
+        )
+
+
+def _to_rgb(pixels: np.ndarray, path: Path) -> tuple[np.ndarray, list[str]]:
+    warnings = []
+    _check_colours(path, pixels.shape, pixels.dtype)
     if pixels.dtype == np.uint16:
         warnings.append(f"{path} has 16 bits a channel; 0 to 65535 are scaled to 0 to 255")
         pixels = ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
-    if pixels.dtype != np.uint8:
-        raise NucleiganError(
-            f"{path}: holds {pixels.dtype} numbers; expected 8 or 16 bit integers, export it again."
-        )
     if pixels.shape[2] == 4:
         alpha = pixels[..., 3:].astype(np.uint32)
         colour = pixels[..., :3] * alpha + 255 * (255 - alpha)

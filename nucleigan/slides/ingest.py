@@ -52,7 +52,7 @@ def ingest(
     """
     warnings: list[str] = []
     digest = _checked_hash(slide)
-    header = read_header(slide.image)
+    header = read_header(slide.image, settings.decoder_memory)
     mpp = _magnification(slide, header.mpp, settings.mpp, warnings)
     shape = scaled_shape(header.shape, mpp / settings.mpp)
     if shape[0] * shape[1] > settings.max_pixels:
@@ -64,18 +64,14 @@ def ingest(
     # The annotation first: it is the cheaper one to be wrong.
     labels = None
     if labels_output is not None and slide.annotation is not None:
-        labels, remarks = read_annotation(
-            slide.annotation,
-            header.shape,
-            settings.max_vertices,
-            settings.min_piece_area,
-            target=shape,
-        )
+        labels, remarks = read_annotation(slide.annotation, header.shape, settings, shape)
         warnings += remarks
     nuclei = None if labels is None else int(labels.max(initial=0))
     if nuclei == 0:
         warnings.append(f"{slide.annotation} annotates no nucleus")
-    image, remarks = read_level(slide.image, settings.mpp / mpp, settings.max_pixels)
+    image, remarks = read_level(
+        slide.image, settings.mpp / mpp, settings.max_pixels, settings.decoder_memory
+    )
     image = resample_image(image, shape)
     warnings += remarks
     tissue = round(float(tissue_mask(image).mean()), 4)

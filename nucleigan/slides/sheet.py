@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nucleigan.errors import NucleiganError
+from nucleigan.config import IngestionSettings
+from nucleigan.errors import NucleiganError, shown
+from nucleigan.slides.limits import read_text
 
 SPLITS = ("train", "val", "test")
 COLUMNS = ("slide", "organ", "split", "image", "annotation", "mpp", "sha256")
@@ -18,6 +20,11 @@ REQUIRED = ("slide", "organ", "split", "image")
 ALIASES = {"annotation": "labels", "sha256": "image_sha256"}
 # Slide names become folder names and wildcards.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+# Organs become headings of tables, reports and figures, which have signs of their own.
+ORGAN = re.compile(r"\w[^<>|$`\\]{0,63}")
+# What every file system takes, bytes of a path and of its parts.
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+LONGEST_PATH, LONGEST_PART = 2000, 255
 PLAUSIBLE_MPP = (0.05, 10.0)
 
 
@@ -30,7 +37,8 @@ class Slide:
     slide
         Name, unique in the sheet; letters, digits, ``.``, ``_`` and ``-``.
     organ
-        Free text; results are grouped by it.
+        Results are grouped by it; begins with a letter or digit, at most 64 characters, without
+        ``<>|$``, backquotes and backslashes.
     split
         ``train``, ``val`` or ``test``.
     image
@@ -66,14 +74,19 @@ def slide_from_row(row: Mapping[str, str | None]) -> Slide:
     )
 
 
-def read_sheet(path: str | Path) -> list[Slide]:
+def read_sheet(
+    path: str | Path, max_bytes: int = IngestionSettings().max_text_bytes
+) -> list[Slide]:
     """Read and check a sample sheet.
 
     Parameters
     ----------
     path
         CSV with the columns slide, organ, split, image and, where known, annotation, mpp and
-        sha256. Paths are relative to the sheet.
+        sha256. Paths are relative to the sheet; they may lead anywhere, through symbolic links,
+        too, since they are only read.
+    max_bytes
+        Larger sheets are refused.
 
     Raises
     ------
@@ -84,7 +97,7 @@ def read_sheet(path: str | Path) -> list[Slide]:
     if not path.is_file():
         raise NucleiganError(f"{path}: there is no such sample sheet; check `slides`.")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, max_bytes)
     except UnicodeDecodeError as error:
         raise NucleiganError(
             f"{path}: is no UTF-8 text ({error.reason}); save it as CSV."
@@ -94,8 +107,8 @@ def read_sheet(path: str | Path) -> list[Slide]:
         return _slides(reader, path)
     except csv.Error as error:
         raise NucleiganError(
-            f"{path}, after line {reader.line_num}: is no CSV ({error}); close its quotes and "
-            "separate values by commas."
+            f"{path}, after line {reader.line_num}: is no CSV ({shown(str(error))}); close its "
+            "quotes and separate values by commas."
         ) from error
 
 
@@ -213,7 +226,7 @@ def _columns(path: Path, found: Sequence[str]) -> dict[str, str]:
     for name, times in names.items():
         if times > 1:
             raise NucleiganError(
-                f"{path}: the column `{name}` stands there {times} times; keep one."
+                f"{path}: the column `{shown(name)}` stands there {times} times; keep one."
             )
     stripped = {name.strip(): name for name in found if name}
     columns = {}
@@ -226,7 +239,7 @@ def _columns(path: Path, found: Sequence[str]) -> dict[str, str]:
             if name in REQUIRED:
                 raise NucleiganError(
                     f"{path}: the column `{name}` is missing; found "
-                    f"{', '.join(stripped) or 'none'}, expected {', '.join(COLUMNS)}."
+                    f"{shown(', '.join(stripped)) or 'none'}, expected {', '.join(COLUMNS)}."
                 )
     return columns
 
@@ -238,19 +251,26 @@ def _slide(values: Mapping[str, str], path: Path, line: int) -> Slide:
             raise NucleiganError(f"{where}: `{name}` is empty; fill it in.")
     if not NAME.fullmatch(values["slide"]):
         raise NucleiganError(
-            f"{where}: `slide` is {values['slide']!r}; use letters, digits, '.', '_' and '-', not "
-            "beginning with a sign, since it names files."
+            f"{where}: `slide` is {shown(values['slide'])!r}; use letters, digits, '.', '_' and "
+            "'-', not beginning with a sign, since it names files."
+        )
+    if not ORGAN.fullmatch(values["organ"]) or CONTROL.search(values["organ"]):
+        raise NucleiganError(
+            f"{where}: `organ` is {shown(values['organ'])!r}; use at most 64 characters that begin "
+            "with a letter or digit, without <>|$, backquotes and backslashes."
         )
     if values["split"] not in SPLITS:
         raise NucleiganError(
-            f"{where}: `split` is {values['split']!r}; expected {', '.join(SPLITS)}."
+            f"{where}: `split` is {shown(values['split'])!r}; expected {', '.join(SPLITS)}."
         )
     sha256 = values.get("sha256", "").lower()
     if sha256 and not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise NucleiganError(
-            f"{where}: `sha256` is {sha256!r}; expected 64 hexadecimal digits or nothing."
+            f"{where}: `sha256` is {shown(sha256)!r}; expected 64 hexadecimal digits or nothing."
         )
     annotation = values.get("annotation", "")
+    for name in ("image", "annotation"):
+        _check_path(values.get(name, ""), f"{where}: `{name}`")
     if not annotation and values["split"] != "test":
         raise NucleiganError(
             f"{where}: a slide with split {values['split']!r} needs an `annotation`; add it, or "
@@ -267,6 +287,17 @@ def _slide(values: Mapping[str, str], path: Path, line: int) -> Slide:
     )
 
 
+def _check_path(text: str, what: str) -> None:
+    """Refuse what the system would answer with other errors than that there is no such file."""
+    length = len(text.encode())
+    longest = max(len(part.encode()) for part in text.split("/"))
+    if CONTROL.search(text) or length > LONGEST_PATH or longest > LONGEST_PART:
+        raise NucleiganError(
+            f"{what} is {shown(text)!r}; expected a path without control characters, of at most "
+            f"{LONGEST_PATH} bytes, {LONGEST_PART} in each part."
+        )
+
+
 def _mpp(text: str, where: str) -> float | None:
     if not text:
         return None
@@ -277,6 +308,7 @@ def _mpp(text: str, where: str) -> float | None:
         mpp = float("nan")
     if not low <= mpp <= high:
         raise NucleiganError(
-            f"{where}: `mpp` is {text!r}; expected µm per pixel from {low} to {high}, or nothing."
+            f"{where}: `mpp` is {shown(text)!r}; expected µm per pixel from {low} to {high}, or "
+            "nothing."
         )
     return mpp

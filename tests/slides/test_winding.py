@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nucleigan.config import IngestionSettings
 from nucleigan.slides.annotations import read_annotation, read_labels
 
 HEIGHT, WIDTH = 18, 22
@@ -91,7 +92,8 @@ def folder(tmp_path_factory):
 
 @given(stars())
 def test_simple_outlines(folder, ring):
-    labels, warnings = read_annotation(outlined(folder, ring), (HEIGHT, WIDTH), min_piece_area=0)
+    settings = IngestionSettings(min_piece_area=0)
+    labels, warnings = read_annotation(outlined(folder, ring), (HEIGHT, WIDTH), settings)
     for x, y in centres(ring):
         assert labels[y, x] == crossings(x, y, ring) % 2, (x, y)
     assert not any("cross" in warning for warning in warnings)
