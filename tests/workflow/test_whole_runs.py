@@ -145,3 +145,30 @@ def test_phantoms_are_drawn_by_the_workflow_itself(fresh):
     facts = json.loads((fresh.results / "slides" / first.slide / "slide.json").read_text())
     assert facts["organ"] == first.organ
     assert facts["nuclei"] > 0
+
+
+def test_other_methods_and_training_sets_are_set_beside_the_main_run(finished):
+    changes = {
+        "baselines": {
+            "methods": ["classical", "dist", "cnn3"],
+            "generator": {"width": 4, "depth": 2},
+        },
+        "segmentation": {"crop": 48},
+        "ablation": {"data": ["real-1", "both-1"], "seeds": [0, 1]},
+    }
+    finished.make("baselines", "ablation", changes=changes)
+    baselines = pd.read_csv(finished.results / "baselines/slides.csv")
+    assert set(baselines["method"]) == {"cgan", "classical", "dist", "cnn3"}
+    assert set(baselines["slide"]) == {"test1", "test2"}
+    ablation = pd.read_csv(finished.results / "ablation/organs.csv")
+    assert set(ablation["data"]) == {"real-1", "both-1"} and set(ablation["seeds"]) == {2}
+    table = (finished.results / "ablation/table.md").read_text()
+    assert "cgan, real-1" in table and "cgan, both-1" in table
+    for seed in (0, 1):
+        slides = [
+            read_weights(finished.results / f"segmentation/cgan/{data}-1/{seed}/model.safetensors")[
+                1
+            ]["training"]["slides"]
+            for data in ("real", "both")
+        ]
+        assert slides[0] == slides[1] and len(slides[0]) == 1
