@@ -1,13 +1,11 @@
 """The tiny workflow through SLURM: the same results as here, whatever happens to its jobs."""
 
 import re
-import signal
 from collections import Counter
 
 import pandas as pd
-import pytest
 from cluster.conftest import ONE_THREAD, PATIENCE
-from cluster.slurm import KILL_WAIT, ask, wait_until
+from cluster.slurm import wait_until
 from safetensors.numpy import load_file
 
 # What asks SLURM for a GPU.
