@@ -1,5 +1,6 @@
 """A real SLURM cluster on this machine: one controller, two nodes, fake GPUs, no accounting."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -22,6 +23,8 @@ CPUS, MEMORY_MB = 8, 8000
 # Seconds until a node that does not answer is down, and from SIGTERM to SIGKILL.
 NODE_TIMEOUT, KILL_WAIT = 10, 5
 MUNGE_KEY_BYTES = 128
+# A requeued job waits for as long as the credentials of its first steps are valid, seconds.
+REQUEUE_SECONDS = 5
 # Characters of a column of squeue.
 WIDTH = 100
 
@@ -84,10 +87,8 @@ class Cluster:
         """Stop all daemons and forget the configuration."""
         ask("scancel", "--user=root", check=False)
         wait_until(lambda: not self.jobs(), 60, "the last jobs to end")
-        for pid in [*self._pids("slurmd.*.pid"), *self._pids("slurmctld.pid")]:
-            _end(pid, signal.SIGTERM)
-        for pid in self._pids("munged.pid"):
-            _end(pid, signal.SIGTERM)
+        end([*self._pids("slurmd.*.pid"), *self._pids("slurmctld.pid")], signal.SIGTERM)
+        end(self._pids("munged.pid"), signal.SIGTERM)
         for name in FILES:
             (SITE / name).unlink(missing_ok=True)
 
@@ -99,10 +100,9 @@ class Cluster:
     def lose_node(self, node: str) -> None:
         """What happens when a node loses power: its daemon and its jobs are gone at once."""
         jobs = {job.id for job in self.jobs() if job.node == node and job.state == "RUNNING"}
-        for pid in self._pids(f"slurmd.{node}.pid"):
-            _end(pid, signal.SIGKILL)
-        for pid in processes(jobs):
-            _end(pid, signal.SIGKILL)
+        end(self._pids(f"slurmd.{node}.pid"), signal.SIGKILL)
+        while lost := processes(jobs):
+            end(lost, signal.SIGKILL)
 
     def node_state(self, node: str) -> str:
         """For example ``idle``, ``mixed`` or ``down*``."""
@@ -133,7 +133,7 @@ SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ports[0]}
 SlurmUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/run/munge
+AuthInfo=socket={folder}/run/munge,cred_expire={REQUEUE_SECONDS}
 StateSaveLocation={folder}/state
 SlurmctldPidFile={folder}/run/slurmctld.pid
 SlurmctldLogFile={folder}/log/slurmctld.log
@@ -154,10 +154,13 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 PriorityType=priority/basic
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 GresTypes=gpu
 {nodes}
 PartitionName=cpu Nodes={",".join(NODES)} Default=YES
-PartitionName=gpu Nodes={",".join(NODES)}
+PartitionName=gpu Nodes={",".join(NODES)} GraceTime={KILL_WAIT}
+PartitionName=urgent Nodes={",".join(NODES)} PriorityTier=2
 """
         gres = [f"NodeName={node} Name=gpu File={gpu}\n" for node in NODES for gpu in GPUS]
         SITE.mkdir(exist_ok=True)
@@ -207,22 +210,32 @@ def processes(jobs: set[str]) -> list[int]:
             continue
         step = re.match(r"slurmstepd: \[(\d+)\.", title)
         names = {line.removeprefix(b"SLURM_JOB_ID=").decode() for line in environment}
-        if (step and step[1] in jobs) or names & jobs:
+        if ((step and step[1] in jobs) or names & jobs) and _lives(int(entry.name)):
             found.append(int(entry.name))
     return found
+
+
+def end(pids: list[int], how: signal.Signals) -> None:
+    """Send a signal to processes, all at once, and wait until they have ended."""
+    for pid in pids:
+        # One may have ended with the one before it.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, how)
+    wait_until(lambda: not any(map(_lives, pids)), 30, f"processes {pids} to end")
+
+
+def _lives(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    # A dead process stays in the list until its parent asks for it.
+    return state != "Z"
 
 
 def _answers() -> bool:
     done = subprocess.run(["scontrol", "ping"], capture_output=True, text=True, timeout=60)
     return " is UP" in done.stdout
-
-
-def _end(pid: int, how: signal.Signals) -> None:
-    try:
-        os.kill(pid, how)
-        wait_until(lambda: not Path(f"/proc/{pid}").exists(), 30, f"process {pid} to end")
-    except ProcessLookupError:
-        pass
 
 
 def _free_ports(count: int) -> list[int]:

@@ -1,11 +1,13 @@
 """The tiny workflow through SLURM: the same results as here, whatever happens to its jobs."""
 
+import os
 import re
 from collections import Counter
+from pathlib import Path
 
 import pandas as pd
 from cluster.conftest import ONE_THREAD, PATIENCE
-from cluster.slurm import wait_until
+from cluster.slurm import KILL_WAIT, ask, processes, wait_until
 from safetensors.numpy import load_file
 
 # What asks SLURM for a GPU.
@@ -21,8 +23,19 @@ NETWORKS = {
 TIMES = ["seconds", "waiting_seconds"]
 
 
+# Half a minute of training, long enough to be disturbed.
+EPOCHS = 300
+
+
+@pytest.fixture(scope="module")
+def undisturbed(local):
+    """The trainings, run without SLURM, to their ends."""
+    local.make(*targets((0, 1, 2, 3)), changes=trainings((0, 1, 2, 3), EPOCHS))
+    return local
+
+
 def trainings(seeds, epochs):
-    """Trainings that last long enough to be disturbed."""
+    """Trainings that save once a second."""
     long = dict(epochs=epochs, decay_from=1, sample_every=epochs, checkpoint_seconds=1.0)
     return {**ONE_THREAD, "segmentation": {"data": ["real"], "seeds": list(seeds), **long}}
 
@@ -46,6 +59,17 @@ def in_state(cluster, state):
 def wait_for_checkpoint(site, job):
     checkpoint = site.results / run_of(seed_of(job)) / "checkpoint" / "checkpoint.safetensors"
     wait_until(checkpoint.exists, PATIENCE, f"a checkpoint of job {job.id}")
+
+
+def training_log(site, job):
+    return (site.results / "logs" / f"{run_of(seed_of(job))}.log").read_text()
+
+
+def hold(job):
+    """Stop a job's processes until SLURM itself lets them go on, as it does to end them."""
+    for pid in processes({job.id}):
+        if b"train_segmenter.py" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            os.kill(pid, signal.SIGSTOP)
 
 
 def assert_same(one, other):
@@ -86,10 +110,9 @@ def test_few_submissions_and_gpus_for_networks_alone(site, cluster):
 
 
 def test_trainings_wait_for_a_gpu_and_survive_scancel_time_limit_and_a_lost_node(
-    site, local, cluster
+    site, undisturbed, cluster
 ):
-    seeds, changes = (0, 1, 2), trainings((0, 1, 2), epochs=300)
-    process = site.submit(*targets(seeds), changes=changes)
+    process = site.submit(*targets((0, 1, 2)), changes=trainings((0, 1, 2), EPOCHS))
     wait_until(lambda: len(cluster.jobs()) == 3, PATIENCE, "three jobs")
     wait_until(lambda: len(in_state(cluster, "RUNNING")) == 2, PATIENCE, "two GPUs in use")
     cancelled, orphaned = in_state(cluster, "RUNNING")
@@ -102,28 +125,46 @@ def test_trainings_wait_for_a_gpu_and_survive_scancel_time_limit_and_a_lost_node
     ask("scancel", cancelled.id)
     cluster.lose_node(orphaned.node)
     wait_for_checkpoint(site, limited)
+    # SLURM looks at time limits twice a minute; the training shall not end before.
+    hold(limited)
     ask("scontrol", "update", f"JobId={limited.id}", "EndTime=now")
     wait_until(
         lambda: "down" in cluster.node_state(orphaned.node), PATIENCE, f"{orphaned.node} to be down"
     )
     cluster.start_node(orphaned.node)
 
-    local.make(*targets(seeds), changes=changes)
     site.finish(process)
     ends = {job.id: job.state for job in cluster.jobs("all")}
     assert ends[cancelled.id] == "CANCELLED" and ends[limited.id] == "TIMEOUT"
     # SLURM itself put the job of the lost node back into the queue, under the same number.
     assert ends[orphaned.id] == "COMPLETED"
     for job in (cancelled, limited):
-        (stopped,) = re.findall(r"SIGTERM: stopped after step (\d+)", site.slurm_log(job.id))
+        stopped = re.findall(r"SIGTERM: stopped after step (\d+)", site.slurm_log(job.id))[0]
         assert f"resumed after step {stopped} " in training_log(site, job)
     assert "resumed after step" in training_log(site, orphaned)
-    for path in targets(seeds):
-        assert_same(site.folder / path, local.folder / path)
+    for path in targets((0, 1, 2)):
+        assert_same(site.folder / path, undisturbed.folder / path)
 
 
-def training_log(site, job):
-    return (site.results / "logs" / f"{run_of(seed_of(job))}.log").read_text()
+def test_a_preempted_training_goes_on_when_the_urgent_job_has_ended(site, undisturbed, cluster):
+    process = site.submit(*targets((3,)), changes=trainings((3,), EPOCHS))
+    wait_until(lambda: in_state(cluster, "RUNNING"), PATIENCE, "the training")
+    (training,) = in_state(cluster, "RUNNING")
+    wait_for_checkpoint(site, training)
+    ask(
+        "sbatch",
+        "--output=/dev/null",
+        "--partition=urgent",
+        "--nodes=2",
+        "--gpus=2",
+        "--mem=100",
+        "--wrap=true",
+    )
+    site.finish(process)
+    assert site.submitted() == [training.id]
+    assert "Restarts=1" in ask("scontrol", "show", "job", training.id)
+    assert "resumed after step" in training_log(site, training)
+    assert_same(*(place.folder / targets((3,))[0] for place in (site, undisturbed)))
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
