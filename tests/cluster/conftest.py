@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
@@ -22,11 +23,16 @@ PATIENCE = 400
 class Site(Workflow):
     """The workflow as a site runs it: through SLURM, with a profile of its own."""
 
-    def submit(self, *targets: str, changes: Mapping[str, Any]) -> Popen[str]:
-        """Start snakemake; what it says is in :attr:`said`."""
+    @contextmanager
+    def submit(self, *targets: str, changes: Mapping[str, Any]) -> Iterator[Popen[str]]:
+        """Start snakemake, and leave none behind; what it says is in :attr:`said`."""
         options = ["--profile", str(edited_profile(self.root / "profiles/slurm", self.folder))]
         with self.log.open("w") as log:
-            return self.start(*targets, changes=changes, options=options, output=log)
+            process = self.start(*targets, changes=changes, options=options, output=log)
+        try:
+            yield process
+        finally:
+            process.kill()
 
     def finish(self, process: Popen[str]) -> None:
         """Wait for the end, which must be a good one."""
@@ -102,5 +108,6 @@ def site(cluster: Cluster, checkout: Path, tmp_path_factory: pytest.TempPathFact
     """The whole workflow, run through SLURM."""
     folder = tmp_path_factory.mktemp("site")
     site = Site(checkout, folder, draw_sheet(folder / "slides", SLIDES), (str(IMPATIENT),))
-    site.finish(site.submit("all", changes=ONE_THREAD))
+    with site.submit("all", changes=ONE_THREAD) as process:
+        site.finish(process)
     return site

@@ -74,7 +74,7 @@ class Cluster:
     folder: Path
 
     def start(self) -> None:
-        """Start all daemons and wait until the nodes are idle."""
+        """Start all daemons and wait until the nodes serve."""
         for name in ("state", "log", "run", "munge", *NODES):
             (self.folder / name).mkdir(parents=True, mode=0o700)
         self._configure()
@@ -93,9 +93,11 @@ class Cluster:
             (SITE / name).unlink(missing_ok=True)
 
     def start_node(self, node: str) -> None:
-        """Start a node, for the first time or after :meth:`lose_node`."""
+        """Start a node, for the first time or after :meth:`lose_node`; wait until it serves."""
         self._daemon("slurmd", "-N", node)
-        wait_until(lambda: self.node_state(node) == "idle", 60, f"{node} to be idle")
+        # It may be given a job at once.
+        up = {"idle", "mixed", "allocated"}
+        wait_until(lambda: self.node_state(node) in up, 60, f"{node} to be up")
 
     def lose_node(self, node: str) -> None:
         """What happens when a node loses power: its daemon and its jobs are gone at once."""

@@ -23,6 +23,8 @@ NETWORKS = {
 TIMES = ["seconds", "waiting_seconds"]
 
 
+# A job that takes both GPUs for a moment, at once.
+URGENT = "sbatch --output=/dev/null --partition=urgent --nodes=2 --gpus=2 --mem=100 --wrap=true"
 # Half a minute of training, long enough to be disturbed.
 EPOCHS = 300
 
@@ -112,28 +114,30 @@ def test_few_submissions_and_gpus_for_networks_alone(site, cluster):
 def test_trainings_wait_for_a_gpu_and_survive_scancel_time_limit_and_a_lost_node(
     site, undisturbed, cluster
 ):
-    process = site.submit(*targets((0, 1, 2)), changes=trainings((0, 1, 2), EPOCHS))
-    wait_until(lambda: len(cluster.jobs()) == 3, PATIENCE, "three jobs")
-    wait_until(lambda: len(in_state(cluster, "RUNNING")) == 2, PATIENCE, "two GPUs in use")
-    cancelled, orphaned = in_state(cluster, "RUNNING")
-    (limited,) = in_state(cluster, "PENDING")
-    wait_for_checkpoint(site, cancelled)
-    wait_for_checkpoint(site, orphaned)
-    # CPUs and memory are free: the third waits for a GPU alone.
-    assert in_state(cluster, "PENDING") == [limited]
+    with site.submit(*targets((0, 1, 2)), changes=trainings((0, 1, 2), EPOCHS)) as process:
+        wait_until(lambda: len(cluster.jobs()) == 3, PATIENCE, "three jobs")
+        wait_until(lambda: len(in_state(cluster, "RUNNING")) == 2, PATIENCE, "two GPUs in use")
+        cancelled, orphaned = in_state(cluster, "RUNNING")
+        (limited,) = in_state(cluster, "PENDING")
+        wait_for_checkpoint(site, cancelled)
+        wait_for_checkpoint(site, orphaned)
+        # CPUs and memory are free: the third waits for a GPU alone.
+        assert in_state(cluster, "PENDING") == [limited]
 
-    ask("scancel", cancelled.id)
-    cluster.lose_node(orphaned.node)
-    wait_for_checkpoint(site, limited)
-    # SLURM looks at time limits twice a minute; the training shall not end before.
-    hold(limited)
-    ask("scontrol", "update", f"JobId={limited.id}", "EndTime=now")
-    wait_until(
-        lambda: "down" in cluster.node_state(orphaned.node), PATIENCE, f"{orphaned.node} to be down"
-    )
-    cluster.start_node(orphaned.node)
+        ask("scancel", cancelled.id)
+        cluster.lose_node(orphaned.node)
+        wait_for_checkpoint(site, limited)
+        # SLURM looks at time limits twice a minute; the training shall not end before.
+        hold(limited)
+        ask("scontrol", "update", f"JobId={limited.id}", "EndTime=now")
+        wait_until(
+            lambda: "down" in cluster.node_state(orphaned.node),
+            PATIENCE,
+            f"{orphaned.node} to be down",
+        )
+        cluster.start_node(orphaned.node)
 
-    site.finish(process)
+        site.finish(process)
     ends = {job.id: job.state for job in cluster.jobs("all")}
     assert ends[cancelled.id] == "CANCELLED" and ends[limited.id] == "TIMEOUT"
     # SLURM itself put the job of the lost node back into the queue, under the same number.
@@ -147,20 +151,12 @@ def test_trainings_wait_for_a_gpu_and_survive_scancel_time_limit_and_a_lost_node
 
 
 def test_a_preempted_training_goes_on_when_the_urgent_job_has_ended(site, undisturbed, cluster):
-    process = site.submit(*targets((3,)), changes=trainings((3,), EPOCHS))
-    wait_until(lambda: in_state(cluster, "RUNNING"), PATIENCE, "the training")
-    (training,) = in_state(cluster, "RUNNING")
-    wait_for_checkpoint(site, training)
-    ask(
-        "sbatch",
-        "--output=/dev/null",
-        "--partition=urgent",
-        "--nodes=2",
-        "--gpus=2",
-        "--mem=100",
-        "--wrap=true",
-    )
-    site.finish(process)
+    with site.submit(*targets((3,)), changes=trainings((3,), EPOCHS)) as process:
+        wait_until(lambda: in_state(cluster, "RUNNING"), PATIENCE, "the training")
+        (training,) = in_state(cluster, "RUNNING")
+        wait_for_checkpoint(site, training)
+        ask(*URGENT.split())
+        site.finish(process)
     assert site.submitted() == [training.id]
     assert "Restarts=1" in ask("scontrol", "show", "job", training.id)
     assert "resumed after step" in training_log(site, training)
@@ -170,12 +166,13 @@ def test_a_preempted_training_goes_on_when_the_urgent_job_has_ended(site, undist
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_cancelling_snakemake_cancels_its_jobs(how, site, cluster):
     seeds = {signal.SIGINT: (10, 11, 12), signal.SIGTERM: (20, 21, 22)}[how]
-    process = site.submit(*targets(seeds), changes=trainings(seeds, epochs=100_000))
-    wait_until(lambda: len(cluster.jobs()) == 3, PATIENCE, "three jobs")
-    (running, *_) = in_state(cluster, "RUNNING")
-    wait_for_checkpoint(site, running)
-    process.send_signal(how)
-    assert process.wait(PATIENCE) != 0
+    with site.submit(*targets(seeds), changes=trainings(seeds, epochs=100_000)) as process:
+        wait_until(lambda: len(cluster.jobs()) == 3, PATIENCE, "three jobs")
+        wait_until(lambda: in_state(cluster, "RUNNING"), PATIENCE, "a training")
+        (running, *_) = in_state(cluster, "RUNNING")
+        wait_for_checkpoint(site, running)
+        process.send_signal(how)
+        assert process.wait(PATIENCE) != 0
     # At once, not only when they have come to their ends.
     wait_until(lambda: not cluster.jobs(), KILL_WAIT + 60, "all jobs to be gone")
     assert "SIGTERM: stopped after step" in site.slurm_log(running.id)
