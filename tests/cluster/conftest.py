@@ -1,6 +1,7 @@
 """The tiny workflow on a real SLURM cluster that the tests start; without SLURM they skip."""
 
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,3 +112,11 @@ def site(cluster: Cluster, checkout: Path, tmp_path_factory: pytest.TempPathFact
     with site.submit("all", changes=ONE_THREAD) as process:
         site.finish(process)
     return site
+
+
+@pytest.fixture(scope="session")
+def prepared(local: Workflow, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """A site that has all but the trainings that tests start there."""
+    folder = tmp_path_factory.mktemp("prepared") / "run"
+    shutil.copytree(local.folder, folder)
+    return Site(local.root, folder, local.sheet, (str(IMPATIENT),))

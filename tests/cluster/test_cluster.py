@@ -2,10 +2,12 @@
 
 import os
 import re
+import signal
 from collections import Counter
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from cluster.conftest import ONE_THREAD, PATIENCE
 from cluster.slurm import KILL_WAIT, ask, processes, wait_until
 from safetensors.numpy import load_file
@@ -30,8 +32,8 @@ EPOCHS = 300
 
 
 @pytest.fixture(scope="module")
-def undisturbed(local):
-    """The trainings, run without SLURM, to their ends."""
+def undisturbed(local, prepared):
+    """The trainings, run without SLURM, to their ends; after the copy of what they need."""
     local.make(*targets((0, 1, 2, 3)), changes=trainings((0, 1, 2, 3), EPOCHS))
     return local
 
@@ -112,21 +114,21 @@ def test_few_submissions_and_gpus_for_networks_alone(site, cluster):
 
 
 def test_trainings_wait_for_a_gpu_and_survive_scancel_time_limit_and_a_lost_node(
-    site, undisturbed, cluster
+    prepared, undisturbed, cluster
 ):
-    with site.submit(*targets((0, 1, 2)), changes=trainings((0, 1, 2), EPOCHS)) as process:
+    with prepared.submit(*targets((0, 1, 2)), changes=trainings((0, 1, 2), EPOCHS)) as process:
         wait_until(lambda: len(cluster.jobs()) == 3, PATIENCE, "three jobs")
         wait_until(lambda: len(in_state(cluster, "RUNNING")) == 2, PATIENCE, "two GPUs in use")
         cancelled, orphaned = in_state(cluster, "RUNNING")
         (limited,) = in_state(cluster, "PENDING")
-        wait_for_checkpoint(site, cancelled)
-        wait_for_checkpoint(site, orphaned)
+        wait_for_checkpoint(prepared, cancelled)
+        wait_for_checkpoint(prepared, orphaned)
         # CPUs and memory are free: the third waits for a GPU alone.
         assert in_state(cluster, "PENDING") == [limited]
 
         ask("scancel", cancelled.id)
         cluster.lose_node(orphaned.node)
-        wait_for_checkpoint(site, limited)
+        wait_for_checkpoint(prepared, limited)
         # SLURM looks at time limits twice a minute; the training shall not end before.
         hold(limited)
         ask("scontrol", "update", f"JobId={limited.id}", "EndTime=now")
@@ -137,42 +139,42 @@ def test_trainings_wait_for_a_gpu_and_survive_scancel_time_limit_and_a_lost_node
         )
         cluster.start_node(orphaned.node)
 
-        site.finish(process)
+        prepared.finish(process)
     ends = {job.id: job.state for job in cluster.jobs("all")}
     assert ends[cancelled.id] == "CANCELLED" and ends[limited.id] == "TIMEOUT"
     # SLURM itself put the job of the lost node back into the queue, under the same number.
     assert ends[orphaned.id] == "COMPLETED"
     for job in (cancelled, limited):
-        stopped = re.findall(r"SIGTERM: stopped after step (\d+)", site.slurm_log(job.id))[0]
-        assert f"resumed after step {stopped} " in training_log(site, job)
-    assert "resumed after step" in training_log(site, orphaned)
+        stopped = re.findall(r"SIGTERM: stopped after step (\d+)", prepared.slurm_log(job.id))[0]
+        assert f"resumed after step {stopped} " in training_log(prepared, job)
+    assert "resumed after step" in training_log(prepared, orphaned)
     for path in targets((0, 1, 2)):
-        assert_same(site.folder / path, undisturbed.folder / path)
+        assert_same(prepared.folder / path, undisturbed.folder / path)
 
 
-def test_a_preempted_training_goes_on_when_the_urgent_job_has_ended(site, undisturbed, cluster):
-    with site.submit(*targets((3,)), changes=trainings((3,), EPOCHS)) as process:
+def test_a_preempted_training_goes_on_when_the_urgent_job_has_ended(prepared, undisturbed, cluster):
+    with prepared.submit(*targets((3,)), changes=trainings((3,), EPOCHS)) as process:
         wait_until(lambda: in_state(cluster, "RUNNING"), PATIENCE, "the training")
         (training,) = in_state(cluster, "RUNNING")
-        wait_for_checkpoint(site, training)
+        wait_for_checkpoint(prepared, training)
         ask(*URGENT.split())
-        site.finish(process)
-    assert site.submitted() == [training.id]
+        prepared.finish(process)
+    assert prepared.submitted() == [training.id]
     assert "Restarts=1" in ask("scontrol", "show", "job", training.id)
-    assert "resumed after step" in training_log(site, training)
-    assert_same(*(place.folder / targets((3,))[0] for place in (site, undisturbed)))
+    assert "resumed after step" in training_log(prepared, training)
+    assert_same(*(place.folder / targets((3,))[0] for place in (prepared, undisturbed)))
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_cancelling_snakemake_cancels_its_jobs(how, site, cluster):
+def test_cancelling_snakemake_cancels_its_jobs(how, prepared, cluster):
     seeds = {signal.SIGINT: (10, 11, 12), signal.SIGTERM: (20, 21, 22)}[how]
-    with site.submit(*targets(seeds), changes=trainings(seeds, epochs=100_000)) as process:
+    with prepared.submit(*targets(seeds), changes=trainings(seeds, epochs=100_000)) as process:
         wait_until(lambda: len(cluster.jobs()) == 3, PATIENCE, "three jobs")
         wait_until(lambda: in_state(cluster, "RUNNING"), PATIENCE, "a training")
         (running, *_) = in_state(cluster, "RUNNING")
-        wait_for_checkpoint(site, running)
+        wait_for_checkpoint(prepared, running)
         process.send_signal(how)
         assert process.wait(PATIENCE) != 0
     # At once, not only when they have come to their ends.
     wait_until(lambda: not cluster.jobs(), KILL_WAIT + 60, "all jobs to be gone")
-    assert "SIGTERM: stopped after step" in site.slurm_log(running.id)
+    assert "SIGTERM: stopped after step" in prepared.slurm_log(running.id)
