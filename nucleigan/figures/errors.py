@@ -1,0 +1,96 @@
+"""Hit, missed, invented, split, merged and inexact nuclei, drawn over their slide."""
+
+import numpy as np
+from scipy import ndimage
+
+from nucleigan.errors import NucleiganError
+from nucleigan.evaluation.errors import (
+    CLASSES,
+    HIT,
+    INEXACT,
+    INVENTED,
+    MERGED,
+    MISSED,
+    SPLIT,
+    Errors,
+    classify,
+)
+from nucleigan.figures import overlay
+from nucleigan.figures.overlay import contours
+from nucleigan.metrics.table import Contingency, contingency
+
+# Okabe & Ito 2008, and white: told apart with every common kind of colour vision.
+COLOURS = {
+    HIT: overlay.HIT,
+    MISSED: overlay.MISSED,
+    INVENTED: overlay.INVENTED,
+    SPLIT: (0, 0, 0),
+    MERGED: (0, 158, 115),
+    INEXACT: (255, 255, 255),
+}
+
+
+def draw_errors(
+    image: np.ndarray, truth: np.ndarray, prediction: np.ndarray
+) -> tuple[np.ndarray, Errors]:
+    """Draw the contours of all nuclei in the colours of their classes.
+
+    Contours of errors are three pixels wide, those of hits one. Hits, inexact and invented nuclei
+    are drawn as predicted, missed ones as they are; of split and merged nuclei both contours are
+    drawn.
+
+    Parameters
+    ----------
+    image
+        (H, W, 3) uint8.
+    truth, prediction
+        (H, W) integers.
+
+    Returns
+    -------
+    drawn
+        (H, W, 3) uint8.
+    errors
+        The class of every nucleus.
+
+    Raises
+    ------
+    NucleiganError
+        When image and label maps differ in size.
+    """
+    if image.shape[:2] != np.shape(truth):
+        raise NucleiganError(
+            f"The image is {image.shape[0]}×{image.shape[1]} pixels but the true label map "
+            f"{np.shape(truth)}; expected one size; compare maps of the same slide."
+        )
+    table = contingency(truth, prediction)
+    errors = classify(table)
+    drawn = image.copy()
+    # Errors that name more than one nucleus last, over what they consist of.
+    for name in (HIT, INEXACT, INVENTED, MISSED, SPLIT, MERGED):
+        edge = _edge(truth, prediction, table, errors, name)
+        if name != HIT:
+            edge = ndimage.binary_dilation(edge, np.ones((3, 3), bool))
+        drawn[edge] = COLOURS[name]
+    return drawn, errors
+
+
+def _edge(
+    truth: np.ndarray, prediction: np.ndarray, table: Contingency, errors: Errors, name: str
+) -> np.ndarray:
+    """Contours of the nuclei of one class; (H, W) bool."""
+    edge = np.zeros(np.shape(truth), bool)
+    if name != HIT:
+        edge |= _contours_of(truth, table.truth_ids[errors.truths == name])
+    if name != MISSED:
+        edge |= _contours_of(prediction, table.prediction_ids[errors.predictions == name])
+    return edge
+
+
+def _contours_of(labels: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    return contours(np.where(np.isin(labels, ids), labels, 0))
+
+
+def css_colours() -> dict[str, str]:
+    """The colours as ``#rrggbb``, in the order of the classes."""
+    return {name: "#{:02x}{:02x}{:02x}".format(*COLOURS[name]) for name in CLASSES}
