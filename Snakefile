@@ -25,10 +25,11 @@ include: "rules/synthesis.smk"
 include: "rules/segmentation.smk"
 include: "rules/evaluation.smk"
 include: "rules/comparisons.smk"
+include: "rules/report.smk"
 
 
 # Every stage is a target of its own: slides, stain, patches, polygons, cyclegan, synthesis,
-# segmentation, predictions, evaluation. Beside them: baselines, ablation.
+# segmentation, predictions, evaluation, report. Beside them: baselines, ablation.
 rule all:
     default_target: True
     input:
@@ -41,4 +42,5 @@ rule all:
         rules.segmentation.input,
         rules.predictions.input,
         rules.evaluation.input if JUDGED_WITH_TRUTH else [],
+        rules.report.input,
     localrule: True

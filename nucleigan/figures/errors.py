@@ -4,7 +4,9 @@ import numpy as np
 from scipy import ndimage
 
 from nucleigan.errors import NucleiganError
-from nucleigan.evaluation.errors import (
+from nucleigan.figures import overlay
+from nucleigan.figures.overlay import contours
+from nucleigan.metrics.errors import (
     CLASSES,
     HIT,
     INEXACT,
@@ -15,8 +17,6 @@ from nucleigan.evaluation.errors import (
     Errors,
     classify,
 )
-from nucleigan.figures import overlay
-from nucleigan.figures.overlay import contours
 from nucleigan.metrics.table import Contingency, contingency
 
 # Okabe & Ito 2008, and white: told apart with every common kind of colour vision.

@@ -10,9 +10,9 @@ from hypothesis.extra import numpy as arrays
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from nucleigan.errors import NucleiganError
-from nucleigan.evaluation.errors import CLASSES, classify
 from nucleigan.figures.errors import COLOURS, css_colours, draw_errors
 from nucleigan.metrics import object_f1
+from nucleigan.metrics.errors import CLASSES, classify
 from nucleigan.metrics.table import contingency
 
 SIZE = 80

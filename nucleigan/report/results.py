@@ -1,0 +1,124 @@
+"""How good the models are, from the table of organs, beside the published figures."""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nucleigan.evaluation.compare import PHANTOM_REMARK
+from nucleigan.evaluation.curves import shown_split
+from nucleigan.evaluation.published import ORGANS, SOURCE, published
+from nucleigan.evaluation.summary import OVERALL, mean
+from nucleigan.evaluation.tables import NOTES, TITLES, WITH_INTERVAL
+from nucleigan.report import page
+
+Row = Mapping[str, str]
+HEADLINE = ("aji", "f1", "dice", "hausdorff")
+SHORT = {"aji": "AJI", "f1": "F1", "dice": "Dice", "hausdorff": "Hausdorff, px (match rate)"}
+
+
+def results(organs_table: str | Path, plots: Mapping[str, str | Path], phantoms: bool) -> str:
+    """The section of the results.
+
+    Parameters
+    ----------
+    organs_table
+        CSV of :func:`nucleigan.evaluation.compare`.
+    plots
+        Caption to PNG file.
+    phantoms
+        Whether the slides were drawn by the package.
+    """
+    with Path(organs_table).open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    split = shown_split(row["split"] for row in rows)
+    rows = [row for row in rows if row["split"] == split]
+    # Only test slides may stand beside published figures.
+    compared = split == "test"
+    measures = {name: by_organ(rows, name, compared) for name in TITLES}
+    return page.section(
+        "How good, and against whom",
+        page.paragraph(PHANTOM_REMARK, "note") if phantoms else "",
+        headline(rows, compared),
+        page.paragraph(
+            f"Slides of the split {split}; brackets hold 95 % intervals over slides. Published: "
+            "mean of the same organs, on the slides of the publication."
+            if compared
+            else f"Slides of the split {split}; brackets hold 95 % intervals over slides.",
+            "note",
+        ),
+        f"<h3>{page.escape(TITLES['aji'])}</h3>",
+        measures.pop("aji"),
+        *(page.details(TITLES[name], shown) for name, shown in measures.items()),
+        page.details("How these figures are computed", page.paragraph(NOTES, "note")),
+        *(page.plot(path, caption) for caption, path in plots.items()),
+    )
+
+
+def headline(rows: Sequence[Row], compared: bool) -> str:
+    """Overall figures: a row a model, then a row a published method."""
+    overall = [row for row in rows if row["organ"] == OVERALL]
+    organs = {row["organ"] for row in rows} - {OVERALL}
+    shared = [organ for organ in ORGANS if organ in organs] if compared else []
+    shown = [
+        [_name(row), row["slides"], *(cell(row, measure) for measure in HEADLINE)]
+        for row in overall
+    ]
+    for method in published("aji") if shared else ():
+        figures = {measure: published(measure).get(method, {}) for measure in HEADLINE}
+        means = {
+            name: mean(values[o] for o in shared if o in values) for name, values in figures.items()
+        }
+        cells = [_text(means[measure], measure) for measure in HEADLINE]
+        shown.append([f"{method} ({SOURCE})", "", *cells])
+    header = ["model", "slides", *(SHORT[measure] for measure in HEADLINE)]
+    return page.table(header, shown, name="headline")
+
+
+def by_organ(rows: Sequence[Row], measure: str, compared: bool) -> str:
+    """One measure: a row an organ, a column a model and, for test slides, a published method."""
+    models = list(dict.fromkeys(_name(row) for row in rows))
+    organs = list(dict.fromkeys(row["organ"] for row in rows if row["organ"] != OVERALL))
+    found = {(_name(row), row["organ"]): row for row in rows}
+    others = published(measure) if compared and set(organs) & set(ORGANS) else {}
+    shown = []
+    for organ in [*organs, OVERALL]:
+        slides = max((r["slides"] for (_, o), r in found.items() if o == organ), key=int)
+        known = [o for o in organs if o in ORGANS] if organ == OVERALL else [organ]
+        cells = [
+            cell(found[model, organ], measure) if (model, organ) in found else "–"
+            for model in models
+        ]
+        cells += [
+            _text(mean(figures[o] for o in known if o in figures), measure)
+            for figures in others.values()
+        ]
+        shown.append([organ, slides, *cells])
+    header = ["organ", "slides", *models, *(f"{method} ({SOURCE})" for method in others)]
+    return page.table(header, shown, name=f"by-organ-{measure}", overall=1)
+
+
+def cell(row: Row, measure: str) -> str:
+    """A figure as text, with its interval, or a distance with its match rate."""
+    text = _text(_number(row[measure]), measure)
+    if measure == "hausdorff":
+        return f"{text} ({_text(_number(row['match_rate']), 'match_rate')})"
+    if measure in WITH_INTERVAL:
+        low, high = (_number(row[f"{measure}_{end}"]) for end in ("low", "high"))
+        if not math.isnan(low):
+            text += f" [{_text(low, measure)}, {_text(high, measure)}]"
+    return text
+
+
+def _name(row: Row) -> str:
+    return f"{row['method']}, {row['data']}" if row["data"] else row["method"]
+
+
+def _number(text: str) -> float:
+    return float(text or "nan")
+
+
+def _text(value: float, measure: str) -> str:
+    if math.isnan(value):
+        return "–"
+    return f"{value:.2f}" if measure in ("hausdorff", "match_rate") else f"{value:.3f}"

@@ -1,0 +1,167 @@
+# Figures over all models and slides, and the page that the report starts with.
+
+# The run whose slides the start page shows: the first that the configuration names.
+SHOWN_RUN = expand(RUN, **RUNS)[0]
+SECTIONS = set(type(SETTINGS).model_fields) - {"results"}
+UNUSED = ({"phantoms"} if SETTINGS.slides != "phantoms" else set()) | (
+    set() if USES_SYNTHETIC else {"polygons", "cyclegan", "synthesis"}
+)
+
+
+rule compare_stains:
+    input:
+        facts=expand(results("stain/{slide}/stain.json"), slide=SLIDES),
+        images=expand(results("stain/{slide}/image.tif"), slide=SLIDES),
+        reference=results("stain/reference.json"),
+    output:
+        table=results("stain/vectors.csv"),
+        figure=report(
+            results("stain/vectors.png"),
+            caption="../report/stain_vectors.rst",
+            category="2 Stain",
+        ),
+    log:
+        results("logs/stain/vectors.log"),
+    benchmark:
+        results("benchmarks/stain/vectors.tsv")
+    conda:
+        ENVIRONMENT
+    params:
+        settings=section("stain", "reference"),
+        code=code("compare_stains.py"),
+    script:
+        "../workflow_scripts/compare_stains.py"
+
+
+rule calibrate:
+    input:
+        model=results(f"segmentation/{RUN}/model.safetensors"),
+        images=expand(results("stain/{slide}/image.tif"), slide=JUDGED_WITH_TRUTH),
+        labels=expand(results("slides/{slide}/labels.tif"), slide=JUDGED_WITH_TRUTH),
+    output:
+        table=results(f"evaluation/{RUN}/calibration.csv"),
+    log:
+        results(f"logs/evaluation/{RUN}.calibration.log"),
+    benchmark:
+        results(f"benchmarks/evaluation/{RUN}.calibration.tsv")
+    conda:
+        ENVIRONMENT
+    threads: SETTINGS.compute.threads
+    resources:
+        gpu=GPUS,
+        device=SETTINGS.compute.device,
+    params:
+        slides=JUDGED_WITH_TRUTH,
+        splits=[SLIDES[name].split for name in JUDGED_WITH_TRUTH],
+        compute=section("compute", "device"),
+        code=code("calibrate.py"),
+    script:
+        "../workflow_scripts/calibrate.py"
+
+
+rule draw_curves:
+    input:
+        slides=rules.compare_models.output.slides,
+        nuclei=expand(rules.evaluate_model.output.nuclei, **RUNS),
+        calibrations=expand(rules.calibrate.output.table, **RUNS),
+    output:
+        f1=results("evaluation/f1_thresholds.csv"),
+        sizes=results("evaluation/sizes.csv"),
+        f1_figure=report(
+            results("evaluation/f1_thresholds.png"),
+            caption="../report/f1_thresholds.rst",
+            category="9 Evaluation",
+        ),
+        sizes_figure=report(
+            results("evaluation/sizes.png"),
+            caption="../report/sizes.rst",
+            category="9 Evaluation",
+        ),
+        calibration_figure=report(
+            results("evaluation/calibration.png"),
+            caption="../report/calibration.rst",
+            category="9 Evaluation",
+        ),
+    log:
+        results("logs/evaluation/curves.log"),
+    benchmark:
+        results("benchmarks/evaluation/curves.tsv")
+    conda:
+        ENVIRONMENT
+    params:
+        runs=expand(RUN, **RUNS),
+        mpp=SETTINGS.ingestion.mpp,
+        code=code("draw_curves.py"),
+    script:
+        "../workflow_scripts/draw_curves.py"
+
+
+rule start_page:
+    input:
+        slides=expand(results("slides/{slide}/slide.json"), slide=SLIDES),
+        reference=results("stain/reference.json"),
+        models=expand(results(f"segmentation/{RUN}/model.safetensors"), **RUNS),
+        histories=[
+            *([results("cyclegan/history.png")] if USES_SYNTHETIC else []),
+            *expand(results(f"segmentation/{RUN}/history.png"), **RUNS),
+        ],
+        synthesis=(
+            [results("synthesis/contact_sheet.png"), results("synthesis/quality.csv")]
+            if USES_SYNTHETIC
+            else []
+        ),
+        # Everything below only where there is something to judge by.
+        tables=(
+            [rules.compare_models.output.organs, rules.compare_models.output.slides]
+            if JUDGED_WITH_TRUTH
+            else []
+        ),
+        plots=(
+            [
+                rules.compare_models.output.figure,
+                rules.draw_curves.output.f1_figure,
+                rules.draw_curves.output.sizes_figure,
+                rules.draw_curves.output.calibration_figure,
+            ]
+            if JUDGED_WITH_TRUTH
+            else []
+        ),
+        images=expand(results("slides/{slide}/image.tif"), slide=JUDGED_WITH_TRUTH),
+        labels=expand(results("slides/{slide}/labels.tif"), slide=JUDGED_WITH_TRUTH),
+        predictions=expand(
+            results(f"predictions/{SHOWN_RUN}/{{slide}}.labels.tif"),
+            slide=JUDGED_WITH_TRUTH,
+        ),
+    output:
+        page=report(
+            results("report/start.html"),
+            caption="../report/start.rst",
+            category="0 Start",
+            labels={"page": "What this run found"},
+        ),
+    log:
+        results("logs/report/start.log"),
+    benchmark:
+        results("benchmarks/report/start.tsv")
+    conda:
+        ENVIRONMENT
+    params:
+        settings=SETTINGS.model_dump(
+            mode="json",
+            include=SECTIONS - UNUSED,
+            exclude={"compute": {"device"}},
+        ),
+        runs=expand(RUN, **RUNS),
+        judged=JUDGED_WITH_TRUTH,
+        benchmarks=results("benchmarks"),
+        code=code("write_start.py"),
+    script:
+        "../workflow_scripts/write_start.py"
+
+
+rule report:
+    input:
+        rules.compare_stains.output,
+        rules.draw_curves.output if JUDGED_WITH_TRUTH else [],
+        rules.start_page.output,
+    localrule: True

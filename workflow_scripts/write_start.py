@@ -1,0 +1,43 @@
+"""Write the page that the report starts with."""
+
+from nucleigan.jobs import job
+
+PLOTS = (
+    "AJI by organ: bars are means, dots single slides, markers published figures.",
+    "F1 over the IoU that a match must exceed: how exact the outlines are.",
+    "Part of the true nuclei found, by size: small ones are the hard ones. Lines: 95 % intervals.",
+    "Calibration: of pixels with this predicted probability, the part that is nucleus.",
+)
+
+with job(snakemake.log[0]):
+    from pathlib import Path
+
+    from nucleigan.report import write_start
+
+    given, runs = snakemake.input, snakemake.params.runs
+    judged = zip(
+        snakemake.params.judged, given.images, given.labels, given.predictions, strict=True
+    )
+    trainings = ["CycleGAN"] * (len(given.histories) - len(runs)) + list(runs)
+    write_start(
+        snakemake.output.page,
+        slides=given.slides,
+        reference=given.reference,
+        settings=snakemake.params.settings,
+        models=dict(zip(runs, given.models, strict=True)),
+        histories=dict(zip(trainings, given.histories, strict=True)),
+        benchmarks=snakemake.params.benchmarks,
+        checkout=Path(__file__).parents[1],
+        evaluation=dict(
+            organs=given.tables[0],
+            slides=given.tables[1],
+            plots=dict(zip(PLOTS, given.plots, strict=True)),
+            model=dict(zip(("method", "data", "seed"), runs[0].split("/"), strict=True)),
+            tiles=[dict(zip(("slide", "image", "labels", "prediction"), one)) for one in judged],
+        )
+        if given.tables
+        else None,
+        synthesis=dict(sheet=given.synthesis[0], quality=given.synthesis[1])
+        if given.synthesis
+        else None,
+    )
