@@ -1,6 +1,8 @@
 """Fixtures that several test packages share."""
 
 import os
+from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -23,3 +25,41 @@ def real_data() -> Path:
     if not (folder / "kumar" / "slides.csv").is_file():
         pytest.skip(f"no real slides in {folder}; set NUCLEIGAN_REAL_DATA to their folder")
     return folder.resolve()
+
+
+class _Tables(HTMLParser):
+    """Collects the cells of every table that has an id."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[str, list[list[str]]] = {}
+        self.rows: list[list[str]] = []
+        self.in_cell = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "table":
+            self.rows = self.found.setdefault(dict(attrs).get("id") or "", [])
+        elif tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+            self.in_cell = True
+
+    def handle_endtag(self, tag: str) -> None:
+        self.in_cell = self.in_cell and tag not in ("td", "th")
+
+    def handle_data(self, data: str) -> None:
+        if self.in_cell:
+            self.rows[-1][-1] += data
+
+
+@pytest.fixture(scope="session")
+def html_tables() -> Callable[[str], dict[str, list[list[str]]]]:
+    """A reader of HTML: the id of every table to its rows of text, the header first."""
+
+    def read(text: str) -> dict[str, list[list[str]]]:
+        parser = _Tables()
+        parser.feed(text)
+        return parser.found
+
+    return read

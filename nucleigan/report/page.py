@@ -126,5 +126,7 @@ def photograph(picture: np.ndarray | Image.Image, caption: str, side: int) -> st
 
 def _figure(kind: str, content: bytes, caption: str) -> str:
     data = base64.b64encode(content).decode()
-    image = f'<img alt="{escape(caption)}" src="data:image/{kind};base64,{data}">'
+    # Those who hear the page hear the caption next.
+    name = escape(caption.split(":")[0])
+    image = f'<img alt="{name}" src="data:image/{kind};base64,{data}">'
     return f"<figure>{image}<figcaption>{escape(caption)}</figcaption></figure>"

@@ -1,0 +1,48 @@
+"""Calibration of mask probabilities."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nucleigan.figures.curves import calibration, calibration_error
+from nucleigan.segmentation.calibration import BINS, SIDE, middle, reliability
+
+
+def test_groups_of_known_pixels():
+    predicted = np.array([0.0, 0.01, 0.52, 0.53, 0.54, 1.0])
+    observed = np.array([0, 1, 1, 1, 0, 1], bool)
+    table = reliability(predicted, observed)
+    assert len(table) == BINS
+    assert table["pixels"].sum() == 6
+    first, middle_one, last = table.iloc[0], table.iloc[10], table.iloc[-1]
+    assert (first["pixels"], first["observed"]) == (2, 0.5)
+    assert first["predicted"] == pytest.approx(0.005)
+    assert (middle_one["low"], middle_one["high"], middle_one["pixels"]) == (0.5, 0.55, 3)
+    assert middle_one["observed"] == pytest.approx(2 / 3)
+    assert (last["pixels"], last["predicted"], last["observed"]) == (1, 1, 1)
+    assert np.isnan(table["predicted"].iloc[5]) and table["pixels"].iloc[5] == 0
+    gaps = 2 * (0.5 - 0.005) + 3 * (2 / 3 - 0.53)
+    assert calibration_error(table) == pytest.approx(gaps / 6)
+
+
+def test_honest_probabilities_lie_on_the_diagonal():
+    rng = np.random.default_rng(0)
+    predicted = rng.uniform(size=200_000)
+    table = reliability(predicted, rng.uniform(size=predicted.size) < predicted)
+    # 10,000 pixels a group: a standard error of at most 0.005.
+    np.testing.assert_allclose(table["observed"], table["predicted"], atol=0.02)
+    assert calibration_error(table) < 0.01
+    assert calibration_error(reliability(predicted, np.ones(predicted.size, bool))) > 0.4
+
+
+def test_without_pixels(tmp_path):
+    table = reliability(np.zeros(0), np.zeros(0, bool))
+    assert np.isnan(calibration_error(table))
+    calibration({"a": table, "b": pd.DataFrame(table)}, tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size > 5000
+
+
+def test_the_middle_of_large_and_small_slides():
+    assert np.zeros((1000, SIDE))[middle((1000, SIDE))].shape == (SIDE, SIDE)
+    assert middle((1000, SIDE))[0].start == 244
+    assert np.zeros((100, 3000))[middle((100, 3000))].shape == (100, SIDE)
