@@ -15,7 +15,8 @@ demo: $(STAMP)
 	@cat results/demo/evaluation/table.md
 	@echo
 	@echo "Look into results/demo: slides, stain, patches, polygons, cyclegan, synthesis,"
-	@echo "segmentation, predictions, evaluation; 'make report' puts it all into one HTML file."
+	@echo "segmentation, predictions, evaluation, report (report/start.html opens in a browser);"
+	@echo "'make report' puts it all into one HTML file."
 
 report: demo
 	$(BIN)/snakemake $(DEMO) --report results/demo/report.html

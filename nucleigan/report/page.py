@@ -12,7 +12,7 @@ from PIL import Image
 STYLE = """
 :root { color-scheme: light; }
 body { background: #fff; color: #1a1a1a; font: 16px/1.5 system-ui, sans-serif;
-  margin: 0 auto; max-width: 62rem; padding: 1rem; }
+  margin: 0 auto; max-width: 66rem; padding: 1rem; }
 h1 { font-size: 1.6rem; line-height: 1.2; margin: .5rem 0; }
 h2 { border-top: 1px solid #bbb; font-size: 1.25rem; margin: 2rem 0 .5rem; padding-top: 1rem; }
 h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
@@ -20,13 +20,15 @@ h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
 table { border-collapse: collapse; font-size: .875rem; margin: .5rem 0; }
 th, td { border-bottom: 1px solid #ddd; padding: .25rem .6rem; text-align: right;
   vertical-align: top; }
+td { white-space: nowrap; }
+.text td { white-space: normal; }
 th { border-bottom: 2px solid #888; font-weight: 600; }
 th:first-child, td:first-child, .text td, .text th { text-align: left; }
 tr.overall td { border-top: 2px solid #888; font-weight: 600; }
 figure { margin: .8rem 0; }
 figure img { display: block; height: auto; max-width: 100%; }
 figcaption, .note { color: #444; font-size: .875rem; }
-.tiles { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); }
+.grid { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); }
 .legend { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; list-style: none; padding: 0; }
 .legend b { border: 1px solid #444; display: inline-block; height: .9em; margin-right: .4em;
   vertical-align: -.1em; width: 1.6em; }
@@ -67,6 +69,11 @@ def section(title: str, *parts: str) -> str:
 def paragraph(text: str, kind: str = "") -> str:
     """A paragraph of plain text."""
     return f"<p{_class(kind)}>{escape(text)}</p>"
+
+
+def grid(*parts: str) -> str:
+    """Parts beside each other, as many as the screen is wide enough for."""
+    return "\n".join(['<div class="grid">', *(f"<div>{part}</div>" for part in parts), "</div>"])
 
 
 def details(summary: str, *parts: str) -> str:

@@ -15,6 +15,11 @@ from nucleigan.report import page
 Row = Mapping[str, str]
 HEADLINE = ("aji", "f1", "dice", "hausdorff")
 SHORT = {"aji": "AJI", "f1": "F1", "dice": "Dice", "hausdorff": "Hausdorff, px (match rate)"}
+INTERVALS = (
+    "Brackets hold 95 % intervals over slides; where there are none, no organ has two slides. ± is "
+    "the standard deviation over seeds."
+)
+PUBLISHED = "Published: mean of the same organs, on the slides of the publication."
 
 
 def results(organs_table: str | Path, plots: Mapping[str, str | Path], phantoms: bool) -> str:
@@ -25,7 +30,7 @@ def results(organs_table: str | Path, plots: Mapping[str, str | Path], phantoms:
     organs_table
         CSV of :func:`nucleigan.evaluation.compare`.
     plots
-        Caption to PNG file.
+        Caption to PNG file; the first is shown as wide as the page.
     phantoms
         Whether the slides were drawn by the package.
     """
@@ -35,23 +40,30 @@ def results(organs_table: str | Path, plots: Mapping[str, str | Path], phantoms:
     rows = [row for row in rows if row["split"] == split]
     # Only test slides may stand beside published figures.
     compared = split == "test"
+    pictures = [page.plot(path, caption) for caption, path in plots.items()]
     measures = {name: by_organ(rows, name, compared) for name in TITLES}
     return page.section(
         "How good, and against whom",
         page.paragraph(PHANTOM_REMARK, "note") if phantoms else "",
+        page.paragraph(summary(rows, split)),
         headline(rows, compared),
-        page.paragraph(
-            f"Slides of the split {split}; brackets hold 95 % intervals over slides. Published: "
-            "mean of the same organs, on the slides of the publication."
-            if compared
-            else f"Slides of the split {split}; brackets hold 95 % intervals over slides.",
-            "note",
-        ),
+        page.paragraph(INTERVALS + (f" {PUBLISHED}" if compared else ""), "note"),
         f"<h3>{page.escape(TITLES['aji'])}</h3>",
         measures.pop("aji"),
-        *(page.details(TITLES[name], shown) for name, shown in measures.items()),
+        *(page.details(TITLES[name], table) for name, table in measures.items()),
         page.details("How these figures are computed", page.paragraph(NOTES, "note")),
-        *(page.plot(path, caption) for caption, path in plots.items()),
+        *pictures[:1],
+        page.grid(*pictures[1:]) if pictures[1:] else "",
+    )
+
+
+def summary(rows: Sequence[Row], split: str) -> str:
+    """The best model's figure as a sentence."""
+    best = max((row for row in rows if row["organ"] == OVERALL), key=lambda r: _number(r["aji"]))
+    organs = {row["organ"] for row in rows} - {OVERALL}
+    return (
+        f"{_name(best)}: AJI {cell(best, 'aji')} on {best['slides']} slides of {len(organs)} "
+        f"organs (split {split})."
     )
 
 
@@ -99,8 +111,11 @@ def by_organ(rows: Sequence[Row], measure: str, compared: bool) -> str:
 
 
 def cell(row: Row, measure: str) -> str:
-    """A figure as text, with its interval, or a distance with its match rate."""
+    """A figure with its deviation over seeds, and its interval or, of a distance, match rate."""
     text = _text(_number(row[measure]), measure)
+    deviation = _number(row[f"{measure}_sd"])
+    if not math.isnan(deviation):
+        text += f" ± {_text(deviation, measure)}"
     if measure == "hausdorff":
         return f"{text} ({_text(_number(row['match_rate']), 'match_rate')})"
     if measure in WITH_INTERVAL:

@@ -130,14 +130,15 @@ def _data(
             f"{len(facts)} slides of {len(organs)} organs{drawn}. Stain reference: "
             f"{reference['slide']}."
         ),
-        page.table(["organ", *SPLITS, "annotated nuclei"], rows, name="data", overall=1),
+        page.grid(
+            page.table(["organ", *SPLITS, "annotated nuclei"], rows, name="data", overall=1),
+            page.table(["setting that matters", "value"], chosen, name="settings", kind="text"),
+        ),
         page.details(
             f"{len(warned)} warnings about slides", *(page.paragraph(text) for text in warned)
         )
         if warned
         else "",
-        "<h3>Settings that matter most</h3>",
-        page.table(["setting", "value"], chosen, name="settings", kind="text"),
     )
 
 

@@ -54,7 +54,7 @@ def tiles(
         ),
         legend(),
         *(
-            f"<h3>{title}</h3>\n" + _grid([_tile(row, paths[row.slide]) for row in rows])
+            f"<h3>{title}</h3>\n" + page.grid(*(_tile(row, paths[row.slide]) for row in rows))
             for title, rows in (("Best", best), ("Worst", worst))
             if rows
         ),
@@ -75,10 +75,6 @@ def legend() -> str:
         for name, colour in css_colours().items()
     ]
     return '<ul class="legend">' + "".join(entries) + "</ul>"
-
-
-def _grid(figures: Sequence[str]) -> str:
-    return "\n".join(['<div class="tiles">', *figures, "</div>"])
 
 
 def _tile(row: Any, paths: Mapping[str, Any]) -> str:

@@ -12,8 +12,8 @@ from nucleigan.artifacts import atomic
 from nucleigan.config import ComputeSettings
 from nucleigan.segmentation.segmenter import Segmenter
 
-# A sample is enough, and networks are slow: at most so many slides, the middle of each, pixels.
-SLIDES, SIDE = 16, 512
+# A sample is enough, and networks are slow: at most so many slides, the middle of each (pixels).
+SLIDES, SIDE = 16, 384
 BINS = 20
 COLUMNS = ["low", "high", "pixels", "predicted", "observed"]
 

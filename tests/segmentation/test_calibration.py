@@ -44,5 +44,5 @@ def test_without_pixels(tmp_path):
 
 def test_the_middle_of_large_and_small_slides():
     assert np.zeros((1000, SIDE))[middle((1000, SIDE))].shape == (SIDE, SIDE)
-    assert middle((1000, SIDE))[0].start == 244
+    assert middle((1000, SIDE))[0].start == 308
     assert np.zeros((100, 3000))[middle((100, 3000))].shape == (100, SIDE)

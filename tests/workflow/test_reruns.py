@@ -10,6 +10,7 @@ STAIN = {"profile_stain", "choose_reference", "normalize_slide", "show_stain"}
 TRAININGS = {"train_cyclegan", "train_segmenter"}
 SYNTHESIS = {"synthesize_pairs", "show_synthesis"}
 JUDGEMENT = {"segment_slide", "evaluate_slide", "gather_slides", "compare_models"}
+REPORT = {"calibrate", "draw_curves", "start_page"}
 
 
 def test_second_run_has_nothing_to_do(finished):
@@ -59,7 +60,7 @@ def test_editing_a_comment_or_docstring_reruns_nothing(finished, edited):
 
 def test_editing_a_script_reruns_its_rule(finished, edited):
     with edited("workflow_scripts/plot_history.py", "with job(", "print()\nwith job("):
-        assert finished.planned("all") == {"plot_cyclegan", "plot_segmentation"}
+        assert finished.planned("all") == {"plot_cyclegan", "plot_segmentation", "start_page"}
 
 
 def test_editing_the_export_of_predictions_trains_nothing(finished, edited):
@@ -72,7 +73,7 @@ def test_editing_the_export_of_predictions_trains_nothing(finished, edited):
 @pytest.mark.parametrize("prediction", [{"views": 2}, {"decoding": {"min_area": 30}}])
 def test_decoding_otherwise_trains_nothing(finished, prediction):
     rules = finished.planned("all", changes={"prediction": prediction})
-    assert rules == JUDGEMENT | {"choose_thresholds", "show_predictions"}
+    assert rules == JUDGEMENT | REPORT | {"choose_thresholds", "show_predictions"}
 
 
 def test_cyclegan_epochs_leave_stain_alone(finished):
@@ -87,7 +88,10 @@ def test_cyclegan_epochs_leave_stain_alone(finished):
         ({"compute": {"device": "cpu"}}, set()),
         ({"phantoms": {"size": 600}}, set()),
         ({"evaluation": {"splits": ["test", "val"]}}, JUDGEMENT),
-        ({"results": "elsewhere"}, BEFORE_STAIN | STAIN | TRAININGS | SYNTHESIS | JUDGEMENT),
+        (
+            {"results": "elsewhere"},
+            BEFORE_STAIN | STAIN | TRAININGS | SYNTHESIS | JUDGEMENT | REPORT,
+        ),
     ],
 )
 def test_a_setting_reruns_what_depends_on_it(finished, changes, expected):
