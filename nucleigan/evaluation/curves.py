@@ -74,7 +74,7 @@ def draw_curves(
 
 
 def _by_model(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    return {", ".join(key): rows for key, rows in table.groupby(GROUP, sort=False)}
+    return {", ".join(map(str, key)): rows for key, rows in table.groupby(GROUP, sort=False)}
 
 
 def f1_over_thresholds(slides: pd.DataFrame, nuclei: pd.DataFrame) -> pd.DataFrame:
@@ -137,18 +137,22 @@ def detection_by_size(nuclei: pd.DataFrame, mpp: float) -> pd.DataFrame:
     group = np.clip(np.searchsorted(edges, diameter) - 1, 0, max(len(edges) - 2, 0))
     nuclei = nuclei.assign(diameter=diameter, group=group, organ=nuclei["organ"].map(organ_name))
     rows = []
-    for (method, data, place), chosen in nuclei.groupby([*GROUP, "group"], sort=False):
-        one = chosen[chosen["seed"] == chosen["seed"].iloc[0]]
-        rates = chosen.groupby(["organ", "slide"], sort=False)["matched"].mean()
-        by_organ = {o: r.tolist() for o, r in rates.groupby(level="organ", sort=False)}
-        values = [
-            edges[place],
-            edges[min(place + 1, len(edges) - 1)],
-            one["diameter"].median(),
-            len(one),
-            mean(map(mean, by_organ.values())),
-            *interval_of_mean(by_organ),
-        ]
-        rows.append([method, data, *values])
+    for (method, data), of_model in nuclei.groupby(GROUP, sort=False):
+        for place in range(max(len(edges) - 1, 1)):
+            chosen = of_model[of_model["group"] == place]
+            ends = edges[place], edges[min(place + 1, len(edges) - 1)]
+            rows.append([method, data, *ends, *_group_of_size(chosen)])
     table = pd.DataFrame(rows, columns=columns)
     return table.sort_values([*GROUP, "low"], kind="stable").reset_index(drop=True)
+
+
+def _group_of_size(nuclei: pd.DataFrame) -> list[float]:
+    """Median diameter, number, and rate with its interval."""
+    of_seed = nuclei[nuclei["seed"] == nuclei["seed"].iloc[0]]
+    rates = nuclei.groupby(["organ", "slide"], sort=False)["matched"].mean().reset_index()
+    by_organ = {
+        str(organ): rows["matched"].tolist() for organ, rows in rates.groupby("organ", sort=False)
+    }
+    interval = interval_of_mean(by_organ)
+    diameter = float(of_seed["diameter"].median())
+    return [diameter, len(of_seed), mean(map(mean, by_organ.values())), *interval]
