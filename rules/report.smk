@@ -1,7 +1,7 @@
 # Figures over all models and slides, and the page that the report starts with.
 
 # The run whose slides the start page shows: the first that the configuration names.
-SHOWN_RUN = expand(RUN, **RUNS)[0]
+SHOWN_RUN = of_runs(RUN, RUNS)[0]
 SECTIONS = set(type(SETTINGS).model_fields) - {"results"}
 UNUSED = ({"phantoms"} if SETTINGS.slides != "phantoms" else set()) | (
     set() if USES_SYNTHETIC else {"polygons", "cyclegan", "synthesis"}
@@ -55,6 +55,7 @@ rule calibrate:
         splits=[SLIDES[name].split for name in JUDGED_WITH_TRUTH],
         compute=section("compute", "device"),
         code=code("calibrate.py"),
+        method_code=method_code,
     script:
         "../workflow_scripts/calibrate.py"
 
@@ -62,8 +63,8 @@ rule calibrate:
 rule draw_curves:
     input:
         slides=rules.compare_models.output.slides,
-        nuclei=expand(rules.evaluate_model.output.nuclei, **RUNS),
-        calibrations=expand(rules.calibrate.output.table, **RUNS),
+        nuclei=of_runs(rules.gather_slides.output.nuclei, RUNS),
+        calibrations=of_runs(rules.calibrate.output.table, RUNS),
     output:
         f1=results("evaluation/f1_thresholds.csv"),
         sizes=results("evaluation/sizes.csv"),
@@ -89,7 +90,7 @@ rule draw_curves:
     conda:
         ENVIRONMENT
     params:
-        runs=expand(RUN, **RUNS),
+        runs=of_runs(RUN, RUNS),
         mpp=SETTINGS.ingestion.mpp,
         code=code("draw_curves.py"),
     script:
@@ -100,10 +101,10 @@ rule start_page:
     input:
         slides=expand(results("slides/{slide}/slide.json"), slide=SLIDES),
         reference=results("stain/reference.json"),
-        models=expand(results(f"segmentation/{RUN}/model.safetensors"), **RUNS),
+        models=of_runs(results(f"segmentation/{RUN}/model.safetensors"), RUNS),
         histories=[
             *([results("cyclegan/history.png")] if USES_SYNTHETIC else []),
-            *expand(results(f"segmentation/{RUN}/history.png"), **RUNS),
+            *of_runs(results(f"segmentation/{RUN}/history.png"), RUNS),
         ],
         synthesis=(
             [results("synthesis/contact_sheet.png"), results("synthesis/quality.csv")]
@@ -151,7 +152,7 @@ rule start_page:
             include=SECTIONS - UNUSED,
             exclude={"compute": {"device"}},
         ),
-        runs=expand(RUN, **RUNS),
+        runs=of_runs(RUN, RUNS),
         judged=JUDGED_WITH_TRUTH,
         benchmarks=results("benchmarks"),
         code=code("write_start.py"),

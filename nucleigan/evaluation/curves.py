@@ -40,7 +40,7 @@ def draw_curves(
     slides_table
         CSV of all models' slides, of :func:`nucleigan.evaluation.compare`.
     nuclei_tables
-        CSV files of all models' nuclei, of :func:`nucleigan.evaluation.evaluate_model`.
+        CSV files of all models' nuclei, of :func:`nucleigan.evaluation.judge_slide`.
     mpp
         µm per pixel of the slides.
     f1_output, f1_figure

@@ -64,7 +64,8 @@ def calibration(models: Mapping[str, pd.DataFrame], output: str | Path) -> None:
     figure, axes = _empty("Probability of the mask", (5.6, 5.4))
     axes.plot([0, 1], [0, 1], color="0.6", linestyle="--", label="perfect")
     for style, (name, table) in zip(_styles(), models.items(), strict=False):
-        label = f"{name} (error {calibration_error(table):.3f})"
+        error = calibration_error(table)
+        label = f"{name} ({'no probability' if np.isnan(error) else f'error {error:.3f}'})"
         axes.plot(table["predicted"], table["observed"], label=label, **style)
     axes.set(xlabel="Predicted probability", ylabel="Observed part of the pixels")
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")

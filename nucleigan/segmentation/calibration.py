@@ -29,7 +29,7 @@ def calibrate(
     Parameters
     ----------
     model
-        A model file.
+        A model file; of a method with masks of its own kind the table counts no pixels.
     slides
         Dictionaries with ``slide``, ``image`` (normalised) and ``labels``; of more than
         :data:`SLIDES`, an even choice is taken.
@@ -40,6 +40,8 @@ def calibrate(
         Device, precision and threads.
     """
     segmenter = Segmenter.load(model, compute)
+    # Masks that are decoded otherwise, as distances are, hold no such probability.
+    slides = slides if segmenter.method.decode is masks.decode else []
     predicted, observed = [np.zeros(0)], [np.zeros(0, bool)]
     chosen = np.linspace(0, len(slides) - 1, min(SLIDES, len(slides))).astype(int)
     for number in chosen:

@@ -8,7 +8,7 @@ import pytest
 
 from nucleigan.artifacts import write_image
 from nucleigan.errors import NucleiganError
-from nucleigan.evaluation import compare, evaluate_model
+from nucleigan.evaluation import compare, gather, judge_slide
 from nucleigan.evaluation.curves import (
     SIZES,
     detection_by_size,
@@ -97,7 +97,6 @@ def test_figures_show_test_slides_if_there_are_any():
 def judged(folder):
     """Tables of a model on two random slides."""
     rng = np.random.default_rng(3)
-    slides = []
     for name in ("a", "b"):
         truth = np.zeros(SHAPE, np.int32)
         prediction = np.zeros(SHAPE, np.int32)
@@ -108,10 +107,16 @@ def judged(folder):
             prediction[y + shift : y + side, x : x + side] = number
         for kind, labels in (("labels", truth), ("prediction", prediction)):
             write_image(folder / f"{name}.{kind}.tif", labels)
-        files = {kind: folder / f"{name}.{kind}.tif" for kind in ("labels", "prediction")}
-        slides.append({"slide": name, "organ": "liver", "split": "test", **files})
-    model = {"method": "cgan", "data": "both", "seed": 0}
-    evaluate_model(slides, model, folder / "one.csv", folder / "nuclei.csv")
+        judge_slide(
+            {"slide": name, "organ": "liver", "split": "test"},
+            {"method": "cgan", "data": "both", "seed": "0"},
+            folder / f"{name}.labels.tif",
+            folder / f"{name}.prediction.tif",
+            folder / f"{name}.csv",
+            folder / f"{name}.nuclei.csv",
+        )
+    gather([folder / "a.csv", folder / "b.csv"], folder / "one.csv")
+    gather([folder / "a.nuclei.csv", folder / "b.nuclei.csv"], folder / "nuclei.csv")
     names = ("slides.csv", "organs.csv", "t.md", "t.tex", "d.csv", "aji.png")
     compare([folder / "one.csv"], *(folder / name for name in names))
 
