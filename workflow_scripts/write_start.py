@@ -3,7 +3,8 @@
 from nucleigan.jobs import job
 
 PLOTS = (
-    "AJI by organ: bars are means, dots single slides, markers published figures.",
+    "AJI by organ: bars are means, dots single slides, markers published figures, whose overall "
+    "mean is that of all nine organs here.",
     "F1 over the IoU that a match must exceed: how exact the outlines are.",
     "Part of the true nuclei found, by size: small ones are the hard ones. Lines: 95 % intervals.",
     "Calibration: of pixels with this predicted probability, the part that is nucleus.",

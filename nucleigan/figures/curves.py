@@ -23,7 +23,7 @@ def f1_over_thresholds(models: Mapping[str, pd.DataFrame], split: str, output: s
     output
         PNG.
     """
-    figure, axes = _empty(f"F1 of nuclei, slides of the split {split}")
+    figure, axes = _empty(f"F1 of nuclei, split {split}")
     for style, (name, table) in zip(_styles(), models.items(), strict=False):
         axes.plot(table["threshold"], table["f1"], label=name, **style)
     axes.set(xlabel="IoU that a match must exceed", ylabel="F1", xlim=(0.48, 0.97), ylim=(0, 1))
@@ -42,11 +42,11 @@ def detection_by_size(models: Mapping[str, pd.DataFrame], split: str, output: st
     output
         PNG.
     """
-    figure, axes = _empty(f"Nuclei found by size, slides of the split {split}")
+    figure, axes = _empty(f"Nuclei found by size, split {split}")
     for style, (name, table) in zip(_styles(), models.items(), strict=False):
         axes.plot(table["diameter"], table["rate"], label=name, **style)
         axes.vlines(table["diameter"], table["rate_low"], table["rate_high"], color=style["color"])
-    axes.set(xlabel="Diameter of the disc of a nucleus's area, µm", ylim=(0, 1.02))
+    axes.set(xlabel="Diameter of a disc of the nucleus's area, µm", ylim=(0, 1.02))
     axes.set_ylabel("Part found (IoU above 0.5)")
     _write(figure, output)
 
@@ -61,14 +61,14 @@ def calibration(models: Mapping[str, pd.DataFrame], output: str | Path) -> None:
     output
         PNG.
     """
-    figure, axes = _empty("Probability of the mask", (5.6, 5.4))
+    figure, axes = _empty("Probability of the mask")
     axes.plot([0, 1], [0, 1], color="0.6", linestyle="--", label="perfect")
     for style, (name, table) in zip(_styles(), models.items(), strict=False):
         error = calibration_error(table)
         label = f"{name} ({'no probability' if np.isnan(error) else f'error {error:.3f}'})"
         axes.plot(table["predicted"], table["observed"], label=label, **style)
     axes.set(xlabel="Predicted probability", ylabel="Observed part of the pixels")
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     _write(figure, output)
 
 
@@ -90,10 +90,10 @@ def _styles() -> list[dict[str, Any]]:
     ]
 
 
-def _empty(title: str, size: tuple[float, float] = (7.0, 4.6)) -> tuple[Any, Any]:
+def _empty(title: str) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=(5.4, 4.6), layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(title)
     axes.grid(color="0.9", zorder=0)

@@ -37,7 +37,7 @@ pre { background: #f4f4f4; font-size: .8rem; overflow-x: auto; padding: .6rem; }
 .hash { font-family: ui-monospace, monospace; font-size: .75rem; overflow-wrap: anywhere; }
 summary { cursor: pointer; font-weight: 600; margin: .5rem 0; }
 """
-JPEG_QUALITY = 82
+JPEG_QUALITY = 80
 
 
 def escape(text: object) -> str:

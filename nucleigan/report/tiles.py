@@ -19,7 +19,7 @@ EACH = 3
 # Of larger slides a window of this side is shown, pixels.
 WINDOW = 1000
 # Of a picture in the page: six of them must stay easy to send.
-SIDE = 800
+SIDE = 720
 
 
 def tiles(
