@@ -140,8 +140,10 @@ def detection_by_size(nuclei: pd.DataFrame, mpp: float) -> pd.DataFrame:
     for (method, data), of_model in nuclei.groupby(GROUP, sort=False):
         for place in range(max(len(edges) - 1, 1)):
             chosen = of_model[of_model["group"] == place]
-            ends = edges[place], edges[min(place + 1, len(edges) - 1)]
-            rows.append([method, data, *ends, *_group_of_size(chosen)])
+            # Of few sizes, bounds lie between two of them, with nothing in the group.
+            if len(chosen):
+                ends = edges[place], edges[min(place + 1, len(edges) - 1)]
+                rows.append([method, data, *ends, *_group_of_size(chosen)])
     table = pd.DataFrame(rows, columns=columns)
     return table.sort_values([*GROUP, "low"], kind="stable").reset_index(drop=True)
 

@@ -87,6 +87,9 @@ def test_nuclei_of_one_size_or_none():
     assert table["nuclei"].tolist() == [2] and table["rate"].tolist() == [0.5]
     assert math.isnan(table["rate_low"].iloc[0])
     assert detection_by_size(pd.DataFrame(nuclei("a", "liver", [0.9])).iloc[:0], 0.5).empty
+    areas = [10] * 7 + [90] * 4
+    table = detection_by_size(pd.DataFrame(nuclei("a", "liver", [0.9] * 11, areas)), mpp=1)
+    assert table["nuclei"].tolist() == [7, 4] and table["rate"].tolist() == [1, 1]
 
 
 def test_figures_show_test_slides_if_there_are_any():
