@@ -1,7 +1,5 @@
 # Figures over all models and slides, and the page that the report starts with.
 
-# The run whose slides the start page shows: the first that the configuration names.
-SHOWN_RUN = of_runs(RUN, RUNS)[0]
 SECTIONS = set(type(SETTINGS).model_fields) - {"results"}
 UNUSED = ({"phantoms"} if SETTINGS.slides != "phantoms" else set()) | (
     set() if USES_SYNTHETIC else {"polygons", "cyclegan", "synthesis"}
@@ -129,9 +127,9 @@ rule start_page:
         ),
         images=expand(results("slides/{slide}/image.tif"), slide=JUDGED_WITH_TRUTH),
         labels=expand(results("slides/{slide}/labels.tif"), slide=JUDGED_WITH_TRUTH),
-        predictions=expand(
-            results(f"predictions/{SHOWN_RUN}/{{slide}}.labels.tif"),
-            slide=JUDGED_WITH_TRUTH,
+        # The start page shows slides of the run that the configuration names first.
+        predictions=of_runs(
+            rules.segment_slide.output.labels, RUNS[:1], slide=JUDGED_WITH_TRUTH
         ),
     output:
         page=report(
@@ -154,7 +152,7 @@ rule start_page:
         ),
         runs=of_runs(RUN, RUNS),
         judged=JUDGED_WITH_TRUTH,
-        benchmarks=results("benchmarks"),
+        benchmarks=results("benchmarks/"),
         code=code("write_start.py"),
     script:
         "../workflow_scripts/write_start.py"
