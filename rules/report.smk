@@ -1,9 +1,11 @@
 # Figures over all models and slides, and the page that the report starts with.
 
-SECTIONS = set(type(SETTINGS).model_fields) - {"results"}
-UNUSED = ({"phantoms"} if SETTINGS.slides != "phantoms" else set()) | (
-    set() if USES_SYNTHETIC else {"polygons", "cyclegan", "synthesis"}
-)
+# Sections of the configuration that the main run depends on: the page names no others.
+SECTIONS = set(type(SETTINGS).model_fields) - {"results", "baselines", "ablation"}
+if SETTINGS.slides != "phantoms":
+    SECTIONS -= {"phantoms"}
+if not USES_SYNTHETIC:
+    SECTIONS -= {"polygons", "cyclegan", "synthesis"}
 
 
 rule compare_stains:
@@ -147,7 +149,7 @@ rule start_page:
     params:
         settings=SETTINGS.model_dump(
             mode="json",
-            include=SECTIONS - UNUSED,
+            include=SECTIONS,
             exclude={"compute": {"device"}},
         ),
         runs=of_runs(RUN, RUNS),
