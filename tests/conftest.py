@@ -63,3 +63,31 @@ def html_tables() -> Callable[[str], dict[str, list[list[str]]]]:
         return parser.found
 
     return read
+
+
+@pytest.fixture
+def memory_growth() -> Callable[[], int]:
+    """Asked again and again: how much resident memory the process took at its height, bytes.
+
+    Since the last time, and beyond what it had then.
+    """
+
+    def resident(key: str) -> int:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(f"{key}:"):
+                return int(line.split()[1]) << 10
+        raise AssertionError(key)
+
+    def growth() -> int:
+        nonlocal before
+        found = resident("VmHWM") - before
+        Path("/proc/self/clear_refs").write_text("5")
+        before = resident("VmRSS")
+        return found
+
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pytest.skip("this system does not tell the peak of a process's memory")
+    before = resident("VmRSS")
+    return growth

@@ -32,6 +32,7 @@ from nucleigan.config import IngestionSettings
 from nucleigan.errors import NucleiganError, shown
 from nucleigan.slides.images import ROOM, check_length, opened, opened_tiff, too_much_memory
 from nucleigan.slides.limits import bounded_memory, check_bytes, read_text
+from nucleigan.slides.matlab import MatFile
 from nucleigan.slides.resample import resample_labels
 
 DEFAULTS = IngestionSettings()
@@ -43,13 +44,6 @@ FARTHEST = 1e304
 SMALL = 10_000_000
 # Crossings of edges and rows that are held at a time; bounds the memory of zigzags.
 AT_ONCE = 4_000_000
-# MATLAB's classes that are whole or floating point numbers; others are not opened.
-NUMBERS = {
-    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
-    "single",
-    "double",
-    "logical",
-}
 # Warnings of one kind name so many regions, and count the others.
 NAMED = 20
 # Loops of an outline smaller than this are the hand's tremor, pixels.
@@ -531,22 +525,23 @@ def _read_npy(path: Path, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _read_mat(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    from scipy.io import loadmat, whosmat
-
-    content = {name: (size, kind) for name, size, kind in whosmat(path)}
-    maps = [name for name, (size, kind) in content.items() if kind in NUMBERS and len(size) == 2]
+    file = MatFile(path)
+    maps = [
+        variable for variable in file.variables if variable.numbers and len(variable.shape) == 2
+    ]
     # In MATLAB single numbers and vectors are matrices, too.
-    maps = [name for name in maps if min(content[name][0]) > 1] or maps
-    if "inst_map" in content:
-        maps = [name for name in maps if name == "inst_map"]
+    maps = [variable for variable in maps if min(variable.shape) > 1] or maps
+    named = [variable for variable in maps if variable.name == "inst_map"]
+    maps = named or maps
     if len(maps) != 1:
+        names = ", ".join(variable.name for variable in file.variables)
         raise NucleiganError(
-            f"{path}: holds the variables {shown(', '.join(content)) or 'none'}; expected "
-            "`inst_map` or a single matrix of whole numbers."
+            f"{path}: holds the variables {shown(names) or 'none'}; expected `inst_map` or a "
+            "single matrix of whole numbers."
         )
-    # From the header: of another size it is not unpacked.
-    _check_shape(path, content[maps[0]][0], shape)
-    return loadmat(path, variable_names=maps)[maps[0]]
+    # From its head: of another size it is not unpacked.
+    _check_shape(path, maps[0].shape, shape)
+    return file.read(maps[0])
 
 
 OUTLINES: dict[str, Callable[[Path, Remarks, IngestionSettings], list[Outline]]] = {

@@ -25,6 +25,8 @@ MAX_PIXELS = 4_000_000_000
 DECODER_MEMORY = 4_000_000_000
 # Bytes a pixel that a decoder may need by right: four channels of 16 bits, twice.
 ROOM = 16
+# Slides have some ten: levels, a label, a thumbnail.
+MOST_PAGES = 10_000
 # Resolutions outside of this range are a printer's, not a scanner's, µm per pixel.
 SCANNED_MPP = (0.05, 4.0)
 # A level this much too coarse is a rounded size, not another magnification.
@@ -170,10 +172,23 @@ def opened(path: Path) -> Iterator[Any]:
 
 @contextmanager
 def opened_tiff(path: Path) -> Iterator[Any]:
-    """A TIFF, as tifffile opens it, without the other files that its text may name as its parts."""
+    """A TIFF, as tifffile opens it, without the other files that its text may name as its parts.
+
+    Raises
+    ------
+    ValueError
+        Its pages go round in a circle, which would be followed without end, or are too many.
+    """
     import tifffile
 
     with tifffile.TiffFile(path, _multifile=False, is_mmstack=False, is_ndtiff=False) as file:
+        places = set()
+        for number, page in enumerate(file.pages):
+            if page.offset in places:
+                raise ValueError("its pages follow each other in a circle")
+            if number == MOST_PAGES:
+                raise ValueError(f"it has more than {MOST_PAGES} pages")
+            places.add(page.offset)
         yield file
 
 

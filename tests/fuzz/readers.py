@@ -1,0 +1,70 @@
+"""The readers that are fuzzed, with small limits, and what must be true of what they accept."""
+
+from pathlib import Path
+
+import numpy as np
+
+from nucleigan.config import ComputeSettings, IngestionSettings, load
+from nucleigan.slides.annotations import read_annotation
+from nucleigan.slides.images import read_level
+from nucleigan.slides.sheet import NAME, read_sheet
+
+LIMITS = IngestionSettings(
+    max_pixels=8_000_000,
+    max_vertices=200_000,
+    max_crossings=2_000_000,
+    max_cover=2,
+    max_text_bytes=8_000_000,
+    decoder_memory=200_000_000,
+)
+# Of the label maps and images among the generated seeds; real outlines are cut at it.
+SHAPE = (40, 50)
+
+
+def image(path: Path) -> None:
+    pixels, _ = read_level(path, 1.0, LIMITS.max_pixels, LIMITS.decoder_memory)
+    assert pixels.dtype == np.uint8
+    assert pixels.ndim == 3 and pixels.shape[2] == 3
+    assert 0 < pixels.shape[0] * pixels.shape[1] <= LIMITS.max_pixels
+
+
+def annotation(path: Path) -> None:
+    labels, warnings = read_annotation(path, SHAPE, LIMITS)
+    assert labels.shape == SHAPE and labels.dtype == np.int32
+    assert set(np.unique(labels)) <= set(range(SHAPE[0] * SHAPE[1] + 1))
+    assert not any("\n" in warning for warning in warnings)
+
+
+def sheet(path: Path) -> None:
+    for slide in read_sheet(path, LIMITS.max_text_bytes):
+        assert NAME.fullmatch(slide.slide) and slide.slide not in (".", "..")
+        # The system must be able to look for it.
+        slide.image.is_file()
+        assert slide.mpp is None or np.isfinite(slide.mpp)
+
+
+def configuration(path: Path) -> None:
+    assert load(path).results is not None
+
+
+def model(path: Path) -> None:
+    from nucleigan.segmentation import Segmenter
+
+    segmenter = Segmenter.load(path, ComputeSettings(device="cpu", threads=1))
+    assert segmenter.segment(np.full((32, 32, 3), (200, 120, 180), np.uint8)).shape == (32, 32)
+
+
+READERS = {
+    "tiff": image,
+    "png": image,
+    "jpeg": image,
+    "aperio": annotation,
+    "geojson": annotation,
+    "label png": annotation,
+    "label tiff": annotation,
+    "npy": annotation,
+    "mat": annotation,
+    "sheet": sheet,
+    "configuration": configuration,
+    "model": model,
+}
