@@ -16,7 +16,7 @@ from nucleigan.errors import NucleiganError, shown
 # Of a configuration file, bytes; ours has some 20,000.
 LARGEST = 1_000_000
 # Named at a time.
-MOST_FAULTS = 10
+MOST_FAULTS = 5
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -554,7 +554,12 @@ def load(*paths: str | Path) -> Config:
             raise NucleiganError(
                 f"{path}: expected keys and values, found {type(values).__name__}."
             )
-        merged = _overlay(merged, values)
+        try:
+            merged = _overlay(merged, values)
+        except RecursionError as error:
+            raise NucleiganError(
+                f"{path}: holds itself through an alias, without end; write its values out."
+            ) from error
     return validate(merged, " + ".join(str(path) for path in paths))
 
 
@@ -586,7 +591,7 @@ def _sentence(error: ValidationError) -> str:
         elif key:
             expected = problem["msg"].removeprefix("Value error, ")
             # Of bounded length: aliases make a few lines of YAML into a text without end.
-            found = reprlib.repr(problem["input"])
+            found = shown(reprlib.repr(problem["input"]), 200)
             sentences.append(f"`{key}` is {found}; {_lower(expected)}")
         else:
             sentences.append(problem["msg"].removeprefix("Value error, "))

@@ -74,7 +74,7 @@ class Segmenter:
         tensors, facts = read_weights(path)
         if facts.get("kind") != "segmenter":
             raise NucleiganError(
-                f"{path}: holds a {facts.get('kind')}, expected a segmenter; give a "
+                f"{path}: holds a {shown(facts.get('kind'))}, expected a segmenter; give a "
                 "model.safetensors from results/…/segmentation/."
             )
         try:

@@ -23,7 +23,7 @@ SECONDS = 20
 CEILING = 8 << 30
 # Resident memory that one input may take at its height, bytes.
 MOST = 700 << 20
-LONGEST_SENTENCE = 2000
+LONGEST_SENTENCE = 4000
 
 
 def main() -> None:
