@@ -41,8 +41,8 @@ class Segmenter:
         low, high = PLAUSIBLE_MPP
         if not low <= float(facts["mpp"]) <= high:
             raise ValueError(f"mpp is {facts['mpp']}, expected {low} to {high} µm per pixel")
+        self.stain_settings = StainSettings(**facts["stain"])
         if facts["stain_reference"] is not None:
-            self.stain_settings = StainSettings(**facts["stain"])
             _check_reference(facts["stain_reference"])
         self.compute = compute
         self.mask_settings = MaskSettings(**facts["masks"])
@@ -77,10 +77,9 @@ class Segmenter:
                 f"{path}: holds a {shown(facts.get('kind'))}, expected a segmenter; give a "
                 "model.safetensors from results/…/segmentation/."
             )
+        prepared = computing.prepare(compute or ComputeSettings())
         try:
-            return cls(tensors, facts, computing.prepare(compute or ComputeSettings()))
-        except NucleiganError:
-            raise
+            return cls(tensors, facts, prepared)
         # A stranger's facts may be of any type, and fail anywhere.
         except Exception as error:
             raise NucleiganError(

@@ -24,6 +24,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 ORGAN = re.compile(r"\w[^<>|$`\\]{0,63}")
 # What every file system takes, bytes of a path and of its parts.
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+BRACES = re.compile(r"[{}]")
 LONGEST_PATH, LONGEST_PART = 2000, 255
 PLAUSIBLE_MPP = (0.05, 10.0)
 
@@ -291,10 +292,16 @@ def _check_path(text: str, what: str) -> None:
     """Refuse what the system would answer with other errors than that there is no such file."""
     length = len(text.encode())
     longest = max(len(part.encode()) for part in text.split("/"))
-    if CONTROL.search(text) or length > LONGEST_PATH or longest > LONGEST_PART:
+    # Snakemake takes what stands in braces as a wildcard.
+    if (
+        CONTROL.search(text)
+        or BRACES.search(text)
+        or length > LONGEST_PATH
+        or longest > LONGEST_PART
+    ):
         raise NucleiganError(
-            f"{what} is {shown(text)!r}; expected a path without control characters, of at most "
-            f"{LONGEST_PATH} bytes, {LONGEST_PART} in each part."
+            f"{what} is {shown(text)!r}; expected a path without braces and control characters, "
+            f"of at most {LONGEST_PATH} bytes, {LONGEST_PART} in each part."
         )
 
 

@@ -200,6 +200,7 @@ def _models(folder: Path) -> list[Seed]:
     settings = GeneratorSettings(kind="unet", width=4, depth=2)
     facts = {
         "kind": "segmenter",
+        "method": "cgan",
         "masks": MaskSettings().model_dump(mode="json"),
         "generator": settings.model_dump(mode="json"),
         "stain": StainSettings(iterations=2).model_dump(mode="json"),

@@ -104,6 +104,7 @@ def segmenter(path: Path, **changes: object) -> None:
     network = build_generator(GENERATOR, 3, masks.channels(MaskSettings()))
     facts = {
         "kind": "segmenter",
+        "method": "cgan",
         "masks": MaskSettings().model_dump(mode="json"),
         "generator": GENERATOR.model_dump(mode="json"),
         "stain": StainSettings().model_dump(mode="json"),
@@ -127,7 +128,13 @@ def test_the_small_model_itself_is_sound(path):
     "changes",
     [
         {"kind": ["x" * 10_000]},
+        {"method": "os.system"},
+        {"method": ["cgan"]},
+        {"method": "unet", "generator": 5},
+        {"method": "mask_rcnn", "backbone": "load_state_dict_from_url"},
+        {"method": "x" * 10_000},
         {"masks": 5},
+        {"stain": 5},
         {"masks": {"encoding": "x" * 10_000}},
         {"generator": None},
         {"generator": {"width": 4096, "depth": 64}},

@@ -69,15 +69,13 @@ def test_organs_in_other_words(tmp_path):
 
 @pytest.mark.parametrize("column", ["image", "annotation"])
 @pytest.mark.parametrize(
-    "path", ["a\nb.tif", "a\x1b[2J.tif", "x" * 256, "x/" * 1001 + "a", "a\x7f"]
+    "path", ["a\nb.tif", "a\x1b[2J.tif", "x" * 256, "x/" * 1001 + "a", "a\x7f", "{slide}.tif"]
 )
 def test_paths_that_no_system_takes(tmp_path, column, path):
     assert f"`{column}`" in complaint(tmp_path, HEADER + row(**{column: path}))
 
 
-@pytest.mark.parametrize(
-    "path", ["$(touch x).tif", "a;b.tif", "my slide.tif", "a{b}.tif", "-a.tif"]
-)
+@pytest.mark.parametrize("path", ["$(touch x).tif", "a;b.tif", "my slide.tif", "a*b.tif", "-a.tif"])
 def test_other_signs_in_paths_are_only_signs(tmp_path, path):
     (tmp_path / "slides.csv").write_text(HEADER + row(image=path))
     (slide,) = read_sheet(tmp_path / "slides.csv")
