@@ -8,7 +8,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 DEMO := --configfile configs/demo.yaml
 
-.PHONY: demo report test docs lint clean
+.PHONY: demo report experiments test docs lint clean
 
 demo: $(STAMP)
 	$(BIN)/snakemake --cores $(CORES) $(DEMO) --quiet rules
@@ -20,6 +20,19 @@ demo: $(STAMP)
 
 report: demo
 	$(BIN)/snakemake $(DEMO) --report results/demo/report.html
+
+# make experiments BASE=configs/kumar-cpu.yaml SETTINGS=slides=slides.csv EXPERIMENTS="reference ..."
+BASE ?= configs/demo.yaml
+EXPERIMENTS ?= $(basename $(notdir $(wildcard configs/experiments/*.yaml)))
+
+experiments: $(STAMP)
+	@for name in $(EXPERIMENTS); do \
+	  $(BIN)/snakemake --cores $(CORES) --configfile $(BASE) configs/experiments/$$name.yaml \
+	    --config results=results/experiments/$$name $(SETTINGS) --quiet rules -- evaluation \
+	    || exit 1; \
+	done
+	$(BIN)/nucleigan compare $(EXPERIMENTS:%=results/experiments/%) \
+	  --output results/experiments/comparison
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

@@ -1,4 +1,4 @@
-"""The command line: `nucleigan sheet`, `segment`, `config` and `schema`."""
+"""The command line: `nucleigan sheet`, `segment`, `compare`, `config` and `schema`."""
 
 import argparse
 import json
@@ -37,6 +37,11 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     segment.set_defaults(run=_segment)
 
+    compare = commands.add_parser("compare", help="set the results of several runs side by side")
+    compare.add_argument("results", type=Path, nargs="+", help="folders of finished runs")
+    compare.add_argument("--output", type=Path, required=True, help="folder for the tables")
+    compare.set_defaults(run=_compare)
+
     config = commands.add_parser("config", help="print the default configuration")
     config.set_defaults(run=_config)
     schema = commands.add_parser("schema", help="print the JSON schema of the configuration")
@@ -71,6 +76,13 @@ def _segment(options: argparse.Namespace) -> None:
         write_image(options.output / f"{path.stem}.labels.tif", labels, mpp)
         write_geojson(options.output / f"{path.stem}.geojson", labels, mpp)
         print(f"{path}: {int(labels.max(initial=0))} nuclei")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from nucleigan.evaluation import compare_experiments
+
+    compare_experiments(options.results, options.output)
+    print((options.output / "table.md").read_text(encoding="utf-8"))
 
 
 def _config(_: argparse.Namespace) -> None:

@@ -89,3 +89,11 @@ def test_what_is_no_yaml_mapping_is_named(tmp_path, text):
     path.write_text(text)
     with pytest.raises(NucleiganError, match=r"mine\.yaml"):
         load(path)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs/experiments").glob("*.yaml")), ids=str)
+def test_experiments_are_overlays(path):
+    overlay = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    assert path.stem == "reference" or overlay
+    assert validate(overlay) == Config() or path.stem != "reference"
+    assert overlay == {} or validate(overlay) != Config()

@@ -10,6 +10,7 @@ from nucleigan.evaluation.columns import (
     write_table,
 )
 from nucleigan.evaluation.compare import compare
+from nucleigan.evaluation.experiments import compare_experiments
 from nucleigan.evaluation.intervals import Interval, interval_of_mean
 from nucleigan.evaluation.judge import evaluate_slide, judge_slide
 from nucleigan.evaluation.summary import OVERALL, Difference, Summary, difference, summarise
@@ -24,6 +25,7 @@ __all__ = [
     "Interval",
     "Summary",
     "compare",
+    "compare_experiments",
     "difference",
     "evaluate_slide",
     "gather",

@@ -1,7 +1,7 @@
 """Set all models beside each other and beside the published figures."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from nucleigan.artifacts import atomic
@@ -74,11 +74,33 @@ def compare(
     NucleiganError
         When a table is not one of the evaluation stage's, or none has a row.
     """
-    rows = [row for path in slides_tables for row in read_table(path)]
+    compare_rows(
+        [row for path in slides_tables for row in read_table(path)],
+        long_output,
+        organs_output,
+        table_output,
+        latex_output,
+        differences_output,
+        figure_output,
+        phantoms,
+    )
+
+
+def compare_rows(
+    rows: Sequence[Mapping[str, str]],
+    long_output: str | Path,
+    organs_output: str | Path,
+    table_output: str | Path,
+    latex_output: str | Path,
+    differences_output: str | Path,
+    figure_output: str | Path,
+    phantoms: bool = False,
+) -> None:
+    """The same from the rows of such tables; see :func:`compare`."""
     if not rows:
         raise NucleiganError(
-            f"The {len(slides_tables)} tables of the evaluation hold no slide; expected at least "
-            "one annotated slide; annotate one of evaluation.splits in the sample sheet."
+            "The tables of the evaluation hold no slide; expected at least one annotated slide; "
+            "annotate one of evaluation.splits in the sample sheet."
         )
     summaries = summarise(rows)
     # The test slides first: only they may stand beside published figures.

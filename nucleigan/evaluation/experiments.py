@@ -1,0 +1,66 @@
+"""Several runs of the workflow, each with its own settings, in one comparison."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from nucleigan.errors import NucleiganError
+from nucleigan.evaluation.columns import read_table
+from nucleigan.evaluation.compare import compare_rows
+
+
+def compare_experiments(folders: Sequence[str | Path], output: str | Path) -> None:
+    """Set the models of several folders of results beside each other.
+
+    A model is named by its folder; where a folder holds several, by folder and method.
+
+    Parameters
+    ----------
+    folders
+        Folders of results of finished runs, with different names.
+    output
+        Folder for ``slides.csv``, ``organs.csv``, ``table.md``, ``table.tex``, ``differences.csv``
+        and ``aji.png``; see :func:`nucleigan.evaluation.compare`.
+
+    Raises
+    ------
+    NucleiganError
+        A run is not finished, two have the same name, or they judged different slides.
+    """
+    paths = [Path(folder) for folder in folders]
+    names = [path.resolve().name for path in paths]
+    for name in names:
+        if names.count(name) > 1:
+            raise NucleiganError(
+                f"{name}: two of the folders have this name; rename one, the table names "
+                "experiments by their folders."
+            )
+    rows = []
+    judged = {}
+    for name, path in zip(names, paths, strict=True):
+        table = path / "evaluation/slides.csv"
+        if not table.is_file():
+            raise NucleiganError(
+                f"{table}: not there, so the run in {path} is not finished; run snakemake with its "
+                "configuration again, or leave the folder out."
+            )
+        found = read_table(table)
+        several = len({row["method"] for row in found}) > 1
+        rows += [row | {"method": f"{name} {row['method']}" if several else name} for row in found]
+        judged[name] = {row["slide"] for row in found}
+    for name, slides in judged.items():
+        if slides != judged[names[0]]:
+            odd = sorted(slides ^ judged[names[0]])
+            raise NucleiganError(
+                f"{names[0]} and {name} judged different slides ({', '.join(odd[:3])} in one of "
+                "them alone); use the same sample sheet and evaluation.splits for all."
+            )
+    out = Path(output)
+    compare_rows(
+        rows,
+        long_output=out / "slides.csv",
+        organs_output=out / "organs.csv",
+        table_output=out / "table.md",
+        latex_output=out / "table.tex",
+        differences_output=out / "differences.csv",
+        figure_output=out / "aji.png",
+    )

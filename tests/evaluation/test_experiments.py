@@ -1,0 +1,85 @@
+"""Several runs in one comparison."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from nucleigan.artifacts import write_image
+from nucleigan.cli import main
+from nucleigan.errors import NucleiganError
+from nucleigan.evaluation import compare_experiments, gather, judge_slide
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Make a folder of results in which a method found a square of 10 rows shifted by some."""
+    truth = np.zeros((40, 40), np.int32)
+    truth[5:15, 5:15] = 1
+    write_image(tmp_path / "truth.tif", truth)
+
+    def make(name, shift, methods=("cgan",), slides=("one", "two")):
+        tables = []
+        for method in methods:
+            for slide in slides:
+                write_image(tmp_path / "found.tif", np.roll(truth, shift, axis=0))
+                tables.append(tmp_path / f"{name}-{method}-{slide}.csv")
+                judge_slide(
+                    {"slide": slide, "organ": "liver", "split": "test"},
+                    {"method": method, "data": "both", "seed": "0"},
+                    tmp_path / "truth.tif",
+                    tmp_path / "found.tif",
+                    tables[-1],
+                    tmp_path / "nuclei.csv",
+                )
+        (tmp_path / name / "evaluation").mkdir(parents=True)
+        gather(tables, tmp_path / name / "evaluation/slides.csv")
+        return tmp_path / name
+
+    return make
+
+
+def overall(folder):
+    with (folder / "organs.csv").open() as stream:
+        rows = [row for row in csv.DictReader(stream) if row["organ"] == "overall"]
+    return {row["method"]: float(row["aji"]) for row in rows}
+
+
+def test_a_run_is_named_by_its_folder(run, tmp_path, capsys):
+    folders = [run("exact", 0), run("shifted", 2)]
+    output = tmp_path / "comparison"
+    assert main(["compare", *map(str, folders), "--output", str(output)]) == 0
+    assert overall(output) == {"exact": 1.0, "shifted": pytest.approx(80 / 120)}
+    assert "exact, both" in capsys.readouterr().out
+    with (output / "differences.csv").open() as stream:
+        first = next(csv.DictReader(stream))
+    assert (first["first"], first["second"], first["slides"]) == (
+        "exact, both",
+        "shifted, both",
+        "2",
+    )
+    assert float(first["difference"]) == pytest.approx(1 / 3)
+    assert (output / "aji.png").stat().st_size > 1000
+
+
+def test_several_methods_of_a_run_keep_their_names(run, tmp_path):
+    compare_experiments([run("a", 0), run("b", 1, methods=("cgan", "unet"))], tmp_path / "out")
+    assert set(overall(tmp_path / "out")) == {"a", "b cgan", "b unet"}
+
+
+def test_a_run_that_is_half_done(run, tmp_path):
+    (tmp_path / "half").mkdir()
+    with pytest.raises(NucleiganError, match=r"half/evaluation/slides\.csv.*not finished"):
+        compare_experiments([run("a", 0), tmp_path / "half"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_runs_on_different_slides(run, tmp_path):
+    with pytest.raises(NucleiganError, match=r"a and b judged different slides \(three"):
+        compare_experiments([run("a", 0), run("b", 1, slides=("one", "two", "three"))], tmp_path)
+
+
+def test_two_folders_of_one_name(run, tmp_path):
+    folder = run("a", 0)
+    with pytest.raises(NucleiganError, match="a: two of the folders have this name"):
+        compare_experiments([folder, folder], tmp_path / "out")
