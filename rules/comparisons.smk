@@ -3,6 +3,8 @@
 BASELINES = RUNS + runs(
     SETTINGS.baselines.methods, SETTINGS.baselines.data, SETTINGS.baselines.seeds
 )
+# Of the training on all real slides that judges synthetic pairs.
+FIRST_SEED = SETTINGS.ablation.seeds[0]
 ABLATION = runs(["cgan"], SETTINGS.ablation.data, SETTINGS.ablation.seeds)
 
 
@@ -62,6 +64,56 @@ use rule compare_models as compare_ablation with:
         results("benchmarks/ablation/comparison.tsv")
 
 
+rule plot_training_sets:
+    input:
+        organs=results("ablation/organs.csv"),
+    output:
+        figure=report(
+            results("ablation/training_sets.png"),
+            caption="../report/training_sets.rst",
+            category="11 Ablation",
+        ),
+    log:
+        results("logs/ablation/training_sets.log"),
+    benchmark:
+        results("benchmarks/ablation/training_sets.tsv")
+    conda:
+        ENVIRONMENT
+    params:
+        code=code("plot_training_sets.py"),
+    script:
+        "../workflow_scripts/plot_training_sets.py"
+
+
+rule judge_agreement:
+    input:
+        model=results(f"segmentation/cgan/real/{FIRST_SEED}/model.safetensors"),
+        images=rules.show_synthesis.input.images,
+        labels=rules.show_synthesis.input.labels,
+    output:
+        table=report(
+            results("synthesis/agreement.csv"),
+            caption="../report/agreement.rst",
+            category="6 Synthetic pairs",
+        ),
+    log:
+        results("logs/synthesis/agreement.log"),
+    benchmark:
+        results("benchmarks/synthesis/agreement.tsv")
+    conda:
+        ENVIRONMENT
+    threads: SETTINGS.compute.threads
+    resources:
+        gpu=GPUS,
+        device=SETTINGS.compute.device,
+    params:
+        compute=section("compute", "device"),
+        code=code("judge_agreement.py"),
+        method_code=package_digest(method_module("cgan")),
+    script:
+        "../workflow_scripts/judge_agreement.py"
+
+
 rule baselines:
     input:
         rules.compare_baselines.output,
@@ -72,4 +124,6 @@ rule baselines:
 rule ablation:
     input:
         rules.compare_ablation.output,
+        rules.plot_training_sets.output,
+        rules.judge_agreement.output if "real" in SETTINGS.ablation.data else [],
     localrule: True

@@ -154,14 +154,17 @@ def test_other_methods_and_training_sets_are_set_beside_the_main_run(finished):
             "generator": {"width": 4, "depth": 2},
         },
         "segmentation": {"crop": 48},
-        "ablation": {"data": ["real-1", "both-1"], "seeds": [0, 1]},
+        "ablation": {"data": ["real", "real-1", "both-1"], "seeds": [0, 1]},
     }
     finished.make("baselines", "ablation", changes=changes)
     baselines = pd.read_csv(finished.results / "baselines/slides.csv")
     assert set(baselines["method"]) == {"cgan", "classical", "dist", "cnn3"}
     assert set(baselines["slide"]) == {"test1", "test2"}
     ablation = pd.read_csv(finished.results / "ablation/organs.csv")
-    assert set(ablation["data"]) == {"real-1", "both-1"} and set(ablation["seeds"]) == {2}
+    assert set(ablation["data"]) == {"real", "real-1", "both-1"}
+    assert set(ablation["seeds"]) == {2}
+    assert len(pd.read_csv(finished.results / "synthesis/agreement.csv")) == 16
+    assert (finished.results / "ablation/training_sets.png").stat().st_size > 5000
     table = (finished.results / "ablation/table.md").read_text()
     assert "cgan, real-1" in table and "cgan, both-1" in table
     for seed in (0, 1):

@@ -1,0 +1,55 @@
+"""What each training set brings, as dots with intervals."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from nucleigan.artifacts import atomic
+from nucleigan.figures.evaluation import BAR_COLOURS
+
+KINDS = {"real": "real", "both": "real and synthetic", "synthetic": "synthetic"}
+
+
+def plot_training_sets(organs: str | Path, output: str | Path) -> None:
+    """Draw the overall AJI of each training set, best data at the top.
+
+    Parameters
+    ----------
+    organs
+        ``organs.csv`` of a comparison.
+    output
+        PNG: a line for each training set; dots are means over seeds and organs, lines 95 %
+        intervals over slides, and beside them the standard deviation over seeds.
+    """
+    table = pd.read_csv(organs)
+    table = table[table["organ"] == "overall"]
+    table = table[table["split"] == table["split"].iloc[0]].iloc[::-1]
+    figure, axes = plt.subplots(figsize=(7.5, 1.2 + 0.4 * len(table)), layout="constrained")
+    names = []
+    for place, row in enumerate(table.itertuples()):
+        kind, _, count = str(row.data).partition("-")
+        colour = BAR_COLOURS[list(KINDS).index(kind)]
+        axes.plot([row.aji_low, row.aji_high], [place, place], color=colour, linewidth=2)
+        axes.plot(row.aji, place, "o", color=colour)
+        spread = f" ± {row.aji_sd:.3f}" if row.seeds > 1 else ""
+        axes.annotate(
+            f"{row.aji:.3f}{spread}",
+            (row.aji, place),
+            xytext=(0, 6),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+        )
+        slides = f", {count} slide{'s' * (count != '1')}" if count else ""
+        names.append(f"{KINDS[kind]}{slides}")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(-0.6, len(names) - 0.2)
+    axes.set_xlabel("Aggregated Jaccard index, mean of the organs")
+    axes.spines[["top", "right"]].set_visible(False)
+    with atomic(output) as temporary:
+        figure.savefig(temporary, format="png", dpi=120, metadata={"Software": None})
+    plt.close(figure)

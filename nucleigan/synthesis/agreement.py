@@ -1,0 +1,71 @@
+"""How well synthetic images show their masks: judged by a segmenter that learned from tissue."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from nucleigan.artifacts import atomic
+from nucleigan.config import ComputeSettings
+from nucleigan.errors import NucleiganError
+from nucleigan.metrics import aggregated_jaccard, pixel_dice
+from nucleigan.segmentation import Segmenter
+from nucleigan.training.data import Pairs
+
+
+def judge_agreement(
+    model: str | Path,
+    images: Sequence[str],
+    labels: Sequence[str],
+    output: str | Path,
+    compute: ComputeSettings,
+) -> None:
+    """Segment the synthetic images, and compare with the masks that they were painted into.
+
+    Parameters
+    ----------
+    model
+        Model file of a segmenter that was trained on real slides alone.
+    images, labels
+        Stacks of the synthetic pairs.
+    output
+        CSV, a row a pair: ``pair``, ``nuclei`` in the mask, ``found`` in the image, ``aji`` and
+        ``dice`` of the two. Where the mask is empty and nothing is found they are 1.
+    compute
+        Device, precision and threads.
+
+    Raises
+    ------
+    NucleiganError
+        The segmenter has seen synthetic pairs: it would confirm its own.
+    """
+    segmenter = Segmenter.load(model, compute)
+    data = segmenter.facts["training"]["data"]
+    if not data.startswith("real"):
+        raise NucleiganError(
+            f"{model}: learned from {data}; synthetic pairs are judged by a segmenter of real "
+            "slides alone."
+        )
+    pairs = Pairs.open(images, labels)
+    rows = []
+    for number in range(len(pairs)):
+        truth = pairs.labels[number]
+        found = segmenter.segment(pairs.images[number], normalize=False)
+        rows.append(
+            {
+                "pair": number,
+                "nuclei": len(np.unique(truth[truth > 0])),
+                "found": int(found.max(initial=0)),
+                "aji": aggregated_jaccard(truth, found),
+                "dice": pixel_dice(truth, found),
+            }
+        )
+    table = pd.DataFrame(rows)
+    with atomic(output) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
+    print(
+        f"{len(table)} pairs: mean AJI {table['aji'].mean():.3f}, a tenth of them below "
+        f"{table['aji'].quantile(0.1):.3f}; mean Dice {table['dice'].mean():.3f}",
+        flush=True,
+    )

@@ -1,0 +1,15 @@
+"""Compare synthetic images with their masks, through a segmenter of real slides."""
+
+from nucleigan.jobs import job
+
+with job(snakemake.log[0]):
+    from nucleigan.config import ComputeSettings
+    from nucleigan.synthesis.agreement import judge_agreement
+
+    judge_agreement(
+        model=snakemake.input.model,
+        images=list(snakemake.input.images),
+        labels=list(snakemake.input.labels),
+        output=snakemake.output.table,
+        compute=ComputeSettings(**snakemake.params.compute, device=snakemake.resources.device),
+    )
