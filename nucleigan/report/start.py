@@ -157,7 +157,9 @@ def _at(settings: Mapping[str, Any], key: str) -> Any:
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return "none" if value is None else str(value)
 
 
 def _results(evaluation: Mapping[str, Any] | None, phantoms: bool) -> str:
