@@ -19,6 +19,7 @@ import yaml
 
 from nucleigan.cli import main
 from nucleigan.config import PhantomSettings, load
+from nucleigan.evaluation import MEASURES, MODEL, SLIDE, write_table
 from nucleigan.phantoms.draw import draw_phantom
 from nucleigan.slides import annotations
 from nucleigan.slides.sheet import Slide, read_sheet, write_sheet
@@ -71,6 +72,11 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for sheet in ("slides.csv", "monuseg/slides.csv"):
         train = Slide("train", "breast", "train", slide.image, slide.annotation, mpp=0.25)
         write_sheet(folder / sheet, [train, slide])
+    for month in ("january", "february"):
+        row = {"method": "cgan", "data": "both", "seed": 0, "slide": "slide", "organ": "breast"}
+        table = folder / "results" / month / "evaluation/slides.csv"
+        row |= {"split": "test", **dict.fromkeys(MEASURES, 0.5)}
+        write_table(table, (*MODEL, *SLIDE, *MEASURES), [row])
     for part in ("models", "configs", "profiles"):
         (folder / part).symlink_to(ROOT / part)
     return folder
