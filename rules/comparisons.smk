@@ -16,19 +16,19 @@ use rule compare_models as compare_baselines with:
         organs=report(
             results("baselines/organs.csv"),
             caption="../report/organs_table.rst",
-            category="10 Baselines",
+            category="9 Evaluation: baselines",
         ),
         table=results("baselines/table.md"),
         latex=results("baselines/table.tex"),
         differences=report(
             results("baselines/differences.csv"),
             caption="../report/differences.rst",
-            category="10 Baselines",
+            category="9 Evaluation: baselines",
         ),
         figure=report(
             results("baselines/aji.png"),
             caption="../report/aji.rst",
-            category="10 Baselines",
+            category="9 Evaluation: baselines",
         ),
     log:
         results("logs/baselines/comparison.log"),
@@ -44,19 +44,19 @@ use rule compare_models as compare_ablation with:
         organs=report(
             results("ablation/organs.csv"),
             caption="../report/organs_table.rst",
-            category="11 Ablation",
+            category="9 Evaluation: ablation",
         ),
         table=results("ablation/table.md"),
         latex=results("ablation/table.tex"),
         differences=report(
             results("ablation/differences.csv"),
             caption="../report/differences.rst",
-            category="11 Ablation",
+            category="9 Evaluation: ablation",
         ),
         figure=report(
             results("ablation/aji.png"),
             caption="../report/aji.rst",
-            category="11 Ablation",
+            category="9 Evaluation: ablation",
         ),
     log:
         results("logs/ablation/comparison.log"),
@@ -71,7 +71,7 @@ rule plot_training_sets:
         figure=report(
             results("ablation/training_sets.png"),
             caption="../report/training_sets.rst",
-            category="11 Ablation",
+            category="9 Evaluation: ablation",
         ),
     log:
         results("logs/ablation/training_sets.log"),
