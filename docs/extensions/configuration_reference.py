@@ -76,7 +76,7 @@ def describe(schema: dict[str, Any]) -> str:
     words = {"boolean": "true or false", "string": "text", "integer": "whole number"}
     # No-break spaces: a limit stays on one line.
     limits = [
-        f"{sign}\N{NO-BREAK SPACE}{schema[bound]:g}"
+        f"{sign}\N{NO-BREAK SPACE}{schema[bound]:.12g}"
         for bound, sign in BOUNDS.items()
         if bound in schema
     ]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nucleigan.config import Config, Settings
+from nucleigan.config import Config, IngestionSettings, Settings
 from nucleigan.evaluation import MEASURES, MODEL, NUCLEUS, SLIDE
 
 ROOT = Path(__file__).parents[2]
@@ -84,7 +84,7 @@ def test_every_key_of_the_configuration_is_there_with_its_default(site):
     assert [(row[0], row[2]) for row in rows] == expected
     written = {row[0]: row for row in rows}
     assert written["sparsity"][1:3] == ["number, ≥ 0", "0.02"]
-    assert written["max_pixels"][1] == "whole number, ≥ 1000"
+    assert written["max_pixels"][1] == "whole number, ≥ 1000, ≤ 100000000"
     assert written["synthetic_share"][1:3] == ["number, ≥ 0, ≤ 1 or null", "null"]
     assert written["views"][1:3] == ["1, 2, 4, 8", "1"]
     assert written["scale"][1:3] == ["list of 2: number", "[1.0, 1.0]"]
@@ -127,3 +127,10 @@ def test_every_file_of_the_rules_is_described():
 def test_every_column_of_the_evaluation_is_described():
     page = (DOCS / "artifacts.md").read_text(encoding="utf-8")
     assert not [name for name in (*MODEL, *SLIDE, *MEASURES, *NUCLEUS) if f"`{name}`" not in page]
+
+
+def test_every_limit_of_what_is_read_is_described():
+    page = (DOCS / "untrusted.md").read_text(encoding="utf-8")
+    for name, value in IngestionSettings():
+        if name not in ("mpp", "min_piece_area"):
+            assert f"`{name}`, {value:,.0f}" in page
