@@ -26,7 +26,7 @@ WORKER = Path(__file__).with_name("worker.py")
 TEXTS = {".xml", ".geojson", ".csv", ".yaml"}
 FINE = ("read", "refused")
 # A worker that answers no more, though it takes no processor time either, seconds.
-SILENCE = 240
+SILENCE = 900
 MOST_FINDINGS = 20
 
 
