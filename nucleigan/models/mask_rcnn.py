@@ -125,7 +125,9 @@ def _trainable(
 
 
 def _network(facts: dict[str, Any]) -> nn.Module:
-    return InstanceNetwork(facts["backbone"], MaskSettings(**facts["masks"]))
+    # Checked, since the file may come from anywhere.
+    backbone = SegmentationSettings(backbone=facts["backbone"]).backbone
+    return InstanceNetwork(backbone, MaskSettings(**facts["masks"]))
 
 
 METHOD = Method(_trainable, _network, _draw)
