@@ -7,21 +7,8 @@ import numpy as np
 
 from nucleigan.errors import NucleiganError
 from nucleigan.evaluation.columns import MEASURES, MODEL, NUCLEUS, SLIDE, write_table
-from nucleigan.metrics.contours import (
-    ContourDistances,
-    contour_distances,
-    hausdorff_of,
-    per_nucleus,
-)
-from nucleigan.metrics.jaccard import aggregated_jaccard_of, aggregated_jaccard_plus_of
-from nucleigan.metrics.objects import (
-    centroids,
-    detection_f1,
-    object_f1_mean_of,
-    object_scores_of,
-)
-from nucleigan.metrics.panoptic import panoptic_quality_of
-from nucleigan.metrics.pixels import pixel_dice_of
+from nucleigan.metrics.contours import ContourDistances, contour_distances, per_nucleus
+from nucleigan.metrics.measures import distance_measures_of, overlap_measures_of
 from nucleigan.metrics.table import Contingency, contingency
 
 
@@ -47,35 +34,15 @@ def evaluate_slide(truth: np.ndarray, prediction: np.ndarray) -> dict[str, float
     """
     truth, prediction = np.asarray(truth), np.asarray(prediction)
     table = contingency(truth, prediction)
-    return _measures(truth, prediction, table, contour_distances(truth, prediction, table))
+    return _measures(table, contour_distances(truth, prediction, table))
 
 
-def _measures(
-    truth: np.ndarray, prediction: np.ndarray, table: Contingency, contours: ContourDistances
-) -> dict[str, float]:
-    quality = panoptic_quality_of(table)
-    scores = object_scores_of(table)
-    distance, match_rate = hausdorff_of(table, contours)
-    return {
-        "aji": aggregated_jaccard_of(table),
-        "aji_plus": aggregated_jaccard_plus_of(table),
-        "pq": quality.pq,
-        "sq": quality.sq,
-        "dq": quality.dq,
-        "f1": scores.f1,
-        "precision": scores.precision,
-        "recall": scores.recall,
-        "f1_mean": object_f1_mean_of(table),
-        "detection_f1": detection_f1(truth, prediction),
-        "dice": pixel_dice_of(table),
-        "hausdorff": distance,
-        "match_rate": match_rate,
-        "hausdorff_95": hausdorff_of(table, contours, statistic="percentile95").distance,
-        "surface_distance": hausdorff_of(table, contours, statistic="mean").distance,
-        "hausdorff_misses": hausdorff_of(table, contours, misses="diameter").distance,
-        "true_nuclei": table.truths,
-        "predicted_nuclei": table.predictions,
-    }
+def _measures(table: Contingency, contours: ContourDistances) -> dict[str, float]:
+    found = overlap_measures_of(table) | distance_measures_of(table, contours)
+    values = {name: measure.value for name, measure in found.items()}
+    values["match_rate"] = found["hausdorff"].match_rate
+    values["true_nuclei"], values["predicted_nuclei"] = table.truths, table.predictions
+    return {name: values[name] for name in MEASURES}
 
 
 def _nuclei(
@@ -87,7 +54,7 @@ def _nuclei(
     best[table.row[cells]] = table.iou[cells]
     distance = np.full(table.truths, np.nan)
     distance[table.row[contours.cells]] = per_nucleus(contours)
-    for i, (row, column) in enumerate(centroids(truth)):
+    for i, (row, column) in enumerate(table.truth_centroid):
         yield {
             "nucleus": int(table.truth_ids[i]),
             "area": int(table.truth_area[i]),
@@ -135,7 +102,7 @@ def judge_slide(
     except NucleiganError as error:
         raise NucleiganError(f"Slide {slide['slide']}: {error}") from error
     contours = contour_distances(true, predicted, table)
-    measures = _measures(true, predicted, table, contours)
+    measures = _measures(table, contours)
     write_table(measures_output, (*MODEL, *SLIDE, *MEASURES), [{**name, **measures}])
     rows = [{**name, **row} for row in _nuclei(true, table, contours)]
     write_table(nuclei_output, (*MODEL, *SLIDE, *NUCLEUS), rows)

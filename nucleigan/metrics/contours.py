@@ -1,16 +1,19 @@
 """Distances between the contours of matched nuclei."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
+from nucleigan.errors import NucleiganError
 from nucleigan.metrics.table import Contingency, contingency
 
 Statistic = Literal["maximum", "percentile95", "mean"]
 Direction = Literal["symmetric", "truth_to_prediction", "prediction_to_truth"]
 Misses = Literal["ignore", "diameter"]
+
+# Two contours are compared point by point up to this many pairs of points, else by search trees.
+POINT_BY_POINT = 2_000_000
 
 
 class Hausdorff(NamedTuple):
@@ -29,6 +32,24 @@ class Hausdorff(NamedTuple):
 
 
 @dataclass(frozen=True)
+class OneWay:
+    """Distances from each pixel of one contour to the nearest of another, pair by pair, pixels.
+
+    Attributes
+    ----------
+    maximum, percentile95, mean
+        (p,) float64 each.
+    count
+        (p,) int64: pixels of the first contour.
+    """
+
+    maximum: np.ndarray
+    percentile95: np.ndarray
+    mean: np.ndarray
+    count: np.ndarray
+
+
+@dataclass(frozen=True)
 class ContourDistances:
     """Distances between the contours of each matched true nucleus and its prediction.
 
@@ -37,15 +58,14 @@ class ContourDistances:
     cells
         (p,) positions in the contingency table of the pairs.
     outward
-        One float64 array a pair, pixels: from each contour pixel of the true nucleus to the nearest
-        of the predicted one.
+        From the contour of the true nucleus to the predicted one.
     inward
-        The same from the predicted contour to the true one.
+        From the predicted contour to the true one.
     """
 
     cells: np.ndarray
-    outward: list[np.ndarray]
-    inward: list[np.ndarray]
+    outward: OneWay
+    inward: OneWay
 
 
 def hausdorff(
@@ -82,11 +102,22 @@ def hausdorff(
     Raises
     ------
     NucleiganError
-        When the maps cannot be compared.
+        When the maps cannot be compared, or there is no such variant.
     """
+    _check_variant(statistic, direction, misses)
     table = contingency(truth, prediction)
     distances = contour_distances(np.asarray(truth), np.asarray(prediction), table)
     return hausdorff_of(table, distances, statistic=statistic, direction=direction, misses=misses)
+
+
+def _check_variant(statistic: str, direction: str, misses: str) -> None:
+    known = {"statistic": Statistic, "direction": Direction, "misses": Misses}
+    for (name, values), given in zip(known.items(), (statistic, direction, misses), strict=True):
+        if given not in get_args(values):
+            raise NucleiganError(
+                f"The {name} of the distance is {given!r}; expected one of "
+                f"{', '.join(get_args(values))}; change it."
+            )
 
 
 def hausdorff_of(
@@ -115,51 +146,23 @@ def per_nucleus(
     direction: Direction = "symmetric",
 ) -> np.ndarray:
     """One distance for each matched nucleus; (p,) float64, pixels. See :func:`hausdorff`."""
-    reduce = _STATISTICS[statistic]
+    there, back = distances.outward, distances.inward
+    outward, inward = getattr(there, statistic), getattr(back, statistic)
     if direction == "truth_to_prediction":
-        values = [reduce(a) for a in distances.outward]
+        values = outward
     elif direction == "prediction_to_truth":
-        values = [reduce(b) for b in distances.inward]
+        values = inward
+    elif statistic == "mean":
+        values = (outward * there.count + inward * back.count) / (there.count + back.count)
     else:
-        both = zip(distances.outward, distances.inward, strict=True)
-        if statistic == "mean":
-            values = [_mean(np.concatenate(pair)) for pair in both]
-        else:
-            values = [max(reduce(a), reduce(b)) for a, b in both]
+        values = np.maximum(outward, inward)
     return np.asarray(values, np.float64)
-
-
-def _maximum(values: np.ndarray) -> float:
-    return float(values.max())
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean())
-
-
-def _percentile95(values: np.ndarray) -> float:
-    """np.percentile(values, 95) without its overhead for short arrays."""
-    place = 0.95 * (len(values) - 1)
-    below = int(place)
-    above = min(below + 1, len(values) - 1)
-    ordered = np.sort(values)
-    return float(ordered[below] + (place - below) * (ordered[above] - ordered[below]))
-
-
-_STATISTICS: dict[Statistic, Callable[[np.ndarray], float]] = {
-    "maximum": _maximum,
-    "percentile95": _percentile95,
-    "mean": _mean,
-}
 
 
 def contour_distances(
     truth: np.ndarray, prediction: np.ndarray, table: Contingency
 ) -> ContourDistances:
     """Measure the distances between the contours of each true nucleus and its best prediction.
-
-    One search tree serves all pairs: a third coordinate sets them so far apart that the nearest
-    point always belongs to the same pair.
 
     Parameters
     ----------
@@ -168,38 +171,73 @@ def contour_distances(
     table
         Their contingency table.
     """
-    from scipy.spatial import KDTree
-
     cells = table.best_per_truth(table.overlap)
-    if len(cells) == 0:
-        return ContourDistances(cells, [], [])
-    far = float(sum(truth.shape))
-    ours = _contours(truth, table.truth_ids[table.row[cells]], far)
-    theirs = _contours(prediction, table.prediction_ids[table.column[cells]], far)
-    outward = KDTree(np.concatenate(theirs)).query(np.concatenate(ours))[0]
-    inward = KDTree(np.concatenate(ours)).query(np.concatenate(theirs))[0]
-    return ContourDistances(cells, _split_like(outward, ours), _split_like(inward, theirs))
+    ours = _Contours(truth, table.truth_ids[table.row[cells]])
+    theirs = _Contours(prediction, table.prediction_ids[table.column[cells]])
+    outward, inward = np.zeros((2, len(cells), 4))
+    for pair in range(len(cells)):
+        there, back = _both_ways(ours[pair], theirs[pair])
+        outward[pair], inward[pair] = _statistics(there), _statistics(back)
+    return ContourDistances(cells, _one_way(outward), _one_way(inward))
 
 
-def _contours(labels: np.ndarray, ids: np.ndarray, far: float) -> list[np.ndarray]:
-    """Contour pixels of each nucleus named, each nucleus on a level of its own."""
-    inside = np.pad(labels, 1)
-    middle = inside[1:-1, 1:-1]
-    edge = np.zeros(labels.shape, bool)
-    for shifted in (inside[:-2, 1:-1], inside[2:, 1:-1], inside[1:-1, :-2], inside[1:-1, 2:]):
-        edge |= middle != shifted
-    rows, columns = np.nonzero(edge & (labels != 0))
-    owner = labels[rows, columns]
-    order = np.argsort(owner, kind="stable")
-    points = np.stack([rows, columns], axis=1)[order].astype(np.float64)
-    owner = owner[order]
-    starts = np.searchsorted(owner, ids, side="left")
-    ends = np.searchsorted(owner, ids, side="right")
-    return [
-        np.column_stack([points[start:end], np.full(end - start, level * far)])
-        for level, (start, end) in enumerate(zip(starts, ends, strict=True))
-    ]
+class _Contours:
+    """Contour pixels of nuclei, looked up by their place among the ids given.
+
+    The pixels of all nuclei lie in one array, sorted by nucleus.
+    """
+
+    def __init__(self, labels: np.ndarray, ids: np.ndarray) -> None:
+        rows, columns = _edge_pixels(labels)
+        owner = labels[rows, columns]
+        order = np.argsort(owner, kind="stable")
+        self.points = np.stack([rows[order], columns[order]], axis=1).astype(np.float64)
+        owner = owner[order]
+        self.start = np.searchsorted(owner, ids, side="left").tolist()
+        self.end = np.searchsorted(owner, ids, side="right").tolist()
+
+    def __getitem__(self, place: int) -> np.ndarray:
+        """(c, 2) float64: rows and columns."""
+        return self.points[self.start[place] : self.end[place]]
 
 
-def _split_like(values: np.ndarray, groups: list[np.ndarray]) -> list[np.ndarray]:
-    return np.split(values, np.cumsum([len(group) for group in groups])[:-1])
+def _edge_pixels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of nucleus pixels with a neighbour (of four) outside the nucleus."""
+    inside = np.zeros(labels.shape, bool)
+    if min(labels.shape) > 2:
+        middle = labels[1:-1, 1:-1]
+        within = inside[1:-1, 1:-1]
+        within[...] = middle == labels[:-2, 1:-1]
+        for shifted in (labels[2:, 1:-1], labels[1:-1, :-2], labels[1:-1, 2:]):
+            within &= middle == shifted
+    edge = np.logical_not(inside, out=inside)
+    edge &= labels != 0
+    rows, columns = np.divmod(np.flatnonzero(edge), max(labels.shape[1], 1))
+    return rows, columns
+
+
+def _both_ways(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """From each point of ``a`` the distance to the nearest of ``b``, and the other way round."""
+    from scipy.spatial import KDTree
+    from scipy.spatial.distance import cdist
+
+    if len(a) * len(b) > POINT_BY_POINT:
+        return KDTree(b).query(a)[0], KDTree(a).query(b)[0]
+    # Squares are whole numbers, so nothing is lost before the root.
+    squares = cdist(a, b, "sqeuclidean")
+    return np.sqrt(squares.min(axis=1)), np.sqrt(squares.min(axis=0))
+
+
+def _statistics(distances: np.ndarray) -> tuple[float, float, float, int]:
+    """Maximum, 95th percentile (as ``np.percentile``, without its overhead), mean and count."""
+    ordered = np.sort(distances)
+    last = len(ordered) - 1
+    below = int(0.95 * last)
+    above = min(below + 1, last)
+    percentile = ordered[below] + (0.95 * last - below) * (ordered[above] - ordered[below])
+    return ordered[-1], percentile, ordered.mean(), len(ordered)
+
+
+def _one_way(table: np.ndarray) -> OneWay:
+    maximum, percentile95, mean, count = table.T
+    return OneWay(maximum, percentile95, mean, count.astype(np.int64))

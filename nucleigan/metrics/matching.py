@@ -32,38 +32,21 @@ def pairs_above(table: Contingency, threshold: float) -> np.ndarray:
 def pairs_of_greatest_iou(table: Contingency) -> np.ndarray:
     """Positions in the table of the one-to-one pairs whose IoUs add up to the most.
 
-    The assignment is solved in each group of nuclei that overlap, however indirectly; most groups
-    are a single pair.
+    Solved as a sparse assignment, so that a whole image of nuclei that touch costs no more than as
+    many apart. Of assignments that add up to the same any one is taken.
     """
     if len(table.row) == 0:
         return np.zeros(0, np.int64)
     from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
+    from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
-    nodes = table.truths + table.predictions
-    links = csr_array(
-        (np.ones(len(table.row), bool), (table.row, table.truths + table.column)),
-        shape=(nodes, nodes),
-    )
-    group = connected_components(links, directed=False)[1][table.row]
-    order = np.argsort(group, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(group[order]) > 0])
-    chosen = [_assign(table, cells) for cells in np.split(order, starts[1:])]
-    return np.sort(np.concatenate(chosen))
-
-
-def _assign(table: Contingency, cells: np.ndarray) -> np.ndarray:
-    """Solve the assignment among a few cells of the table."""
-    if len(cells) == 1:
-        return cells
-    from scipy.optimize import linear_sum_assignment
-
-    rows, row = np.unique(table.row[cells], return_inverse=True)
-    columns, column = np.unique(table.column[cells], return_inverse=True)
-    if len(rows) == 1 or len(columns) == 1:
-        return cells[[int(np.argmax(table.iou[cells]))]]
-    iou = np.zeros((len(rows), len(columns)))
-    iou[row, column] = table.iou[cells]
-    taken = np.zeros(iou.shape, bool)
-    taken[linear_sum_assignment(iou, maximize=True)] = True
-    return cells[taken[row, column]]
+    # Every true nucleus may also stay alone, with a partner of its own at no gain. Costs are two
+    # less the IoU: a cost of zero would count as no edge.
+    n, m = table.truths, table.predictions
+    row = np.r_[table.row, np.arange(n)]
+    column = np.r_[table.column, m + np.arange(n)]
+    cost = np.r_[2 - table.iou, np.full(n, 2.0)]
+    graph = csr_array((cost, (row, column)), shape=(n, m + n))
+    # One partner a row, in the order of the rows.
+    _, partner = min_weight_full_bipartite_matching(graph)
+    return np.flatnonzero(partner[table.row] == table.column)

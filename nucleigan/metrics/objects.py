@@ -6,7 +6,7 @@ import numpy as np
 
 from nucleigan.errors import NucleiganError
 from nucleigan.metrics.matching import pairs_above
-from nucleigan.metrics.table import Contingency, check, contingency, renumber
+from nucleigan.metrics.table import Contingency, contingency
 
 # Of the averaged F1, as in COCO.
 THRESHOLDS = tuple(step / 100 for step in range(50, 100, 5))
@@ -82,37 +82,33 @@ def detection_f1(truth: np.ndarray, prediction: np.ndarray, radius: float = RADI
     Raises
     ------
     NucleiganError
-        When the maps cannot be compared.
+        When the maps cannot be compared, or the radius is negative.
     """
-    truth, prediction = check(truth, prediction)
-    true, predicted = centroids(truth), centroids(prediction)
-    matched = _close_pairs(true, predicted, radius) if len(true) and len(predicted) else 0
-    return _scores(matched, len(true), len(predicted)).f1
+    return detection_scores_of(contingency(truth, prediction), radius).f1
 
 
-def centroids(labels: np.ndarray) -> np.ndarray:
-    """Mean row and column of each nucleus, in reading order; (n, 2) float64, pixels."""
-    ids, index = renumber(labels)
-    pixels = np.flatnonzero(index)
-    index = index[pixels] - 1
-    area = np.bincount(index, minlength=len(ids))
-    rows, columns = np.divmod(pixels, max(labels.shape[1], 1))
-    sums = [np.bincount(index, axis, minlength=len(ids)) for axis in (rows, columns)]
-    return np.stack(sums, axis=1) / area[:, None]
+def detection_scores_of(table: Contingency, radius: float = RADIUS) -> ObjectScores:
+    """Precision, recall and F1 by centroid of a contingency table; see :func:`detection_f1`."""
+    if not radius >= 0:
+        raise NucleiganError(
+            f"The radius of detection is {radius}; expected pixels, 0 or more; change it."
+        )
+    return _scores(_close_pairs(table, radius), table.truths, table.predictions)
 
 
-def _close_pairs(true: np.ndarray, predicted: np.ndarray, radius: float) -> int:
+def _close_pairs(table: Contingency, radius: float) -> int:
+    """How many one-to-one pairs of centroids within a radius there can be."""
+    if table.truths == 0 or table.predictions == 0:
+        return 0
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import maximum_bipartite_matching
     from scipy.spatial import KDTree
 
-    near = KDTree(true).query_ball_point(predicted, radius)
-    counts = [len(partners) for partners in near]
-    columns = np.concatenate([np.asarray(partners, np.int64) for partners in near])
-    rows = np.repeat(np.arange(len(predicted)), counts)
-    graph = csr_array(
-        (np.ones(len(rows), bool), (rows, columns)), shape=(len(predicted), len(true))
+    near = KDTree(table.truth_centroid).sparse_distance_matrix(
+        KDTree(table.prediction_centroid), radius, output_type="ndarray"
     )
+    shape = (table.truths, table.predictions)
+    graph = csr_array((np.ones(len(near), bool), (near["i"], near["j"])), shape=shape)
     return int(np.count_nonzero(maximum_bipartite_matching(graph, perm_type="column") >= 0))
 
 

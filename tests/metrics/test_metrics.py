@@ -285,15 +285,6 @@ def test_a_map_of_no_pixels():
     assert [metric(nothing, nothing) for metric in OVERLAP_METRICS] == [1.0] * len(OVERLAP_METRICS)
 
 
-def test_sorting_counts_what_direct_counting_does(monkeypatch):
-    truth, prediction = blobs(1), blobs(2)
-    direct = contingency(truth, prediction)
-    monkeypatch.setattr("nucleigan.metrics.table.DIRECT", 0)
-    sorted_ = contingency(truth, prediction)
-    for name in ("row", "column", "overlap"):
-        np.testing.assert_array_equal(getattr(direct, name), getattr(sorted_, name))
-
-
 def test_table_holds_every_pixel():
     truth, prediction = blobs(5), blobs(6)
     table = contingency(truth, prediction)
