@@ -37,16 +37,20 @@ def aji(truth, prediction):
     return above / below
 
 
-def assignments(n, m):
-    """All ways to give each of n at most one of m, each used at most once."""
-    if n == 0:
+def assignments(allowed):
+    """All ways to give each row at most one of its allowed partners, each used at most once."""
+    if not allowed:
         yield ()
         return
-    for rest in assignments(n - 1, m):
+    for rest in assignments(allowed[:-1]):
         yield (*rest, None)
-        for j in range(m):
+        for j in allowed[-1]:
             if j not in rest:
                 yield (*rest, j)
+
+
+def partners(true, predicted, allow):
+    return [[j for j, p in enumerate(predicted) if allow(t, p)] for t in true]
 
 
 def aji_plus_values(truth, prediction):
@@ -55,9 +59,9 @@ def aji_plus_values(truth, prediction):
     if not true and not predicted:
         return [1.0]
     values = []
-    for chosen in assignments(len(true), len(predicted)):
+    # Pairs that share nothing add nothing.
+    for chosen in assignments(partners(true, predicted, lambda t, p: t & p)):
         pairs = [(t, predicted[j]) for t, j in zip(true, chosen, strict=True) if j is not None]
-        pairs = [(t, p) for t, p in pairs if t & p]
         total = sum(iou(t, p) for t, p in pairs)
         above = sum(len(t & p) for t, p in pairs)
         # Whatever is in no pair counts once: areas of all, less what pairs share.
@@ -71,9 +75,9 @@ def matched_ious(truth, prediction, threshold):
     """IoUs of the largest one-to-one matching above a threshold (any one of them)."""
     true, predicted = nuclei(truth), nuclei(prediction)
     best = []
-    for chosen in assignments(len(true), len(predicted)):
+    for chosen in assignments(partners(true, predicted, lambda t, p: iou(t, p) > threshold)):
         ious = [iou(t, predicted[j]) for t, j in zip(true, chosen, strict=True) if j is not None]
-        if all(value > threshold for value in ious) and len(ious) > len(best):
+        if len(ious) > len(best):
             best = ious
     return best
 
@@ -145,8 +149,7 @@ def detection(truth, prediction, radius):
     if not true and not predicted:
         return 1.0
     most = 0
-    for chosen in assignments(len(true), len(predicted)):
-        pairs = [(t, predicted[j]) for t, j in zip(true, chosen, strict=True) if j is not None]
-        if all(np.hypot(*(t - p)) <= radius for t, p in pairs):
-            most = max(most, len(pairs))
+    close = partners(true, predicted, lambda t, p: np.hypot(*(t - p)) <= radius)
+    for chosen in assignments(close):
+        most = max(most, sum(j is not None for j in chosen))
     return 2 * most / (len(true) + len(predicted))
