@@ -13,7 +13,7 @@ Direction = Literal["symmetric", "truth_to_prediction", "prediction_to_truth"]
 Misses = Literal["ignore", "diameter"]
 
 # Two contours are compared point by point up to this many pairs of points, else by search trees.
-POINT_BY_POINT = 2_000_000
+POINT_BY_POINT = 20_000_000
 
 
 class Hausdorff(NamedTuple):
