@@ -151,7 +151,9 @@ def monai_methods() -> Iterator[Method]:
         "monai",
         over_pairs(
             hausdorff=lambda a, b: float(compute_hausdorff_distance(*masks(a, b))),
-            hausdorff_95=lambda a, b: float(compute_hausdorff_distance(*masks(a, b), percentile=95)),
+            hausdorff_95=lambda a, b: float(
+                compute_hausdorff_distance(*masks(a, b), percentile=95)
+            ),
             surface_distance=lambda a, b: float(
                 compute_average_surface_distance(*masks(a, b), symmetric=True)
             ),

@@ -93,10 +93,11 @@ def judge_slide(
     Raises
     ------
     NucleiganError
-        When a file cannot be read or the maps differ in size; names the slide.
+        When a file is not there or cannot be read, or the maps differ in size; names the slide.
     """
     name = {key: model[key] for key in MODEL} | {key: slide[key] for key in SLIDE}
-    true, predicted = _read_map(truth), _read_map(prediction)
+    true = _read_map(truth, f"Slide {slide['slide']} has no true label map")
+    predicted = _read_map(prediction, f"Slide {slide['slide']} has no prediction to judge")
     try:
         table = contingency(true, predicted)
     except NucleiganError as error:
@@ -108,9 +109,14 @@ def judge_slide(
     write_table(nuclei_output, (*MODEL, *SLIDE, *NUCLEUS), rows)
 
 
-def _read_map(path: str | Path) -> np.ndarray:
+def _read_map(path: str | Path, missing: str) -> np.ndarray:
     import tifffile
 
+    if not Path(path).is_file():
+        raise NucleiganError(
+            f"{missing}: {path} is not there; make it by running the same command again, or leave "
+            "the slide out of evaluation.splits."
+        )
     try:
         return np.asarray(tifffile.imread(path))
     except (OSError, ValueError, tifffile.TiffFileError) as error:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nucleigan.errors import NucleiganError, shown
 from nucleigan.evaluation.columns import MEASURES
 from nucleigan.evaluation.intervals import Interval, interval_of_mean
 from nucleigan.evaluation.published import ORGANS, organ_name
@@ -56,7 +57,13 @@ def summarise(rows: Sequence[Mapping[str, str]]) -> list[Summary]:
 
     An organ's figure is the mean of its slides; the overall figure the unweighted mean of the
     organs, as in the published table; both are then averaged over seeds.
+
+    Raises
+    ------
+    NucleiganError
+        When a cell is no number, or a seed has a slide twice or lacks one that another seed has.
     """
+    _check_complete(rows)
     groups: dict[tuple[str, str, str], list[Mapping[str, str]]] = {}
     for row in rows:
         groups.setdefault((row["method"], row["data"], row["split"]), []).append(row)
@@ -72,7 +79,7 @@ def _summarise_group(method: str, data: str, split: str, rows: list[Mapping[str,
         values: dict[tuple[str, str], list[float]] = {}
         by_slide: dict[tuple[str, str], list[float]] = {}
         for row in rows:
-            organ, value = organ_name(row["organ"]), float(row[measure] or "nan")
+            organ, value = organ_name(row["organ"]), _value(row, measure)
             values.setdefault((organ, row["seed"]), []).append(value)
             by_slide.setdefault((organ, row["slide"]), []).append(value)
         per_seed = np.full((len(organs), len(seeds)), np.nan)
@@ -88,6 +95,39 @@ def _summarise_group(method: str, data: str, split: str, rows: list[Mapping[str,
         for organ in organs
     }
     return Summary(method, data, split, means, slides, len(seeds), names)
+
+
+def _value(row: Mapping[str, str], measure: str) -> float:
+    """A cell of the table; an empty one is undefined, a missing one is no table of ours."""
+    cell = row[measure]
+    try:
+        return float(cell) if cell != "" else math.nan
+    except (TypeError, ValueError) as error:
+        found = "nothing" if cell is None else shown(cell)
+        raise NucleiganError(
+            f"The table of slides says {found} for {measure} of slide {shown(row['slide'])} "
+            f"({shown(row['method'])}); expected a number or an empty cell; delete the folder "
+            "evaluation/ of the results and run the same command again."
+        ) from error
+
+
+def _check_complete(rows: Sequence[Mapping[str, str]]) -> None:
+    """Every seed of a model must have judged the same slides, each once."""
+    judged: dict[tuple[str, str, str], dict[str, list[str]]] = {}
+    for row in rows:
+        model = judged.setdefault((row["method"], row["data"], row["split"]), {})
+        model.setdefault(row["seed"], []).append(row["slide"])
+    for (method, data, split), seeds in judged.items():
+        slides = sorted({slide for found in seeds.values() for slide in found})
+        for seed, found in seeds.items():
+            odd = [slide for slide in slides if found.count(slide) != 1]
+            if odd:
+                raise NucleiganError(
+                    f"Seed {seed} of {shown(', '.join(filter(None, (method, data))))} has "
+                    f"{found.count(odd[0])} results for slide {shown(odd[0])} of the split {split};"
+                    " expected one for each slide that another seed has; run the same command again"
+                    " to complete them."
+                )
 
 
 def mean(values: Iterable[float]) -> float:

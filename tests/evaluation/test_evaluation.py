@@ -110,6 +110,35 @@ def test_maps_of_different_size_name_the_slide(tmp_path):
     assert not (tmp_path / "one.csv").exists()
 
 
+def test_one_map_without_the_other_names_the_slide(tmp_path):
+    with pytest.raises(NucleiganError, match=r"Slide one has no prediction .*none\.tif is not"):
+        judged(tmp_path, "one", tmp_path / "none.tif")
+    model = dict.fromkeys(MODEL, "0")
+    row = dict.fromkeys(SLIDE, "two")
+    with pytest.raises(NucleiganError, match=r"Slide two has no true label map.*lost\.tif is not"):
+        judge_slide(
+            row,
+            model,
+            tmp_path / "lost.tif",
+            tmp_path / "truth.tif",
+            tmp_path / "two.csv",
+            tmp_path / "two.nuclei.csv",
+        )
+    assert not list(tmp_path.glob("*.csv"))
+
+
+def test_rows_of_a_results_folder_that_is_half_done():
+    whole = slide_row(slide="a"), slide_row(slide="b", seed=1)
+    with pytest.raises(NucleiganError, match=r"Seed 0 of cgan, both has 0 results for slide b"):
+        summarise(whole)
+    with pytest.raises(NucleiganError, match="has 2 results for slide a"):
+        summarise([slide_row(), slide_row()])
+    # A line cut short has None in its last cells.
+    for cell, words in ((None, "says nothing for dice"), ("0.2x", "says 0.2x for dice")):
+        with pytest.raises(NucleiganError, match=words):
+            summarise([slide_row() | {"dice": cell}])
+
+
 def test_means_are_over_slides_then_organs_then_seeds():
     rows = [
         slide_row(seed=0, slide="a", organ="liver", aji=0.2),

@@ -278,6 +278,13 @@ def test_the_assignment_of_nuclei_that_all_touch_is_the_best_one():
     assert len(set(table.row[chosen])) == len(set(table.column[chosen])) == len(chosen)
 
 
+def test_groups_are_assigned_alike_one_by_one_and_together(monkeypatch):
+    table = contingency(blobs(7), blobs(8))
+    together = pairs_of_greatest_iou(table)
+    monkeypatch.setattr("nucleigan.metrics.matching.AT_A_TIME", 1)
+    np.testing.assert_array_equal(pairs_of_greatest_iou(table), together)
+
+
 def test_each_measure_says_how_much_it_matched():
     truth = box((0, 0, 4, 4), (0, 6, 4, 10), (0, 12, 4, 16), (10, 0, 14, 4))
     prediction = box((0, 0, 4, 16))
@@ -423,9 +430,7 @@ def test_fifteen_hundred_nuclei_are_quick():
     assert fastest(lambda: overlap_measures_of(contingency(truth, prediction))) < 0.1
     table = contingency(truth, prediction)
     assert (
-        fastest(
-            lambda: distance_measures_of(table, contour_distances(truth, prediction, table)), 2
-        )
+        fastest(lambda: distance_measures_of(table, contour_distances(truth, prediction, table)), 2)
         < 1
     )
 
