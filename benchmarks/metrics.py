@@ -98,7 +98,7 @@ def stardist_methods() -> Iterator[Method]:
         found = matching(truth, prediction, thresh=THRESHOLDS)
         return {"f1_mean": float(np.mean([one.f1 for one in found]))}
 
-    yield Method("stardist", half, {name: "IoU of 0.5 matches" for name in ("f1", "pq", "sq")})
+    yield Method("stardist", half, dict.fromkeys(("f1", "pq", "sq"), "IoU of 0.5 matches"))
     yield Method("stardist", averaged, {"f1_mean": "IoU equal to a threshold matches"})
 
 
@@ -232,7 +232,7 @@ def over_pairs(
 
 
 def draw(size: int, pitch: int, rng: np.random.Generator) -> Maps:
-    """Two label maps (size, size) int32: ellipses at the knots of a grid, and what a model finds."""
+    """Label maps (size, size) int32: ellipses at the knots of a grid, and what a model finds."""
     side = size // pitch
     count = side * side
     knots = np.stack(np.divmod(np.arange(count), side), axis=1) * pitch + pitch / 2

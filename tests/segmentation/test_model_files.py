@@ -1,0 +1,67 @@
+"""Model files whose facts do not go with their weights, or with the image."""
+
+import numpy as np
+import pytest
+
+from nucleigan.cli import main
+from nucleigan.config import ComputeSettings, GeneratorSettings, MaskSettings
+from nucleigan.errors import NucleiganError
+from nucleigan.models.weights import write_weights
+from nucleigan.networks import build_generator
+from nucleigan.segmentation import Segmenter
+
+GENERATOR = GeneratorSettings(kind="unet", width=4, depth=2, norm="none")
+COMPUTE = ComputeSettings(device="cpu", precision="float32", threads=1)
+
+
+@pytest.fixture
+def model(tmp_path):
+    def write(channels=2, **changed):
+        facts = {
+            "kind": "segmenter",
+            "method": "cgan",
+            "generator": GENERATOR.model_dump(),
+            "masks": MaskSettings(encoding="interior_boundary").model_dump(),
+            "mpp": 0.25,
+            "stain": {},
+            "stain_reference": None,
+        }
+        network = build_generator(GENERATOR, 3, channels, seed=3)
+        write_weights(tmp_path / "model.safetensors", network.state_dict(), facts | changed)
+        return tmp_path / "model.safetensors"
+
+    return write
+
+
+def test_weights_of_another_encoding(model, tmp_path, capsys):
+    path = model(channels=1)
+    with pytest.raises(NucleiganError, match=r"model\.safetensors: its weights do not fit"):
+        Segmenter.load(path, COMPUTE)
+    status = main(["segment", str(path), "image.png", "--output", str(tmp_path), "--device", "cpu"])
+    said = capsys.readouterr().err
+    assert status == 1
+    assert said.startswith("error: ") and len(said.splitlines()) == 1
+    assert "expected (2," in said
+
+
+@pytest.mark.parametrize("encoding", ["unheard_of", "", None, 3])
+def test_an_encoding_that_does_not_exist(model, encoding):
+    with pytest.raises(NucleiganError, match=r"model\.safetensors: "):
+        Segmenter.load(model(masks={"encoding": encoding}), COMPUTE)
+
+
+@pytest.mark.parametrize("mpp", [25, 0, -0.25, float("nan"), "0.25 µm"])
+def test_a_magnification_that_no_microscope_has(model, mpp):
+    with pytest.raises(NucleiganError, match=r"model\.safetensors: "):
+        Segmenter.load(model(mpp=mpp), COMPUTE)
+
+
+def test_another_magnification_keeps_the_size_of_the_image(model):
+    segmenter = Segmenter.load(model(mpp=0.5), COMPUTE)
+    image = np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8)
+    seen = []
+    segmenter.predict = lambda pixels: seen.append(pixels.shape) or np.full(
+        (2, *pixels.shape[:2]), -1, np.float32
+    )
+    assert segmenter.segment(image, mpp=0.25).shape == (90, 70)
+    assert seen == [(45, 35, 3)]
