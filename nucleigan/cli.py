@@ -1,4 +1,4 @@
-"""The command line: `nucleigan sheet`, `segment`, `compare`, `config` and `schema`."""
+"""The command line: `nucleigan sheet`, `segment`, `compare`, `status`, `config`, `schema`."""
 
 import argparse
 import json
@@ -42,6 +42,11 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--output", type=Path, required=True, help="folder for the tables")
     compare.set_defaults(run=_compare)
 
+    status = commands.add_parser("status", help="say what a run has done, and what failed and why")
+    status.add_argument("results", type=Path, nargs="?", help="folder of the run; else `results`")
+    status.add_argument("--json", action="store_true", help="every job, for machines")
+    status.set_defaults(run=_status)
+
     config = commands.add_parser("config", help="print the default configuration")
     config.set_defaults(run=_config)
     schema = commands.add_parser("schema", help="print the JSON schema of the configuration")
@@ -83,6 +88,15 @@ def _compare(options: argparse.Namespace) -> None:
 
     compare_experiments(options.results, options.output)
     print((options.output / "table.md").read_text(encoding="utf-8"))
+
+
+def _status(options: argparse.Namespace) -> None:
+    from nucleigan.config import Config
+    from nucleigan.status import as_json, as_text, read_status
+
+    folder = options.results or Path(Config.model_fields["results"].default)
+    jobs = read_status(folder)
+    print(as_json(folder, jobs) if options.json else as_text(folder, jobs))
 
 
 def _config(_: argparse.Namespace) -> None:
