@@ -4,7 +4,7 @@ BASELINES = RUNS + runs(
     SETTINGS.baselines.methods, SETTINGS.baselines.data, SETTINGS.baselines.seeds
 )
 # Of the training on all real slides that judges synthetic pairs.
-FIRST_SEED = SETTINGS.ablation.seeds[0]
+JUDGE = ("cgan", "real", SETTINGS.ablation.seeds[0])
 ABLATION = runs(["cgan"], SETTINGS.ablation.data, SETTINGS.ablation.seeds)
 
 
@@ -87,7 +87,7 @@ rule plot_training_sets:
 
 rule judge_agreement:
     input:
-        model=results(f"segmentation/cgan/real/{FIRST_SEED}/model.safetensors"),
+        model=of_runs(rules.choose_thresholds.output.model, [JUDGE])[0],
         images=rules.show_synthesis.input.images,
         labels=rules.show_synthesis.input.labels,
     output:
