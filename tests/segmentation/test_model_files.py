@@ -60,8 +60,8 @@ def test_another_magnification_keeps_the_size_of_the_image(model):
     segmenter = Segmenter.load(model(mpp=0.5), COMPUTE)
     image = np.random.default_rng(0).integers(0, 256, (90, 70, 3), dtype=np.uint8)
     seen = []
-    segmenter.predict = lambda pixels: seen.append(pixels.shape) or np.full(
-        (2, *pixels.shape[:2]), -1, np.float32
+    segmenter.predict = lambda pixels: (
+        seen.append(pixels.shape) or np.full((2, *pixels.shape[:2]), -1, np.float32)
     )
     assert segmenter.segment(image, mpp=0.25).shape == (90, 70)
     assert seen == [(45, 35, 3)]
