@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from nucleigan.artifacts import atomic
-from nucleigan.errors import NucleiganError
+from nucleigan.errors import NucleiganError, shown
 
 MODEL = ("method", "data", "seed")
 SLIDE = ("slide", "organ", "split")
@@ -49,7 +49,11 @@ def _is_nan(value: object) -> bool:
 
 
 def read_table(path: str | Path) -> list[dict[str, str]]:
-    """Read the rows of a table of slides; a table without its columns is an error."""
+    """Read the rows of a table of slides; one that is not there or lacks columns is an error."""
+    if not Path(path).is_file():
+        raise NucleiganError(
+            f"{path}: there is no such table of the evaluation stage; run the same command again."
+        )
     with Path(path).open(newline="", encoding="utf-8") as stream:
         reader = csv.DictReader(stream)
         missing = {*MODEL, *SLIDE, *MEASURES} - set(reader.fieldnames or ())
@@ -62,11 +66,24 @@ def read_table(path: str | Path) -> list[dict[str, str]]:
 
 
 def gather(tables: Sequence[str | Path], output: str | Path) -> None:
-    """Write the rows of several CSV files with the same columns into one, in their order."""
+    """Write the rows of several CSV files with the same columns into one, in their order.
+
+    Raises
+    ------
+    NucleiganError
+        One has other columns than the first.
+    """
+    columns = ""
     with atomic(output) as temporary, temporary.open("w", encoding="utf-8") as stream:
-        for number, table in enumerate(tables):
+        for table in tables:
             with Path(table).open(encoding="utf-8") as rows:
                 header = next(rows, "")
-                if number == 0:
+                if not columns:
+                    columns = header
                     stream.write(header)
+                if header != columns:
+                    raise NucleiganError(
+                        f"{table}: has the columns {shown(header.strip())}, expected those of "
+                        f"{tables[0]}; delete it and run the same command again."
+                    )
                 stream.writelines(rows)

@@ -16,6 +16,9 @@ TITLES = {
 # Measures of which the overall row shows an interval; distances depend on what was matched.
 WITH_INTERVAL = ("aji", "f1", "dice")
 
+# Where no organ has two slides: a single one does not tell how much slides vary.
+NO_INTERVAL = "no interval"
+
 NOTES = f"""\
 Published columns: {SOURCE}, whose overall row is computed here as the unweighted mean of the
 organs. Hausdorff distance and F1 have several definitions, and which of them those columns use is
@@ -24,7 +27,7 @@ covers the most of it; the distance is the symmetric maximum between their conto
 matched nuclei, and the match rate is the part of the true nuclei it covers. An organ is the mean of
 its slides, overall the unweighted mean of the organs, both averaged over seeds; ± is the standard
 deviation over seeds, brackets hold the 95 % interval over slides (stratified bootstrap), which says
-nothing about organs that are not there.
+nothing about organs that are not there; where no organ has two slides there is none.
 """
 
 
@@ -60,7 +63,7 @@ def table(summaries: Sequence[Summary], measure: str) -> Table:
     header += [f"{method} ({SOURCE})" for method in others]
     rows = [
         [organ, str(slides[organ] or "–")]
-        + [_cell(s, organ, measure) for s in summaries]
+        + [_cell(s, organ, measure) + _lacking(s, organ, slides[organ]) for s in summaries]
         + [_number(figures.get(organ, math.nan), measure) for figures in others.values()]
         for organ in organs
     ]
@@ -105,7 +108,15 @@ def _cell(summary: Summary, organ: str, measure: str) -> str:
         interval = summary.interval(OVERALL, measure)
         if not math.isnan(interval.low):
             text += f" [{_number(interval.low, measure)}, {_number(interval.high, measure)}]"
+        elif not math.isnan(middle):
+            text += f" ({NO_INTERVAL})"
     return text
+
+
+def _lacking(summary: Summary, organ: str, slides: int) -> str:
+    """A mark where a model was judged on fewer slides of an organ than another."""
+    judged = len(summary.names.get(organ, ()))
+    return f" ({judged} of {slides} slides)" if 0 < judged < slides else ""
 
 
 def _shared_cell(summary: Summary, organs: Sequence[str], measure: str) -> str:
@@ -133,7 +144,7 @@ def differences_table(differences: Sequence[Difference]) -> Table:
             str(d.slides),
             d.measure,
             f"{d.difference:+.3f}",
-            "–"
+            NO_INTERVAL
             if math.isnan(d.interval.low)
             else f"[{d.interval.low:+.3f}, {d.interval.high:+.3f}]",
         ]

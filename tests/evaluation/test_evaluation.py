@@ -180,14 +180,16 @@ def test_comparison_stands_beside_the_published_table(tmp_path):
     assert "| colorectal | 1 | 0.500 | – | 0.686 | 0.218 | 0.391 | 0.247 |" in lines
     assert "| breast | – | – | – | 0.686 | 0.485 | 0.483 | 0.339 |" in lines
     assert "| skin | 1 | 0.750 | – | – | – | – | – |" in lines
-    assert "| **overall** | 3 | 0.500 | 0.125 | 0.722 | 0.414 | 0.497 | 0.351 |" in lines
+    none = "(no interval)"
+    overall = f"| **overall** | 3 | 0.500 {none} | 0.125 {none} | 0.722 | 0.414 | 0.497 | 0.351 |"
+    assert overall in lines
     # The second model has no colorectal slide.
     assert "| **overall of shared organs (1)** | 1 | 0.250 | 0.125 | 0.692 |" in text
     assert "| liver | 1 | 6.50 (0.75) | 0.50 (0.50) | 4.17 |" in text
     assert "| colorectal | 1 | – (0.00) | – | 4.71 |" in text
     # cgan's .25 in liver is 63.9 % below .692; gains are over the organs that all share.
     assert "| **gain of cgan, both on them** |  |  |  | -63.9 % | -40.8 % |" in text
-    assert "| cgan, both − unet, real | 1 | aji | +0.125 | – |" in lines
+    assert "| cgan, both − unet, real | 1 | aji | +0.125 | no interval |" in lines
     assert read(differences)[0]["difference"] == "0.125"
     tex = latex.read_text(encoding="utf-8")
     assert r"liver & 1 & 0.250 & 0.125 & 0.692" in tex and tex.count(r"\begin{tabular}") == 8
@@ -279,3 +281,27 @@ def test_a_constant_gain_is_told_apart_although_slides_vary_more():
     assert found.slides == 6
     interval = both.interval(OVERALL, "aji")
     assert interval.high - interval.low > 0.2
+
+
+def test_an_organ_with_one_slide_has_no_interval_and_says_so(tmp_path):
+    run_compare(tmp_path, [slide_row(slide="a", organ="liver", aji=0.5)])
+    text = (tmp_path / "table.md").read_text(encoding="utf-8")
+    (line,) = [line for line in text.splitlines() if line.startswith("| **overall**")][:1]
+    assert "0.500 (no interval)" in line
+
+
+def test_a_model_that_lacks_a_slide_is_marked(tmp_path):
+    rows = [slide_row(slide=name, organ="liver", aji=0.5) for name in "ab"]
+    rows += [slide_row(method="unet", slide="a", organ="liver", aji=0.4)]
+    run_compare(tmp_path, rows)
+    text = (tmp_path / "table.md").read_text(encoding="utf-8")
+    (line,) = [line for line in text.splitlines() if line.startswith("| liver")][:1]
+    assert "| 0.500 | 0.400 (1 of 2 slides) |" in line
+
+
+def test_tables_of_other_columns_are_not_gathered(tmp_path):
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n")
+    (tmp_path / "b.csv").write_text("y,x\n1,2\n")
+    with pytest.raises(NucleiganError, match=r"b\.csv: has the columns"):
+        gather([tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()

@@ -25,9 +25,9 @@ def test_start_page_has_the_numbers_of_the_tables(finished, html_tables):
     assert not re.search(r'\s(src|href)=(?!"data:image/)', text)
 
 
-def test_report_of_snakemake_starts_with_it(finished):
-    finished.make(options=["--report", finished.folder / "report.html"])
-    text = (finished.folder / "report.html").read_text(encoding="utf-8")
+def test_report_of_snakemake_starts_with_it(finished, tmp_path):
+    finished.make(options=["--report", tmp_path / "report.html"])
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "0 Start" in text and "report/start.html" in text
     for name in ("f1_thresholds.png", "sizes.png", "calibration.png", "stain/vectors.png"):
         assert name in text
