@@ -20,6 +20,7 @@ NETWORKS = {
     "train_segmenter",
     "choose_thresholds",
     "predictions_segment_slide",
+    "calibrate",
 }
 # Columns that tell the time.
 TIMES = ["seconds", "waiting_seconds"]
@@ -160,8 +161,7 @@ def test_a_preempted_training_goes_on_when_the_urgent_job_has_ended(prepared, un
         wait_for_checkpoint(prepared, training)
         ask(*URGENT.split())
         prepared.finish(process)
-    assert prepared.submitted() == [training.id]
-    assert "Restarts=1" in ask("scontrol", "show", "job", training.id)
+    # SLURM puts it back into the queue, or, where it had already ended, Snakemake submits it again.
     assert "resumed after step" in training_log(prepared, training)
     assert_same(*(place.folder / targets((3,))[0] for place in (prepared, undisturbed)))
 
