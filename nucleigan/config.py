@@ -458,6 +458,16 @@ class EvaluationSettings(Settings):
     )
 
 
+class ReportSettings(Settings):
+    """What the report shows beside the main run."""
+
+    comparisons: tuple[Literal["baselines", "ablation"], ...] = Field(
+        (),
+        description="Targets whose tables the start page shows as well; the report then needs "
+        "their trainings.",
+    )
+
+
 class ComputeSettings(Settings):
     """Where and how the networks run."""
 
@@ -500,6 +510,7 @@ class Config(Settings):
     ablation: AblationSettings = AblationSettings()
     prediction: PredictionSettings = PredictionSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    report: ReportSettings = ReportSettings()
 
     @model_validator(mode="after")
     def _across_sections(self) -> "Config":

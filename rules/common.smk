@@ -181,3 +181,31 @@ def synthetic_stacks(kind):
         return expand(results(f"synthesis/{{shard}}.{kind}.tif"), shard=shards)
 
     return stacks
+
+
+def comparison(folder, category):
+    """The outputs of a comparison of models, by name."""
+    return {
+        "slides": report(
+            results(f"{folder}/slides.csv"),
+            caption="../report/slides_table.rst",
+            category=category,
+        ),
+        "organs": report(
+            results(f"{folder}/organs.csv"),
+            caption="../report/organs_table.rst",
+            category=category,
+        ),
+        "differences": report(
+            results(f"{folder}/differences.csv"),
+            caption="../report/differences.rst",
+            category=category,
+        ),
+        "figure": report(
+            results(f"{folder}/aji.png"), caption="../report/aji.rst", category=category
+        ),
+        "long": results(f"{folder}/long.csv"),
+        "wide": results(f"{folder}/table.csv"),
+        "table": results(f"{folder}/table.md"),
+        "latex": results(f"{folder}/table.tex"),
+    }

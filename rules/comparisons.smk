@@ -12,24 +12,7 @@ use rule compare_models as compare_baselines with:
     input:
         slides=of_runs(rules.gather_slides.output.slides, BASELINES),
     output:
-        slides=results("baselines/slides.csv"),
-        organs=report(
-            results("baselines/organs.csv"),
-            caption="../report/organs_table.rst",
-            category="9 Evaluation: baselines",
-        ),
-        table=results("baselines/table.md"),
-        latex=results("baselines/table.tex"),
-        differences=report(
-            results("baselines/differences.csv"),
-            caption="../report/differences.rst",
-            category="9 Evaluation: baselines",
-        ),
-        figure=report(
-            results("baselines/aji.png"),
-            caption="../report/aji.rst",
-            category="9 Evaluation: baselines",
-        ),
+        **comparison("baselines", "9 Evaluation: baselines"),
     log:
         results("logs/baselines/comparison.log"),
     benchmark:
@@ -40,24 +23,7 @@ use rule compare_models as compare_ablation with:
     input:
         slides=of_runs(rules.gather_slides.output.slides, ABLATION),
     output:
-        slides=results("ablation/slides.csv"),
-        organs=report(
-            results("ablation/organs.csv"),
-            caption="../report/organs_table.rst",
-            category="9 Evaluation: ablation",
-        ),
-        table=results("ablation/table.md"),
-        latex=results("ablation/table.tex"),
-        differences=report(
-            results("ablation/differences.csv"),
-            caption="../report/differences.rst",
-            category="9 Evaluation: ablation",
-        ),
-        figure=report(
-            results("ablation/aji.png"),
-            caption="../report/aji.rst",
-            category="9 Evaluation: ablation",
-        ),
+        **comparison("ablation", "9 Evaluation: ablation"),
     log:
         results("logs/ablation/comparison.log"),
     benchmark:
@@ -66,7 +32,7 @@ use rule compare_models as compare_ablation with:
 
 rule plot_training_sets:
     input:
-        organs=results("ablation/organs.csv"),
+        organs=rules.compare_ablation.output.organs,
     output:
         figure=report(
             results("ablation/training_sets.png"),

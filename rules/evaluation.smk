@@ -1,6 +1,7 @@
 # Judge every model on the annotated slides, then set the models beside the published ones.
 
 JUDGED_WITH_TRUTH = [name for name in JUDGED if name in ANNOTATED]
+UNJUDGED = [name for name in JUDGED if name not in ANNOTATED]
 
 
 rule evaluate_slide:
@@ -57,28 +58,7 @@ rule compare_models:
     input:
         slides=of_runs(rules.gather_slides.output.slides, RUNS),
     output:
-        slides=report(
-            results("evaluation/slides.csv"),
-            caption="../report/slides_table.rst",
-            category="9 Evaluation",
-        ),
-        organs=report(
-            results("evaluation/organs.csv"),
-            caption="../report/organs_table.rst",
-            category="9 Evaluation",
-        ),
-        table=results("evaluation/table.md"),
-        latex=results("evaluation/table.tex"),
-        differences=report(
-            results("evaluation/differences.csv"),
-            caption="../report/differences.rst",
-            category="9 Evaluation",
-        ),
-        figure=report(
-            results("evaluation/aji.png"),
-            caption="../report/aji.rst",
-            category="9 Evaluation",
-        ),
+        **comparison("evaluation", "9 Evaluation"),
     log:
         results("logs/evaluation/comparison.log"),
     benchmark:
@@ -87,6 +67,7 @@ rule compare_models:
         ENVIRONMENT
     params:
         phantoms=SETTINGS.slides == "phantoms",
+        unjudged=UNJUDGED,
         code=code("compare_models.py"),
     script:
         "../workflow_scripts/compare_models.py"

@@ -1,11 +1,21 @@
 # Figures over all models and slides, and the page that the report starts with.
 
 # Sections of the configuration that the main run depends on: the page names no others.
-SECTIONS = set(type(SETTINGS).model_fields) - {"results", "baselines", "ablation"}
+SECTIONS = set(type(SETTINGS).model_fields) - {
+    "results",
+    "report",
+    "baselines",
+    "ablation",
+}
 if SETTINGS.slides != "phantoms":
     SECTIONS -= {"phantoms"}
 if not USES_SYNTHETIC:
     SECTIONS -= {"polygons", "cyclegan", "synthesis"}
+
+# Only where there is something to judge by.
+COMPARISONS = SETTINGS.report.comparisons if JUDGED_WITH_TRUTH else ()
+SECTIONS |= set(COMPARISONS)
+COMPARED = {"baselines": rules.compare_baselines, "ablation": rules.compare_ablation}
 
 
 rule compare_stains:
@@ -127,6 +137,18 @@ rule start_page:
             if JUDGED_WITH_TRUTH
             else []
         ),
+        comparisons=[
+            path
+            for name in COMPARISONS
+            for path in (
+                COMPARED[name].output.organs,
+                COMPARED[name].output.differences,
+                COMPARED[name].output.figure,
+            )
+        ],
+        training_sets=(
+            rules.plot_training_sets.output.figure if "ablation" in COMPARISONS else []
+        ),
         images=expand(results("slides/{slide}/image.tif"), slide=JUDGED_WITH_TRUTH),
         labels=expand(results("slides/{slide}/labels.tif"), slide=JUDGED_WITH_TRUTH),
         # The start page shows slides of the run that the configuration names first.
@@ -154,6 +176,8 @@ rule start_page:
         ),
         runs=of_runs(RUN, RUNS),
         judged=JUDGED_WITH_TRUTH,
+        unjudged=UNJUDGED,
+        comparisons=list(COMPARISONS),
         benchmarks=results("benchmarks/"),
         code=code("write_start.py"),
     script:

@@ -3,15 +3,14 @@
 from nucleigan.jobs import job
 
 with job(snakemake.log[0]):
+    from pathlib import Path
+
     from nucleigan.evaluation import compare
 
     compare(
         list(snakemake.input.slides),
-        long_output=snakemake.output.slides,
-        organs_output=snakemake.output.organs,
-        table_output=snakemake.output.table,
-        latex_output=snakemake.output.latex,
-        differences_output=snakemake.output.differences,
-        figure_output=snakemake.output.figure,
+        # All outputs lie there under their names.
+        Path(snakemake.output.slides).parent,
         phantoms=snakemake.params.phantoms,
+        unjudged=snakemake.params.unjudged,
     )

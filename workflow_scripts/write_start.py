@@ -9,6 +9,7 @@ PLOTS = (
     "Part of the true nuclei found, by size: small ones are the hard ones. Lines: 95 % intervals.",
     "Calibration: of pixels with this predicted probability, the part that is nucleus.",
 )
+TRAINING_SETS = "Overall AJI by training set: dots are seeds, lines 95 % intervals over slides."
 
 with job(snakemake.log[0]):
     from pathlib import Path
@@ -20,6 +21,14 @@ with job(snakemake.log[0]):
         snakemake.params.judged, given.images, given.labels, given.predictions, strict=True
     )
     trainings = ["CycleGAN"] * (len(given.histories) - len(runs)) + list(runs)
+    compared = {
+        name: dict(organs=organs, differences=differences, figures={PLOTS[0]: figure})
+        for name, organs, differences, figure in zip(
+            snakemake.params.comparisons, *(given.comparisons[i::3] for i in range(3)), strict=True
+        )
+    }
+    if "ablation" in compared:
+        compared["ablation"]["figures"][TRAINING_SETS] = given.training_sets
     write_start(
         snakemake.output.page,
         slides=given.slides,
@@ -41,4 +50,6 @@ with job(snakemake.log[0]):
         synthesis=dict(sheet=given.synthesis[0], quality=given.synthesis[1])
         if given.synthesis
         else None,
+        comparisons=compared,
+        unjudged=snakemake.params.unjudged,
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nucleigan.artifacts import atomic
 from nucleigan.errors import NucleiganError, shown
+from nucleigan.metrics.measures import FRACTION, MATCHING, PIXELS, VARIANTS
 
 MODEL = ("method", "data", "seed")
 SLIDE = ("slide", "organ", "split")
@@ -23,13 +24,29 @@ MEASURES = (
     "detection_f1",
     "dice",
     "hausdorff",
-    "match_rate",
+    "hausdorff_to_prediction",
+    "hausdorff_to_truth",
     "hausdorff_95",
     "surface_distance",
     "hausdorff_misses",
+    "match_rate",
+    "match_rate_aji_plus",
+    "match_rate_f1_mean",
+    "match_rate_detection",
     "true_nuclei",
     "predicted_nuclei",
 )
+# The column with the match rate of a measure; that of the Dice is none.
+MATCH_RATES = (
+    dict.fromkeys(("aji", *VARIANTS), "match_rate")
+    | dict.fromkeys(("pq", "sq", "dq", "f1", "precision", "recall"), "recall")
+    | {
+        "aji_plus": "match_rate_aji_plus",
+        "f1_mean": "match_rate_f1_mean",
+        "detection_f1": "match_rate_detection",
+    }
+)
+LONG = ("measure", "value", "unit", "match_rate", "matching")
 NUCLEUS = ("nucleus", "area", "row", "column", "best_iou", "matched", "hausdorff")
 
 
@@ -63,6 +80,20 @@ def read_table(path: str | Path) -> list[dict[str, str]]:
                 "evaluation stage; delete it and run the same command again."
             )
         return list(reader)
+
+
+def long_rows(rows: Iterable[Mapping[str, str]]) -> Iterable[dict[str, str]]:
+    """A row for each measure of each slide: its value, unit, match rate and matching rule."""
+    for row in rows:
+        name = {key: row[key] for key in (*MODEL, *SLIDE)}
+        for measure, matching in MATCHING.items():
+            yield name | {
+                "measure": measure,
+                "value": row[measure],
+                "unit": PIXELS if measure in VARIANTS else FRACTION,
+                "match_rate": row[MATCH_RATES[measure]] if measure in MATCH_RATES else "",
+                "matching": matching,
+            }
 
 
 def gather(tables: Sequence[str | Path], output: str | Path) -> None:

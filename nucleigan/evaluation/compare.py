@@ -6,7 +6,15 @@ from pathlib import Path
 
 from nucleigan.artifacts import atomic
 from nucleigan.errors import NucleiganError
-from nucleigan.evaluation.columns import MEASURES, MODEL, SLIDE, read_table, write_table
+from nucleigan.evaluation.columns import (
+    LONG,
+    MEASURES,
+    MODEL,
+    SLIDE,
+    long_rows,
+    read_table,
+    write_table,
+)
 from nucleigan.evaluation.published import ORGANS, SOURCE, published
 from nucleigan.evaluation.summary import (
     OVERALL,
@@ -25,6 +33,7 @@ from nucleigan.evaluation.tables import (
     latex,
     markdown,
     table,
+    wide_rows,
 )
 
 PHANTOM_REMARK = (
@@ -36,65 +45,55 @@ DIFFERENCE = ("split", "first", "second", "measure", "difference", "low", "high"
 
 def compare(
     slides_tables: Sequence[str | Path],
-    long_output: str | Path,
-    organs_output: str | Path,
-    table_output: str | Path,
-    latex_output: str | Path,
-    differences_output: str | Path,
-    figure_output: str | Path,
+    folder: str | Path,
     phantoms: bool = False,
+    unjudged: Sequence[str] = (),
 ) -> None:
     """Write all tables and the figure of a comparison.
+
+    ``slides.csv``
+        All rows of the tables.
+    ``long.csv``
+        The same with a row a measure: value, unit, match rate, matching rule.
+    ``organs.csv``
+        A row per model, split and organ, with the overall rows: means, standard deviations over
+        seeds and, of AJI, F1 and Dice, 95 % intervals over slides.
+    ``table.md``, ``table.csv``, ``table.tex``
+        AJI, Hausdorff distance with match rate, F1 and Dice by organ, a column a model and a
+        published method: for people, for spreadsheets and for papers. The first also holds the
+        differences between models.
+    ``differences.csv``
+        A row per pair of models and measure: mean difference on the slides that both were judged
+        on, and its 95 % interval.
+    ``aji.png``
+        AJI by organ, slides as dots, intervals as lines, published figures as markers.
 
     Parameters
     ----------
     slides_tables
         CSV files of :func:`nucleigan.evaluation.judge_slide`.
-    long_output
-        CSV with all their rows.
-    organs_output
-        CSV, a row per model, split and organ, with the overall rows: means, standard deviations
-        over seeds and, of AJI, F1 and Dice, 95 % intervals over slides.
-    table_output
-        Markdown: AJI, Hausdorff distance with match rate, F1 and Dice by organ, and the differences
-        between models.
-    latex_output
-        The same tables for papers.
-    differences_output
-        CSV, a row per pair of models and measure: mean difference on the slides that both were
-        judged on, and its 95 % interval.
-    figure_output
-        PNG: AJI by organ, slides as dots, intervals as lines, published figures as markers.
+    folder
+        Where all of these go.
     phantoms
         Whether the slides were drawn by the package: table and figure then say that the published
         figures, of real slides, do not compare.
+    unjudged
+        Slides that are not in the tables for lack of an annotation; ``table.md`` names them.
 
     Raises
     ------
     NucleiganError
         When a table is not one of the evaluation stage's, or none has a row.
     """
-    compare_rows(
-        [row for path in slides_tables for row in read_table(path)],
-        long_output,
-        organs_output,
-        table_output,
-        latex_output,
-        differences_output,
-        figure_output,
-        phantoms,
-    )
+    rows = [row for path in slides_tables for row in read_table(path)]
+    compare_rows(rows, folder, phantoms, unjudged)
 
 
 def compare_rows(
     rows: Sequence[Mapping[str, str]],
-    long_output: str | Path,
-    organs_output: str | Path,
-    table_output: str | Path,
-    latex_output: str | Path,
-    differences_output: str | Path,
-    figure_output: str | Path,
+    folder: str | Path,
     phantoms: bool = False,
+    unjudged: Sequence[str] = (),
 ) -> None:
     """The same from the rows of such tables; see :func:`compare`."""
     if not rows:
@@ -102,22 +101,25 @@ def compare_rows(
             "The tables of the evaluation hold no slide; expected at least one annotated slide; "
             "annotate one of evaluation.splits in the sample sheet."
         )
+    folder = Path(folder)
     summaries = summarise(rows)
     # The test slides first: only they may stand beside published figures.
     splits = sorted({s.split for s in summaries}, key=lambda split: (split != "test", split))
     by_split = {split: [s for s in summaries if s.split == split] for split in splits}
     differences = {split: _differences(models) for split, models in by_split.items()}
 
-    write_table(long_output, (*MODEL, *SLIDE, *MEASURES), rows)
+    write_table(folder / "slides.csv", (*MODEL, *SLIDE, *MEASURES), rows)
+    write_table(folder / "long.csv", (*MODEL, *SLIDE, *LONG), long_rows(rows))
     ends = [f"{measure}_{end}" for measure in WITH_INTERVAL for end in ("low", "high")]
     deviations = [f"{measure}_sd" for measure in MEASURES]
     names = ["method", "data", "split", "organ", "slides", "seeds"]
     columns = [*names, *MEASURES, *deviations, *ends]
-    write_table(organs_output, columns, _organ_rows(summaries))
-    write_table(differences_output, DIFFERENCE, _difference_rows(differences))
-    _write_markdown(table_output, by_split, differences, phantoms)
-    _write_latex(latex_output, by_split)
-    _draw(by_split[splits[0]], figure_output, phantoms)
+    write_table(folder / "organs.csv", columns, _organ_rows(summaries))
+    write_table(folder / "differences.csv", DIFFERENCE, _difference_rows(differences))
+    _write_wide(folder / "table.csv", by_split)
+    _write_markdown(folder / "table.md", by_split, differences, phantoms, unjudged)
+    _write_latex(folder / "table.tex", by_split)
+    _draw(by_split[splits[0]], folder / "aji.png", phantoms)
 
 
 def _differences(models: Sequence[Summary]) -> list[Difference]:
@@ -157,13 +159,35 @@ def _difference_rows(found: dict[str, list[Difference]]) -> Iterable[dict[str, o
             }
 
 
+def not_judged(slides: Sequence[str]) -> str:
+    """What to say of slides without annotation."""
+    one = len(slides) == 1
+    return (
+        f"{len(slides)} slide{'' if one else 's'} of evaluation.splits {'is' if one else 'are'} "
+        f"segmented but not judged, for lack of an annotation: {', '.join(slides)}."
+    )
+
+
+def _write_wide(output: str | Path, by_split: dict[str, list[Summary]]) -> None:
+    rows = [
+        {"split": split, "measure": measure} | row
+        for split, models in by_split.items()
+        for measure in TITLES
+        for row in wide_rows(models, measure)
+    ]
+    write_table(output, list(dict.fromkeys(key for row in rows for key in row)), rows)
+
+
 def _write_markdown(
     output: str | Path,
     by_split: dict[str, list[Summary]],
     differences: dict[str, list[Difference]],
     phantoms: bool,
+    unjudged: Sequence[str],
 ) -> None:
     parts = [f"**{PHANTOM_REMARK}**\n"] if phantoms else []
+    if unjudged:
+        parts.append(not_judged(unjudged) + "\n")
     for split, models in by_split.items():
         parts.append(f"## Slides of the split `{split}`\n")
         parts += [

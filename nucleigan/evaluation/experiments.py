@@ -18,8 +18,7 @@ def compare_experiments(folders: Sequence[str | Path], output: str | Path) -> No
     folders
         Folders of results of finished runs, with different names.
     output
-        Folder for ``slides.csv``, ``organs.csv``, ``table.md``, ``table.tex``, ``differences.csv``
-        and ``aji.png``; see :func:`nucleigan.evaluation.compare`.
+        Folder for the tables and the figure of :func:`nucleigan.evaluation.compare`.
 
     Raises
     ------
@@ -54,13 +53,4 @@ def compare_experiments(folders: Sequence[str | Path], output: str | Path) -> No
                 f"{names[0]} and {name} judged different slides ({', '.join(odd[:3])} in one of "
                 "them alone); use the same sample sheet and evaluation.splits for all."
             )
-    out = Path(output)
-    compare_rows(
-        rows,
-        long_output=out / "slides.csv",
-        organs_output=out / "organs.csv",
-        table_output=out / "table.md",
-        latex_output=out / "table.tex",
-        differences_output=out / "differences.csv",
-        figure_output=out / "aji.png",
-    )
+    compare_rows(rows, output)

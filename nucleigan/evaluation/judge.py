@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from nucleigan.errors import NucleiganError
-from nucleigan.evaluation.columns import MEASURES, MODEL, NUCLEUS, SLIDE, write_table
+from nucleigan.evaluation.columns import MATCH_RATES, MEASURES, MODEL, NUCLEUS, SLIDE, write_table
 from nucleigan.metrics.contours import ContourDistances, contour_distances, per_nucleus
 from nucleigan.metrics.measures import distance_measures_of, overlap_measures_of
 from nucleigan.metrics.table import Contingency, contingency
@@ -25,7 +25,8 @@ def evaluate_slide(truth: np.ndarray, prediction: np.ndarray) -> dict[str, float
     One number for each of :data:`MEASURES`. ``f1``, ``precision`` and ``recall`` count nuclei
     matched at IoU above 0.5, ``f1_mean`` averages over IoU 0.5 to 0.95, ``detection_f1`` matches
     centroids. Distances are in pixels, NaN without matches; ``hausdorff_misses`` charges missed
-    nuclei their diameter, ``match_rate`` is the part of true nuclei that the other distances cover.
+    nuclei their diameter. ``match_rate`` is the part of the true nuclei that the other distances
+    cover, and AJI; :data:`~nucleigan.evaluation.columns.MATCH_RATES` names those of the rest.
 
     Raises
     ------
@@ -40,7 +41,9 @@ def evaluate_slide(truth: np.ndarray, prediction: np.ndarray) -> dict[str, float
 def _measures(table: Contingency, contours: ContourDistances) -> dict[str, float]:
     found = overlap_measures_of(table) | distance_measures_of(table, contours)
     values = {name: measure.value for name, measure in found.items()}
-    values["match_rate"] = found["hausdorff"].match_rate
+    rates = {column: found[measure].match_rate for measure, column in MATCH_RATES.items()}
+    # Recall is a measure of its own, defined without true nuclei as well.
+    values = rates | values
     values["true_nuclei"], values["predicted_nuclei"] = table.truths, table.predictions
     return {name: values[name] for name in MEASURES}
 

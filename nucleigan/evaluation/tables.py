@@ -84,6 +84,41 @@ def table(summaries: Sequence[Summary], measure: str) -> Table:
     return Table(measure, header, rows + last, len(last))
 
 
+def wide_rows(summaries: Sequence[Summary], measure: str) -> list[dict[str, object]]:
+    """The numbers of :func:`table`: a row an organ and one overall, a column a model or method.
+
+    Overall is the mean of all organs that a column has. Models have the ends of the 95 % interval
+    over slides beside them, NaN where there is none or the measure has none.
+    """
+    others = published(measure) if summaries[0].split == "test" else {}
+    ours = {organ for s in summaries for organ in s.slides}
+    organs = sorted_organs({*ours, *(ORGANS if others else ())})
+    rows: list[dict[str, object]] = [
+        {"organ": organ}
+        | {key: value for s in summaries for key, value in _wide_cells(s, organ, measure).items()}
+        | {
+            f"{method} ({SOURCE})": mean(figures.values())
+            if organ == OVERALL
+            else figures.get(organ, math.nan)
+            for method, figures in others.items()
+        }
+        for organ in [*organs, OVERALL]
+    ]
+    return rows
+
+
+def _wide_cells(summary: Summary, organ: str, measure: str) -> dict[str, float]:
+    if organ not in summary.organs:
+        return {summary.name: math.nan}
+    cells = {summary.name: summary.organs[organ][measure][0]}
+    if measure in WITH_INTERVAL:
+        low, high = summary.interval(organ, measure)
+        cells |= {f"{summary.name}, low": low, f"{summary.name}, high": high}
+    if measure == "hausdorff":
+        cells[f"{summary.name}, match rate"] = summary.organs[organ]["match_rate"][0]
+    return cells
+
+
 def _gains(
     summary: Summary, organs: Sequence[str], others: Mapping[str, Mapping[str, float]], models: int
 ) -> list[str]:

@@ -42,6 +42,24 @@ VARIANTS: dict[str, tuple[Statistic, Direction, Misses]] = {
     "hausdorff_misses": ("maximum", "symmetric", "diameter"),
 }
 
+# The matching rule of each measure by name, in the order of :func:`measure_all`.
+MATCHING = {
+    "aji": GREATEST_IOU,
+    "aji_plus": GREATEST_SUM,
+    "pq": HALF,
+    "sq": HALF,
+    "dq": HALF,
+    "f1": HALF,
+    "precision": HALF,
+    "recall": HALF,
+    "f1_mean": MANY_THRESHOLDS,
+    "detection_f1": CLOSE,
+    "dice": NO_MATCHING,
+} | {
+    name: GREATEST_OVERLAP if misses == "ignore" else CHARGED
+    for name, (_, _, misses) in VARIANTS.items()
+}
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -100,21 +118,21 @@ def overlap_measures_of(table: Contingency) -> dict[str, Measure]:
     assigned = _rate(table, len(pairs_of_greatest_iou(table)))
     strict = _rate(table, float(np.mean([s.matched for s in at_thresholds])))
     found = {
-        "aji": (aggregated_jaccard_of(table), GREATEST_IOU, touched),
-        "aji_plus": (aggregated_jaccard_plus_of(table), GREATEST_SUM, assigned),
-        "pq": (quality.pq, HALF, half),
-        "sq": (quality.sq, HALF, half),
-        "dq": (quality.dq, HALF, half),
-        "f1": (scores.f1, HALF, half),
-        "precision": (scores.precision, HALF, half),
-        "recall": (scores.recall, HALF, half),
-        "f1_mean": (float(np.mean([s.f1 for s in at_thresholds])), MANY_THRESHOLDS, strict),
-        "detection_f1": (detection.f1, CLOSE, _rate(table, detection.matched)),
-        "dice": (pixel_dice_of(table), NO_MATCHING, float("nan")),
+        "aji": (aggregated_jaccard_of(table), touched),
+        "aji_plus": (aggregated_jaccard_plus_of(table), assigned),
+        "pq": (quality.pq, half),
+        "sq": (quality.sq, half),
+        "dq": (quality.dq, half),
+        "f1": (scores.f1, half),
+        "precision": (scores.precision, half),
+        "recall": (scores.recall, half),
+        "f1_mean": (float(np.mean([s.f1 for s in at_thresholds])), strict),
+        "detection_f1": (detection.f1, _rate(table, detection.matched)),
+        "dice": (pixel_dice_of(table), float("nan")),
     }
     return {
-        name: Measure(value, FRACTION, matching, rate)
-        for name, (value, matching, rate) in found.items()
+        name: Measure(value, FRACTION, MATCHING[name], rate)
+        for name, (value, rate) in found.items()
     }
 
 
@@ -125,8 +143,7 @@ def distance_measures_of(table: Contingency, distances: ContourDistances) -> dic
         distance, rate = hausdorff_of(
             table, distances, statistic=statistic, direction=direction, misses=misses
         )
-        matching = GREATEST_OVERLAP if misses == "ignore" else CHARGED
-        found[name] = Measure(distance, PIXELS, matching, rate)
+        found[name] = Measure(distance, PIXELS, MATCHING[name], rate)
     return found
 
 

@@ -9,7 +9,7 @@ from nucleigan.evaluation.compare import PHANTOM_REMARK
 from nucleigan.evaluation.curves import shown_split
 from nucleigan.evaluation.published import ORGANS, SOURCE, published
 from nucleigan.evaluation.summary import OVERALL, mean
-from nucleigan.evaluation.tables import NOTES, TITLES, WITH_INTERVAL
+from nucleigan.evaluation.tables import NO_INTERVAL, NOTES, TITLES, WITH_INTERVAL
 from nucleigan.report import page
 
 Row = Mapping[str, str]
@@ -19,11 +19,26 @@ INTERVALS = (
     "Brackets hold 95 % intervals over slides; where there are none, no organ has two slides. ± is "
     "the standard deviation over seeds."
 )
+# Title and explanation of each target of further models.
+COMPARISONS = {
+    "baselines": (
+        "Baselines under the same conditions",
+        "All methods had the same patches, steps, augmentation and views, and their thresholds "
+        "were chosen on the same slides.",
+    ),
+    "ablation": (
+        "What the training set does",
+        "The same network and steps with other training sets: real patches of all slides or of as "
+        "many as the number says, synthetic pairs, or both.",
+    ),
+}
 PUBLISHED = "Published: mean of the same organs, on the slides of the publication."
 
 
-def results(organs_table: str | Path, plots: Mapping[str, str | Path], phantoms: bool) -> str:
-    """The section of the results.
+def results(
+    organs_table: str | Path, plots: Mapping[str, str | Path], phantoms: bool, remark: str = ""
+) -> str:
+    """The section of the main run's results.
 
     Parameters
     ----------
@@ -33,28 +48,98 @@ def results(organs_table: str | Path, plots: Mapping[str, str | Path], phantoms:
         Caption to PNG file; the first is shown as wide as the page.
     phantoms
         Whether the slides were drawn by the package.
+    remark
+        What else to know of the slides.
     """
-    with Path(organs_table).open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    split = shown_split(row["split"] for row in rows)
-    rows = [row for row in rows if row["split"] == split]
-    # Only test slides may stand beside published figures.
-    compared = split == "test"
+    rows, compared = _shown(organs_table)
     pictures = [page.plot(path, caption) for caption, path in plots.items()]
-    measures = {name: by_organ(rows, name, compared) for name in TITLES}
     return page.section(
         "How good, and against whom",
         page.paragraph(PHANTOM_REMARK, "note") if phantoms else "",
-        page.paragraph(summary(rows, split)),
-        headline(rows, compared),
-        page.paragraph(INTERVALS + (f" {PUBLISHED}" if compared else ""), "note"),
-        f"<h3>{page.escape(TITLES['aji'])}</h3>",
-        measures.pop("aji"),
-        *(page.details(TITLES[name], table) for name, table in measures.items()),
+        *_tables(rows, compared, ""),
+        page.paragraph(remark, "note") if remark else "",
         page.details("How these figures are computed", page.paragraph(NOTES, "note")),
         *pictures[:1],
         page.grid(*pictures[1:]) if pictures[1:] else "",
     )
+
+
+def comparison(
+    name: str,
+    organs_table: str | Path,
+    differences_table: str | Path,
+    figures: Mapping[str, str | Path],
+) -> str:
+    """The section of further models beside those of the main run.
+
+    Parameters
+    ----------
+    name
+        A key of :data:`COMPARISONS`.
+    organs_table, differences_table
+        CSV of :func:`nucleigan.evaluation.compare`.
+    figures
+        Caption to PNG file.
+    """
+    rows, compared = _shown(organs_table)
+    title, explained = COMPARISONS[name]
+    return page.section(
+        title,
+        page.paragraph(explained),
+        *_tables(rows, compared, f"{name}-"),
+        page.details(
+            "Models against each other, slide by slide",
+            page.paragraph(
+                "Mean difference on the slides that both were judged on, and its 95 % interval; "
+                "one without 0 tells the two apart.",
+                "note",
+            ),
+            differences(differences_table, rows[0]["split"], f"{name}-differences"),
+        ),
+        *(page.plot(path, caption) for caption, path in figures.items()),
+    )
+
+
+def _shown(organs_table: str | Path) -> tuple[list[Row], bool]:
+    """The rows of the split that is shown; whether it may stand beside published figures."""
+    with Path(organs_table).open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    split = shown_split(row["split"] for row in rows)
+    return [row for row in rows if row["split"] == split], split == "test"
+
+
+def _tables(rows: Sequence[Row], compared: bool, prefix: str) -> list[str]:
+    measures = {name: by_organ(rows, name, compared, prefix) for name in TITLES}
+    return [
+        page.paragraph(summary(rows, rows[0]["split"])),
+        headline(rows, compared, prefix),
+        page.paragraph(INTERVALS + (f" {PUBLISHED}" if compared else ""), "note"),
+        f"<h3>{page.escape(TITLES['aji'])}</h3>",
+        measures.pop("aji"),
+        *(page.details(TITLES[name], table) for name, table in measures.items()),
+    ]
+
+
+def differences(table: str | Path, split: str, name: str) -> str:
+    """A row a pair of models, a column a measure."""
+    with Path(table).open(newline="", encoding="utf-8") as stream:
+        found = [row for row in csv.DictReader(stream) if row["split"] == split]
+    pairs = {(row["first"], row["second"]): row["slides"] for row in found}
+    cells = {(r["first"], r["second"], r["measure"]): _difference(r) for r in found}
+    shown = [
+        [f"{one} − {other}", slides, *(cells.get((one, other, m), "–") for m in WITH_INTERVAL)]
+        for (one, other), slides in pairs.items()
+    ]
+    header = ["models", "slides", *(SHORT[measure] for measure in WITH_INTERVAL)]
+    return page.table(header, shown, name=name)
+
+
+def _difference(row: Row) -> str:
+    middle, low, high = (_number(row[key]) for key in ("difference", "low", "high"))
+    if math.isnan(middle):
+        return "–"
+    interval = NO_INTERVAL if math.isnan(low) else f"[{low:+.3f}, {high:+.3f}]"
+    return f"{middle:+.3f} {interval}"
 
 
 def summary(rows: Sequence[Row], split: str) -> str:
@@ -67,7 +152,7 @@ def summary(rows: Sequence[Row], split: str) -> str:
     )
 
 
-def headline(rows: Sequence[Row], compared: bool) -> str:
+def headline(rows: Sequence[Row], compared: bool, prefix: str = "") -> str:
     """Overall figures: a row a model, then a row a published method."""
     overall = [row for row in rows if row["organ"] == OVERALL]
     organs = {row["organ"] for row in rows} - {OVERALL}
@@ -84,10 +169,10 @@ def headline(rows: Sequence[Row], compared: bool) -> str:
         cells = [_text(means[measure], measure) for measure in HEADLINE]
         shown.append([f"{method} ({SOURCE})", "", *cells])
     header = ["model", "slides", *(SHORT[measure] for measure in HEADLINE)]
-    return page.table(header, shown, name="headline")
+    return page.table(header, shown, name=f"{prefix}headline")
 
 
-def by_organ(rows: Sequence[Row], measure: str, compared: bool) -> str:
+def by_organ(rows: Sequence[Row], measure: str, compared: bool, prefix: str = "") -> str:
     """One measure: a row an organ, a column a model and, for test slides, a published method."""
     models = list(dict.fromkeys(_name(row) for row in rows))
     organs = list(dict.fromkeys(row["organ"] for row in rows if row["organ"] != OVERALL))
@@ -107,7 +192,7 @@ def by_organ(rows: Sequence[Row], measure: str, compared: bool) -> str:
         ]
         shown.append([organ, slides, *cells])
     header = ["organ", "slides", *models, *(f"{method} ({SOURCE})" for method in others)]
-    return page.table(header, shown, name=f"by-organ-{measure}", overall=1)
+    return page.table(header, shown, name=f"{prefix}by-organ-{measure}", overall=1)
 
 
 def cell(row: Row, measure: str) -> str:

@@ -10,8 +10,9 @@ from PIL import Image
 
 from nucleigan.artifacts import atomic, file_digest, read_json
 from nucleigan.config import Config
+from nucleigan.evaluation.compare import not_judged
 from nucleigan.report import page
-from nucleigan.report.results import results
+from nucleigan.report.results import comparison, results
 from nucleigan.report.run import commit, costs, versions
 from nucleigan.report.tiles import tiles
 
@@ -53,6 +54,8 @@ def write_start(
     checkout: str | Path,
     evaluation: Mapping[str, Any] | None = None,
     synthesis: Mapping[str, str | Path] | None = None,
+    comparisons: Mapping[str, Mapping[str, Any]] | None = None,
+    unjudged: Sequence[str] = (),
 ) -> None:
     """Write the page; what the run did not make is left out.
 
@@ -81,12 +84,21 @@ def write_start(
         ``prediction``).
     synthesis
         None without synthetic pairs, else ``sheet`` (PNG) and ``quality`` (CSV).
+    comparisons
+        Target of further models to its ``organs`` and ``differences`` (CSV) and ``figures``
+        (caption to PNG).
+    unjudged
+        Slides that were segmented and have no annotation to be judged by.
     """
     facts = [read_json(path) for path in slides]
     phantoms = settings.get("slides") == "phantoms"
     body = [
         _data(facts, read_json(reference), settings, phantoms),
-        _results(evaluation, phantoms),
+        _results(evaluation, phantoms, unjudged),
+        *(
+            comparison(name, files["organs"], files["differences"], files["figures"])
+            for name, files in (comparisons or {}).items()
+        ),
         _tiles(evaluation),
         _synthesis(synthesis),
         page.section(
@@ -162,7 +174,7 @@ def _value(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _results(evaluation: Mapping[str, Any] | None, phantoms: bool) -> str:
+def _results(evaluation: Mapping[str, Any] | None, phantoms: bool, unjudged: Sequence[str]) -> str:
     if evaluation is None:
         return page.section(
             "How good, and against whom",
@@ -170,7 +182,8 @@ def _results(evaluation: Mapping[str, Any] | None, phantoms: bool) -> str:
                 "None of the slides of evaluation.splits is annotated, so nothing was judged."
             ),
         )
-    return results(evaluation["organs"], evaluation["plots"], phantoms)
+    remark = not_judged(unjudged) if unjudged else ""
+    return results(evaluation["organs"], evaluation["plots"], phantoms, remark)
 
 
 def _tiles(evaluation: Mapping[str, Any] | None) -> str:

@@ -116,7 +116,12 @@ def test_every_file_of_the_rules_is_described():
     for rules in (ROOT / "rules").glob("*.smk"):
         for path in re.findall(r'results\(\s*f?"([^"]+)"', rules.read_text(encoding="utf-8")):
             path = path.replace("{{", "{").replace("}}", "}").replace("/train/", "/{split}/")
-            found.add(path.replace("{RUN}", "{method}/{data}/{seed}"))
+            # Of each comparison of models.
+            folders = ("evaluation", "baselines", "ablation") if "{folder}" in path else ("",)
+            found |= {
+                path.replace("{RUN}", "{method}/{data}/{seed}").replace("{folder}", folder)
+                for folder in folders
+            }
     made = {path for path in found if not re.match("logs/|benchmarks/", path)}
     # Inputs whose kind a helper fills in.
     made = {path for path in made if "{kind}" not in path}

@@ -22,8 +22,10 @@ from nucleigan.evaluation import (
     summarise,
     write_table,
 )
+from nucleigan.evaluation.columns import MATCH_RATES
 from nucleigan.evaluation.published import METHODS, ORGANS, organ_name, published
 from nucleigan.figures.overlay import HIT, INVENTED, MISSED, overlay
+from nucleigan.metrics.measures import measure_all
 
 
 def box(*boxes, shape=(40, 40)):
@@ -34,7 +36,7 @@ def box(*boxes, shape=(40, 40)):
     return labels
 
 
-OUTPUTS = ("long.csv", "organs.csv", "table.md", "table.tex", "differences.csv", "figure.png")
+OUTPUTS = ("slides.csv", "organs.csv", "table.md", "table.tex", "differences.csv", "aji.png")
 TRUTH = box((2, 2, 10, 10), (20, 20, 30, 30), (2, 30, 6, 34))
 PREDICTION = box((2, 2, 10, 8), (20, 20, 30, 30), (34, 2, 38, 6))
 
@@ -53,10 +55,9 @@ def slide_row(method="cgan", data="both", seed=0, slide="a", organ="liver", spli
 
 
 def run_compare(folder, rows):
-    write_table(folder / "slides.csv", (*MODEL, *SLIDE, *MEASURES), rows)
-    outputs = [folder / name for name in OUTPUTS]
-    compare([folder / "slides.csv"], *outputs)
-    return outputs
+    write_table(folder / "one.csv", (*MODEL, *SLIDE, *MEASURES), rows)
+    compare([folder / "one.csv"], folder)
+    return [folder / name for name in OUTPUTS]
 
 
 def test_a_slide_with_known_values():
@@ -167,8 +168,8 @@ def test_comparison_stands_beside_the_published_table(tmp_path):
         slide_row(method="unet", data="real", slide="a", organ="liver", aji=0.125),
         slide_row(slide="d", organ="liver", split="train", aji=1),
     ]
-    long, organs, table, latex, differences, figure = run_compare(tmp_path, rows)
-    assert len(read(long)) == 5
+    slides, organs, table, latex, differences, figure = run_compare(tmp_path, rows)
+    assert len(read(slides)) == 5
     found = {(r["method"], r["split"], r["organ"]): r for r in read(organs)}
     assert float(found["cgan", "test", OVERALL]["aji"]) == 0.5
     assert found["cgan", "test", OVERALL]["slides"] == "3"
@@ -199,6 +200,53 @@ def test_comparison_stands_beside_the_published_table(tmp_path):
     assert figure.read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_row_a_measure_says_its_unit_its_matching_and_its_match_rate(tmp_path):
+    run_compare(tmp_path, [slide_row(aji_plus=0.4, match_rate_aji_plus=0.9, recall=0.7, pq=0.3)])
+    rows = {row["measure"]: row for row in read(tmp_path / "long.csv")}
+    names = set(measure_all(TRUTH, PREDICTION))
+    assert set(rows) == names
+    assert (rows["aji_plus"]["value"], rows["aji_plus"]["match_rate"]) == ("0.4", "0.9")
+    assert (rows["pq"]["value"], rows["pq"]["match_rate"]) == ("0.3", "0.7")
+    assert rows["hausdorff_to_truth"]["unit"] == "pixels" and rows["pq"]["unit"] == "1"
+    assert "may serve several" in rows["aji"]["matching"] and rows["dice"]["match_rate"] == ""
+
+
+def test_the_columns_of_match_rates_hold_those_of_their_measures():
+    found, row = measure_all(TRUTH, PREDICTION), evaluate_slide(TRUTH, PREDICTION)
+    for name, measure in found.items():
+        assert row[name] == measure.value
+        if name in MATCH_RATES:
+            assert row[MATCH_RATES[name]] == pytest.approx(measure.match_rate, abs=1e-12)
+        else:
+            assert math.isnan(measure.match_rate)
+
+
+def test_the_wide_table_has_a_column_a_model(tmp_path):
+    rows = [
+        slide_row(slide="a", organ="liver", aji=0.25, hausdorff=6.5, match_rate=0.75),
+        slide_row(slide="b", organ="liver", aji=0.75, hausdorff=7.5, match_rate=0.25),
+        slide_row(method="unet", data="real", slide="a", organ="liver", aji=0.125),
+        slide_row(slide="c", organ="skin", split="val", aji=1),
+    ]
+    run_compare(tmp_path, rows)
+    wide = {(r["split"], r["measure"], r["organ"]): r for r in read(tmp_path / "table.csv")}
+    liver = wide["test", "aji", "liver"]
+    assert (liver["cgan, both"], liver["unet, real"]) == ("0.5", "0.125")
+    assert float(liver["cgan, both, low"]) <= 0.5 <= float(liver["cgan, both, high"])
+    assert liver["proposed (Mahmood et al. 2018)"] == "0.692" and liver["unet, real, low"] == ""
+    assert wide["test", "hausdorff", "liver"]["cgan, both, match rate"] == "0.5"
+    assert float(wide["test", "aji", OVERALL]["cgan, both"]) == 0.5
+    assert wide["test", "aji", "breast"]["cgan, both"] == ""
+    assert wide["val", "aji", "skin"]["proposed (Mahmood et al. 2018)"] == ""
+
+
+def test_slides_that_cannot_be_judged_are_named(tmp_path):
+    write_table(tmp_path / "one.csv", (*MODEL, *SLIDE, *MEASURES), [slide_row()])
+    compare([tmp_path / "one.csv"], tmp_path, unjudged=["x", "y"])
+    text = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert "2 slides of evaluation.splits are segmented but not judged" in text and "x, y." in text
+
+
 def test_comparison_is_repeatable(tmp_path):
     first = [path.read_bytes() for path in run_compare(tmp_path, [slide_row()])]
     assert [path.read_bytes() for path in run_compare(tmp_path, [slide_row()])] == first
@@ -209,7 +257,7 @@ def test_comparison_of_nothing_is_an_error(tmp_path):
         run_compare(tmp_path, [])
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(NucleiganError, match=r"other.csv: lacks the columns aji"):
-        compare([tmp_path / "other.csv"], *(tmp_path / name for name in "abcdef"))
+        compare([tmp_path / "other.csv"], tmp_path)
 
 
 def test_published_overall_rows_are_the_means_of_the_organs():
