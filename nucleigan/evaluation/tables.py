@@ -107,10 +107,10 @@ def wide_rows(summaries: Sequence[Summary], measure: str) -> list[dict[str, obje
     return rows
 
 
-def _wide_cells(summary: Summary, organ: str, measure: str) -> dict[str, float]:
+def _wide_cells(summary: Summary, organ: str, measure: str) -> dict[str, object]:
     if organ not in summary.organs:
         return {summary.name: math.nan}
-    cells = {summary.name: summary.organs[organ][measure][0]}
+    cells: dict[str, object] = {summary.name: summary.organs[organ][measure][0]}
     if measure in WITH_INTERVAL:
         low, high = summary.interval(organ, measure)
         cells |= {f"{summary.name}, low": low, f"{summary.name}, high": high}
