@@ -335,6 +335,11 @@ class SynthesisSettings(Settings):
     count: Count = Field(4650, description="Number of pairs; the method uses 4,650.")
     shards: Count = Field(6, description="Files, and jobs, that the pairs are split into.")
     batch_size: Count = Field(8, description="Maps a forward pass; shards are cut between batches.")
+    judge_epochs: Count = Field(
+        20,
+        description="Epochs, as long as those of segmentation, of the segmenter that learns from "
+        "real slides alone and judges whether the images show their masks.",
+    )
 
 
 class JitterSettings(Settings):
@@ -377,6 +382,11 @@ class SegmentationSettings(TrainingSettings):
         None,
         description="Part of each epoch drawn from synthetic pairs when data is both; null draws "
         "every pair equally often.",
+    )
+    minimum_agreement: Fraction = Field(
+        0.0,
+        description="Synthetic pairs are left out where the judge's segmentation of the image and "
+        "the mask have a lower AJI; 0 takes all.",
     )
     adversarial: NonNegative = Field(1.0, description="Weight of the adversarial loss.")
     l1: NonNegative = Field(

@@ -101,6 +101,8 @@ def training_settings(wildcards):
     settings = section("segmentation", "methods", "data", "seeds")
     if wildcards.method in SETTINGS.baselines.methods:
         settings["generator"] = section("baselines")["generator"]
+    if wildcards.data.startswith("real"):
+        del settings["minimum_agreement"]
     return settings
 
 
@@ -172,15 +174,21 @@ def real_patches(wildcards):
     return [results("patches/train/patches.csv")] * (wildcards.data != "synthetic")
 
 
-def synthetic_stacks(kind):
-    """Stacks of synthetic pairs, unless the run learns from real ones alone."""
+def synthetic_files(ending):
+    """A file of each shard of synthetic pairs, unless the run learns from real ones alone."""
 
-    def stacks(wildcards):
+    def files(wildcards):
         unused = wildcards.data.startswith("real")
         shards = [] if unused else range(len(SYNTHESIS_SHARDS))
-        return expand(results(f"synthesis/{{shard}}.{kind}.tif"), shard=shards)
+        return expand(results(f"synthesis/{{shard}}.{ending}"), shard=shards)
 
-    return stacks
+    return files
+
+
+def agreement_tables(wildcards):
+    """How well the synthetic pairs agree, where those that do not are left out."""
+    wanted = SETTINGS.segmentation.minimum_agreement > 0
+    return synthetic_files("agreement.csv")(wildcards) if wanted else []
 
 
 def comparison(folder, category):

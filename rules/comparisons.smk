@@ -3,8 +3,6 @@
 BASELINES = RUNS + runs(
     SETTINGS.baselines.methods, SETTINGS.baselines.data, SETTINGS.baselines.seeds
 )
-# Of the training on all real slides that judges synthetic pairs.
-JUDGE = ("cgan", "real", SETTINGS.ablation.seeds[0])
 ABLATION = runs(["cgan"], SETTINGS.ablation.data, SETTINGS.ablation.seeds)
 
 
@@ -51,35 +49,6 @@ rule plot_training_sets:
         "../workflow_scripts/plot_training_sets.py"
 
 
-rule judge_agreement:
-    input:
-        model=of_runs(rules.choose_thresholds.output.model, [JUDGE])[0],
-        images=rules.show_synthesis.input.images,
-        labels=rules.show_synthesis.input.labels,
-    output:
-        table=report(
-            results("synthesis/agreement.csv"),
-            caption="../report/agreement.rst",
-            category="6 Synthetic pairs",
-        ),
-    log:
-        results("logs/synthesis/agreement.log"),
-    benchmark:
-        results("benchmarks/synthesis/agreement.tsv")
-    conda:
-        ENVIRONMENT
-    threads: SETTINGS.compute.threads
-    resources:
-        gpu=GPUS,
-        device=SETTINGS.compute.device,
-    params:
-        compute=section("compute", "device"),
-        code=code("judge_agreement.py"),
-        method_code=package_digest(method_module("cgan")),
-    script:
-        "../workflow_scripts/judge_agreement.py"
-
-
 rule baselines:
     input:
         rules.compare_baselines.output,
@@ -91,5 +60,4 @@ rule ablation:
     input:
         rules.compare_ablation.output,
         rules.plot_training_sets.output,
-        rules.judge_agreement.output if "real" in SETTINGS.ablation.data else [],
     localrule: True

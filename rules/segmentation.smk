@@ -14,8 +14,9 @@ rule train_segmenter:
     input:
         real=real_pairs,
         patches=real_patches,
-        synthetic_images=synthetic_stacks("images"),
-        synthetic_labels=synthetic_stacks("labels"),
+        synthetic_images=synthetic_files("images.tif"),
+        synthetic_labels=synthetic_files("labels.tif"),
+        agreement=agreement_tables,
         reference=results("stain/reference.json"),
     output:
         weights=results(f"segmentation/{RUN}/weights.safetensors"),
@@ -36,6 +37,8 @@ rule train_segmenter:
         gpu=GPUS,
         device=SETTINGS.compute.device,
     params:
+        method=lambda wildcards: wildcards.method,
+        data=lambda wildcards: wildcards.data,
         checkpoint=results(f"segmentation/{RUN}/checkpoint"),
         settings=training_settings,
         masks=section("masks"),

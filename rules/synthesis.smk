@@ -25,7 +25,7 @@ rule synthesize_pairs:
         device=SETTINGS.compute.device,
     params:
         bounds=lambda wildcards: SYNTHESIS_SHARDS[int(wildcards.shard)],
-        settings=section("synthesis", "count", "shards"),
+        settings=section("synthesis", "count", "shards", "judge_epochs"),
         compute=section("compute", "device"),
         seed=SETTINGS.seed,
         code=code("synthesize_pairs.py"),
@@ -71,6 +71,7 @@ rule judge_synthesis:
             slide=[name for name in SLIDES if SLIDES[name].split != "train"],
         ),
         generator=results("cyclegan/generator.safetensors"),
+        agreement=results("synthesis/agreement.csv"),
     output:
         table=report(
             results("synthesis/quality.csv"),

@@ -44,7 +44,7 @@ TINY: dict[str, Any] = {
         "generator": {"width": 4, "depth": 1},
         "discriminator": {"width": 4, "layers": 2},
     },
-    "synthesis": {"count": 16, "shards": 2, "batch_size": 4},
+    "synthesis": {"count": 16, "shards": 2, "batch_size": 4, "judge_epochs": 1},
     "segmentation": {
         "epochs": 2,
         "decay_from": 1,

@@ -7,9 +7,10 @@ with job(snakemake.log[0]):
     from nucleigan.synthesis.agreement import judge_agreement
 
     judge_agreement(
-        model=snakemake.input.model,
-        images=list(snakemake.input.images),
-        labels=list(snakemake.input.labels),
+        model=snakemake.input.judge,
+        images=[snakemake.input.images],
+        labels=[snakemake.input.labels],
+        start=snakemake.params.start,
         output=snakemake.output.table,
         compute=ComputeSettings(**snakemake.params.compute, device=snakemake.resources.device),
     )

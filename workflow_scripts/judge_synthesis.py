@@ -13,6 +13,7 @@ with job(snakemake.log[0]):
         real_labels=snakemake.input.real_labels,
         held_out=list(snakemake.input.held_out),
         weights=snakemake.input.generator,
+        agreement=snakemake.input.agreement,
         table_output=snakemake.output.table,
         figure_output=snakemake.output.figure,
         compute_settings=ComputeSettings(

@@ -8,14 +8,15 @@ with job(snakemake.log[0]):
     from nucleigan.randomness import torch_seed
 
     train_segmenter(
-        method=snakemake.wildcards.method,
-        data=snakemake.wildcards.data,
+        method=snakemake.params.method,
+        data=snakemake.params.data,
         real=tuple([path] for path in snakemake.input.get("real", [])),
         synthetic=(
             list(snakemake.input.get("synthetic_images", [])),
             list(snakemake.input.get("synthetic_labels", [])),
         ),
         patches=next(iter(snakemake.input.get("patches", [])), None),
+        agreement=list(snakemake.input.get("agreement", [])),
         weights_output=snakemake.output.weights,
         history_output=snakemake.output.history,
         samples_output=snakemake.output.samples,

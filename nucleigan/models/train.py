@@ -1,7 +1,7 @@
 """The training run that all methods share: pairs, jitter, loop, pictures, weights."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,7 @@ def train_segmenter(
     real: Paths,
     synthetic: Paths,
     patches: str | Path | None,
+    agreement: Sequence[str | Path],
     weights_output: str | Path,
     history_output: str | Path,
     samples_output: str | Path,
@@ -91,6 +92,8 @@ def train_segmenter(
         Stacks of images and of their label maps.
     patches
         CSV with the slide and organ of each real pair; None without real ones.
+    agreement
+        CSV of the agreement of each synthetic stack, needed where ``settings`` ask for a minimum.
     weights_output, history_output, samples_output
         Weights, losses an epoch, and a picture of patches with masks and predictions.
     checkpoint
@@ -108,6 +111,8 @@ def train_segmenter(
     compute = computing.prepare(compute_settings)
     print(" ".join(f"{key}={value}" for key, value in compute.facts().items()), flush=True)
     sources = open_sources(data, real, synthetic, patches, seed)
+    if settings.minimum_agreement > 0:
+        sources = [agreeing(source, agreement, settings.minimum_agreement) for source in sources]
     for source in sources:
         print(f"{len(source)} {source.name} pairs {' '.join(source.slides)}".rstrip(), flush=True)
     identity = {
@@ -118,7 +123,7 @@ def train_segmenter(
         "seed": seed,
         "threads": compute_settings.threads,
         "precision": compute.precision,
-        "files": [file_digest(path) for part in (*real, *synthetic) for path in part],
+        "files": [file_digest(path) for part in (*real, *synthetic, agreement) for path in part],
         "code": [package_digest(name) for name in (__name__, method_module(method))],
     }
     facts: dict[str, Any] = {
@@ -134,6 +139,11 @@ def train_segmenter(
             **identity,
             **compute.facts(),
             "pairs": {source.name: len(source) for source in sources},
+            "pairs_left_out": {
+                source.name: len(source.pairs) - len(source)
+                for source in sources
+                if source.name == "synthetic"
+            },
             "slides": [slide for source in sources for slide in source.slides],
         },
     }
@@ -185,6 +195,38 @@ def open_sources(
         pairs = Pairs.open(*synthetic)
         sources.append(Source("synthetic", pairs, np.arange(len(pairs))))
     return sources
+
+
+def agreeing(source: Source, tables: Sequence[str | Path], minimum: float) -> Source:
+    """Leave out the synthetic pairs whose image does not show its mask.
+
+    Parameters
+    ----------
+    source
+        Real pairs are returned as they are.
+    tables
+        CSV of :func:`nucleigan.synthesis.agreement.judge_agreement`, in the order of the stacks.
+    minimum
+        Least AJI of a pair.
+
+    Raises
+    ------
+    NucleiganError
+        No pair is left.
+    """
+    if source.name != "synthetic":
+        return source
+    found = pd.concat([pd.read_csv(path) for path in tables])["aji"].to_numpy()
+    chosen = np.flatnonzero(found >= minimum)
+    if not len(chosen):
+        raise NucleiganError(
+            f"none of the {len(found)} synthetic pairs reaches segmentation.minimum_agreement "
+            f"({minimum:g}), the best has {found.max():.3g}; lower it, or train the CycleGAN "
+            "longer."
+        )
+    left_out = len(source) - len(chosen)
+    print(f"{left_out} of {len(source)} synthetic pairs agree less than {minimum:g}", flush=True)
+    return replace(source, chosen=chosen)
 
 
 def choose_slides(patches: pd.DataFrame, count: int | None, seed: int) -> list[str]:

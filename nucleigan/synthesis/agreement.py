@@ -18,6 +18,7 @@ def judge_agreement(
     model: str | Path,
     images: Sequence[str],
     labels: Sequence[str],
+    start: int,
     output: str | Path,
     compute: ComputeSettings,
 ) -> None:
@@ -26,9 +27,12 @@ def judge_agreement(
     Parameters
     ----------
     model
-        Model file of a segmenter that was trained on real slides alone.
+        Weights of a segmenter that was trained on real slides alone. Nuclei are found with the
+        default thresholds, so that those of the run can change without another judgement.
     images, labels
         Stacks of the synthetic pairs.
+    start
+        Number of the first of them.
     output
         CSV, a row a pair: ``pair``, ``nuclei`` in the mask, ``found`` in the image, ``aji`` and
         ``dice`` of the two. Where the mask is empty and nothing is found they are 1.
@@ -54,7 +58,7 @@ def judge_agreement(
         found = segmenter.segment(pairs.images[number], normalize=False)
         rows.append(
             {
-                "pair": number,
+                "pair": start + number,
                 "nuclei": len(np.unique(truth[truth > 0])),
                 "found": int(found.max(initial=0)),
                 "aji": aggregated_jaccard(truth, found),

@@ -48,6 +48,7 @@ def judge(
     real_labels: str | Path,
     held_out: Sequence[str],
     weights: str | Path,
+    agreement: str | Path,
     table_output: str | Path,
     figure_output: str | Path,
     compute_settings: ComputeSettings,
@@ -65,6 +66,8 @@ def judge(
         Normalised slides that the CycleGAN has not seen.
     weights
         Generator of the CycleGAN, to paint the same mask several times.
+    agreement
+        CSV of :func:`nucleigan.synthesis.agreement.judge_agreement`.
     table_output
         CSV: ``measure``, ``synthetic``, ``reference`` (the same of real tissue), ``meaning``.
     figure_output
@@ -96,6 +99,7 @@ def judge(
         }
     )
 
+    rows += _agreement_rows(pd.read_csv(agreement))
     ours, theirs = _shapes(maps, rng), _shapes(real_maps, rng)
     rows += [_shape_row(name, ours[name], theirs[name]) for name in SHAPES]
     with atomic(table_output) as temporary:
@@ -143,6 +147,23 @@ def _image_rows(
             "synthetic": float(np.median(nearest(made, train))),
             "reference": float(np.median(nearest(unseen, train))),
             "meaning": "median distance; far below the reference: training images are repeated",
+        },
+    ]
+
+
+def _agreement_rows(pairs: pd.DataFrame) -> list[dict[str, object]]:
+    judged = "between masks and what a segmenter of real slides finds in their images"
+    return [
+        {
+            "measure": "agreement (AJI)",
+            "synthetic": pairs["aji"].mean(),
+            "meaning": f"mean {judged}; a tenth of the pairs are below "
+            f"{pairs['aji'].quantile(0.1):.3g}",
+        },
+        {
+            "measure": "agreement (Dice)",
+            "synthetic": pairs["dice"].mean(),
+            "meaning": f"mean {judged}, pixels",
         },
     ]
 

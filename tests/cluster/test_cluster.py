@@ -17,6 +17,8 @@ NETWORKS = {
     "train_cyclegan",
     "synthesis_synthesize_pairs",
     "judge_synthesis",
+    "train_judge",
+    "agreement_judge_agreement",
     "train_segmenter",
     "choose_thresholds",
     "predictions_segment_slide",

@@ -20,12 +20,12 @@ from nucleigan.metrics import aggregated_jaccard
 from nucleigan.models import cnn3, dist, mask_rcnn
 from nucleigan.models.classical import METHOD as CLASSICAL
 from nucleigan.models.methods import METHODS, load_method, method_module
-from nucleigan.models.train import choose_slides
+from nucleigan.models.train import Source, agreeing, choose_slides
 from nucleigan.networks import effective_state
 from nucleigan.stain import StainProfile
 from nucleigan.stain.vectors import TEXTBOOK
 from nucleigan.training.compute import prepare
-from nucleigan.training.data import to_network
+from nucleigan.training.data import Pairs, Patches, to_network
 
 COMPUTE = ComputeSettings(device="cpu", precision="float32", threads=1)
 SETTINGS = SegmentationSettings(
@@ -253,3 +253,18 @@ def test_fewer_slides_come_from_as_many_organs(patches):
 def test_more_slides_than_there_are(patches):
     with pytest.raises(NucleiganError, match=r"10 real slides.*has 9"):
         choose_slides(patches, 10, 0)
+
+
+def test_pairs_that_do_not_agree_are_left_out(tmp_path, capsys):
+    (tmp_path / "0.csv").write_text("pair,aji\n0,0.9\n1,0.2\n2,0.5\n")
+    (tmp_path / "1.csv").write_text("pair,aji\n3,0.1\n4,0.6\n")
+    tables = [tmp_path / "0.csv", tmp_path / "1.csv"]
+    nothing = Patches((np.zeros((5, 4, 4), np.int32),))
+    pairs = Pairs(nothing, nothing)
+    synthetic = Source("synthetic", pairs, np.arange(5))
+    assert agreeing(synthetic, tables, 0.5).chosen.tolist() == [0, 2, 4]
+    assert "2 of 5 synthetic pairs agree less than 0.5" in capsys.readouterr().out
+    real = Source("real", pairs, np.arange(3))
+    assert agreeing(real, tables, 0.5) is real
+    with pytest.raises(NucleiganError, match=r"none of the 5 .* best has 0\.9"):
+        agreeing(synthetic, tables, 0.95)

@@ -35,7 +35,7 @@ else:
         generator=GeneratorSettings(kind="pix2pix_unet", width=4, depth=4, dropout=0.5,
                                     norm="batch"), synthetic_share=0.5, **small)
     pair = ([data / "images.tif"], [data / "labels.tif"])
-    train_segmenter(kind, "both", pair, pair, data / "patches.csv", out / "model.safetensors",
+    train_segmenter(kind, "both", pair, pair, data / "patches.csv", [], out / "model.safetensors",
                     out / "history.csv", out / "samples.png", out / "checkpoint", settings,
                     MaskSettings(), StainSettings(), compute, 3, 0.25, data / "reference.json")
 """

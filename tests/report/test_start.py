@@ -15,7 +15,7 @@ from nucleigan.config import Config
 from nucleigan.evaluation import MEASURES, MODEL, SLIDE, compare, write_table
 from nucleigan.evaluation.published import published
 from nucleigan.report import page, write_start
-from nucleigan.report.results import results
+from nucleigan.report.results import comparison, results
 from nucleigan.report.run import commit, costs, versions
 from nucleigan.report.tiles import WINDOW, best_and_worst, window
 
@@ -87,6 +87,31 @@ def test_published_figures_stand_beside_test_slides_alone(tmp_path, html_tables)
     found = html_tables(results(tmp_path / "organs.csv", {}, False))
     assert len(found["headline"]) == 1 + 2
     assert len(found["by-organ-aji"][0]) == 2 + 2
+
+
+def test_further_models_are_compared_in_a_section_of_their_own(tmp_path, html_tables):
+    rows = organs_table(tmp_path, models=("cgan", "unet", "fcn"))
+    text = comparison(
+        "baselines",
+        tmp_path / "organs.csv",
+        tmp_path / "differences.csv",
+        {"A plot.": tmp_path / "aji.png"},
+    )
+    assert headings(text) == ["Baselines under the same conditions"]
+    found = html_tables(text)
+    # Beside the main run's tables on one page, so under other names.
+    assert all(name.startswith("baselines-") for name in found)
+    overall = {row["method"]: row for row in rows if row["organ"] == "overall"}
+    cells = {line[0]: line[1:] for line in found["baselines-headline"]}
+    assert cells["fcn, both"][1] == expected_cell(overall["fcn"], "aji")
+    pairs = {line[0]: line[1:] for line in found["baselines-differences"][1:]}
+    names = itertools.combinations(("cgan, both", "unet, both", "fcn, both"), 2)
+    assert set(pairs) == {f"{first} − {second}" for first, second in names}
+    slides, aji, *_ = pairs["cgan, both − unet, both"]
+    gap = float(overall["cgan"]["aji"]) - float(overall["unet"]["aji"])
+    assert slides == "5" and float(aji.split()[0]) == pytest.approx(gap, abs=6e-4)
+    low, high = (float(end.strip("[],")) for end in aji.split()[1:])
+    assert low < gap < high
 
 
 def test_organs_that_nobody_published(tmp_path, html_tables):

@@ -45,9 +45,9 @@ def model(folder, data):
 
 
 def test_agreement_of_known_pairs(pairs, tmp_path, capsys):
-    judge_agreement(model(tmp_path, "real"), *pairs, tmp_path / "agreement.csv", COMPUTE)
+    judge_agreement(model(tmp_path, "real"), *pairs, 8, tmp_path / "agreement.csv", COMPUTE)
     table = pd.read_csv(tmp_path / "agreement.csv")
-    assert table["pair"].tolist() == [0, 1, 2]
+    assert table["pair"].tolist() == [8, 9, 10]
     assert table["nuclei"].tolist() == [1, 1, 0] and table["found"].tolist() == [1, 1, 0]
     assert table["aji"][0] > 0.85 and table["dice"][0] > 0.9
     assert table["aji"][1] == 0 and table["aji"][2] == 1
@@ -56,5 +56,11 @@ def test_agreement_of_known_pairs(pairs, tmp_path, capsys):
 
 def test_a_segmenter_of_synthetic_pairs_is_no_judge(pairs, tmp_path):
     with pytest.raises(NucleiganError, match="learned from both"):
-        judge_agreement(model(tmp_path, "both"), *pairs, tmp_path / "agreement.csv", COMPUTE)
+        judge_agreement(
+            model(tmp_path, "both"),
+            *pairs,
+            0,
+            tmp_path / "agreement.csv",
+            COMPUTE,
+        )
     assert not (tmp_path / "agreement.csv").exists()

@@ -55,6 +55,7 @@ def run(tmp_path):
         write_stack(tmp_path / "real.tif", (6, 64, 64, 3), np.uint8, noise(6, 5, side=64))
         write_stack(tmp_path / "made.tif", (6, 64, 64, 3), np.uint8, images)
         tifffile.imwrite(tmp_path / "slide.tif", noise(1, 7, side=200)[0])
+        (tmp_path / "agreement.csv").write_text("pair,aji,dice\n0,0.25,0.5\n1,0.75,1.0\n")
         judge(
             [str(tmp_path / "made.tif")],
             [str(tmp_path / "maps.tif")],
@@ -62,6 +63,7 @@ def run(tmp_path):
             tmp_path / "maps.tif",
             [str(tmp_path / "slide.tif")],
             tmp_path / "g.safetensors",
+            tmp_path / "agreement.csv",
             tmp_path / "quality.csv",
             tmp_path / "shapes.png",
             ComputeSettings(device="cpu", precision="float32", threads=1),
@@ -76,6 +78,8 @@ def test_the_table_knows_copies_from_strangers(run, tmp_path):
     copies = run(0, noise(6, 5, side=64))
     assert copies.loc["nearest training window", "synthetic"] == 0
     assert copies.loc["one mask, many images", "synthetic"] == 0
+    assert copies.loc["agreement (AJI)", "synthetic"] == 0.5
+    assert copies.loc["agreement (Dice)", "synthetic"] == 0.75
     shapes = [name for name in copies.index if name.startswith("shape: ")]
     assert len(shapes) == 5 and (copies.loc[shapes, "synthetic"] == 0).all()
     assert (tmp_path / "shapes.png").stat().st_size > 1000

@@ -7,8 +7,8 @@ import pytest
 
 BEFORE_STAIN = {"ingest_slide", "show_slides", "fit_polygons", "draw_polygons", "show_polygons"}
 STAIN = {"profile_stain", "choose_reference", "normalize_slide", "show_stain"}
-TRAININGS = {"train_cyclegan", "train_segmenter"}
-SYNTHESIS = {"synthesize_pairs", "show_synthesis"}
+TRAININGS = {"train_cyclegan", "train_judge", "train_segmenter"}
+SYNTHESIS = {"synthesize_pairs", "show_synthesis", "judge_agreement", "judge_synthesis"}
 JUDGEMENT = {"segment_slide", "evaluate_slide", "gather_slides", "compare_models"}
 REPORT = {"calibrate", "draw_curves", "start_page"}
 
@@ -79,7 +79,12 @@ def test_decoding_otherwise_trains_nothing(finished, prediction):
 def test_cyclegan_epochs_leave_stain_alone(finished):
     rules = finished.planned("all", changes={"cyclegan": {"epochs": 3}})
     assert rules.isdisjoint(BEFORE_STAIN | STAIN | {"cut_patches"})
-    assert rules >= TRAININGS | SYNTHESIS | JUDGEMENT
+    assert rules >= (TRAININGS - {"train_judge"}) | SYNTHESIS | JUDGEMENT
+
+
+def test_leaving_out_pairs_trains_again_what_learns_from_them(finished):
+    rules = finished.planned("all", changes={"segmentation": {"minimum_agreement": 0.001}})
+    assert "train_segmenter" in rules and rules.isdisjoint(SYNTHESIS | {"train_judge"})
 
 
 @pytest.mark.parametrize(

@@ -155,8 +155,9 @@ def test_other_methods_and_training_sets_are_set_beside_the_main_run(finished):
         },
         "segmentation": {"crop": 48},
         "ablation": {"data": ["real", "real-1", "both-1"], "seeds": [0, 1]},
+        "report": {"comparisons": ["baselines", "ablation"]},
     }
-    finished.make("baselines", "ablation", changes=changes)
+    finished.make("baselines", "ablation", "report", changes=changes)
     baselines = pd.read_csv(finished.results / "baselines/slides.csv")
     assert set(baselines["method"]) == {"cgan", "classical", "dist", "cnn3"}
     assert set(baselines["slide"]) == {"test1", "test2"}
@@ -165,6 +166,9 @@ def test_other_methods_and_training_sets_are_set_beside_the_main_run(finished):
     assert set(ablation["seeds"]) == {2}
     assert len(pd.read_csv(finished.results / "synthesis/agreement.csv")) == 16
     assert (finished.results / "ablation/training_sets.png").stat().st_size > 5000
+    start = (finished.results / "report/start.html").read_text()
+    assert "Baselines under the same conditions" in start and "What the training set does" in start
+    assert 'id="ablation-differences"' in start and "cgan, both-1" in start
     table = (finished.results / "ablation/table.md").read_text()
     assert "cgan, real-1" in table and "cgan, both-1" in table
     for seed in (0, 1):
