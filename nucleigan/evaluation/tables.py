@@ -21,7 +21,9 @@ NO_INTERVAL = "no interval"
 
 NOTES = f"""\
 Published columns: {SOURCE}, whose overall row is computed here as the unweighted mean of the
-organs. Hausdorff distance and F1 have several definitions, and which of them those columns use is
+organs. The publication contradicts itself twice: it prints 7.136 as the overall Hausdorff distance
+of Mask R-CNN, where its organs give 7.241, and gains in AJI of 44.27 % over Mask R-CNN and 73.19 %
+over U-Net, where they give 45.07 % and 74.15 %. Hausdorff distance and F1 have several definitions, and which of them those columns use is
 not known, so only AJI compares directly. Ours: a true nucleus is matched to the prediction that
 covers the most of it; the distance is the symmetric maximum between their contours, averaged over
 matched nuclei, and the match rate is the part of the true nuclei it covers. An organ is the mean of
@@ -80,7 +82,7 @@ def table(summaries: Sequence[Summary], measure: str) -> Table:
             + [_number(mean(figures[o] for o in shared), measure) for figures in others.values()]
         )
     if others and shared and measure == "aji":
-        last += [_gains(s, shared, others, len(summaries)) for s in summaries]
+        last.append(_gains(summaries, shared, others))
     return Table(measure, header, rows + last, len(last))
 
 
@@ -120,13 +122,13 @@ def _wide_cells(summary: Summary, organ: str, measure: str) -> dict[str, object]
 
 
 def _gains(
-    summary: Summary, organs: Sequence[str], others: Mapping[str, Mapping[str, float]], models: int
+    summaries: Sequence[Summary], organs: Sequence[str], others: Mapping[str, Mapping[str, float]]
 ) -> list[str]:
-    """By how much a model's mean over the shared organs is above the published ones', percent."""
-    ours = mean(summary.organs[organ]["aji"][0] for organ in organs)
-    gains = (ours / mean(figures[o] for o in organs) - 1 for figures in others.values())
-    cells = [f"{100 * gain:+.1f} %" for gain in gains]
-    return [f"gain of {summary.name} on them", *[""] * (1 + models), *cells]
+    """By how much the first model's mean over the shared organs is above the others', percent."""
+    ours, *further = (mean(s.organs[organ]["aji"][0] for organ in organs) for s in summaries)
+    means = [*further, *(mean(figures[o] for o in organs) for figures in others.values())]
+    cells = [f"{100 * (ours / other - 1):+.1f} %" if other > 0 else "–" for other in means]
+    return [f"gain of {summaries[0].name} on them", "", "", *cells]
 
 
 def _cell(summary: Summary, organ: str, measure: str) -> str:
