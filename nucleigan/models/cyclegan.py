@@ -353,7 +353,14 @@ class Painter:
 
     def paint(self, labels: list[np.ndarray], seeds: list[int]) -> np.ndarray:
         """Label maps (H, W) int32, with a seed each, to images (B, H, W, 3) uint8."""
-        encoded = np.stack([masks.encode(one, self.mask_settings) for one in labels])
+        return self.paint_encoded(self.encode(labels), seeds)
+
+    def encode(self, labels: list[np.ndarray]) -> np.ndarray:
+        """What the generator is given of label maps: masks (B, C, H, W) float32."""
+        return np.stack([masks.encode(one, self.mask_settings) for one in labels])
+
+    def paint_encoded(self, encoded: np.ndarray, seeds: list[int]) -> np.ndarray:
+        """Such masks, with a seed each, to images (B, H, W, 3) uint8."""
         return paint(self.network, encoded, seeds, self.compute)
 
 

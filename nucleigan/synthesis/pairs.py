@@ -12,7 +12,7 @@ from nucleigan.errors import NucleiganError
 from nucleigan.models.cyclegan import Painter
 from nucleigan.randomness import torch_seed
 from nucleigan.training import compute as computing
-from nucleigan.training.data import Patches
+from nucleigan.training.data import Patches, prefetch
 
 
 def synthesize(
@@ -55,11 +55,17 @@ def synthesize(
     shape = (stop - start, *maps[start].shape)
     rows: list[dict[str, object]] = []
 
+    def encoded(batch: int) -> tuple[int, list[np.ndarray], np.ndarray]:
+        first = start + batch * settings.batch_size
+        labels = [maps[n] for n in range(first, min(first + settings.batch_size, stop))]
+        return first, labels, painter.encode(labels)
+
     def painted() -> Iterator[np.ndarray]:
-        for first in range(start, stop, settings.batch_size):
-            numbers = range(first, min(first + settings.batch_size, stop))
-            labels = [maps[n] for n in numbers]
-            images = painter.paint(labels, [torch_seed(seed, "pair", n) for n in numbers])
+        # Masks are encoded beside the forward pass of those before.
+        batches = -(-(stop - start) // settings.batch_size)
+        for first, labels, given in prefetch(encoded, 0, batches):
+            seeds = [torch_seed(seed, "pair", first + place) for place in range(len(labels))]
+            images = painter.paint_encoded(given, seeds)
             for place, (image, one) in enumerate(zip(images, labels, strict=True)):
                 rows.append(_row(first + place, image, one))
                 yield image
