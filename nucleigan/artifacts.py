@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from nucleigan.errors import NucleiganError
+from nucleigan.errors import NucleiganError, shown
 
 # zlib is lossless and every TIFF reader has it.
 COMPRESSION = "zlib"
 TILE = 256
+# Stands before the digest of the pixels, in the description of the first page.
+DIGEST = "sha256="
 
 
 @contextmanager
@@ -85,6 +87,8 @@ def _plain(value: Any) -> Any:
 def write_image(path: str | Path, image: np.ndarray, mpp: float | None = None) -> None:
     """Write one image or label map as a tiled, losslessly compressed TIFF.
 
+    The digest of its pixels stands in its description.
+
     Parameters
     ----------
     path
@@ -106,11 +110,32 @@ def write_image(path: str | Path, image: np.ndarray, mpp: float | None = None) -
             resolution=resolution,
             resolutionunit="CENTIMETER" if resolution else None,
             metadata=None,
+            description=DIGEST + _pixel_digest(image),
         )
+
+
+def read_tiff(path: str | Path) -> np.ndarray:
+    """Read what :func:`write_image` wrote; one that is not there or damaged is an error."""
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages.first
+            pixels = page.asarray()
+            if page.description != DIGEST + _pixel_digest(pixels):
+                raise ValueError("its pixels are not those that were written")
+            return pixels
+    # Whatever a damaged file makes the decoders raise.
+    except Exception as error:
+        reason = shown(" ".join(str(error).split()), 200) or type(error).__name__
+        raise NucleiganError(
+            f"{path}: cannot be read as a TIFF ({reason}); delete it and run the same command "
+            "again."
+        ) from error
 
 
 def write_stack(path: str | Path, shape: tuple[int, ...], dtype: Any, items: Any) -> None:
     """Write a stack as one contiguous TIFF, item by item, without holding it in memory.
+
+    The digest of its pixels stands in the description of the first page.
 
     Parameters
     ----------
@@ -136,7 +161,11 @@ def write_stack(path: str | Path, shape: tuple[int, ...], dtype: Any, items: Any
             photometric="rgb" if rgb else "minisblack",
             bigtiff=int(np.prod(shape)) * np.dtype(dtype).itemsize > 3 << 30,
             metadata=None,
+            description=DIGEST + "0" * 64,
         )
+        # A full disk is an error here, and would be the end of the process in a memory map.
+        with temporary.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
         places = np.asarray(stack).reshape(shape)
         count = 0
         for count, item in enumerate(items, 1):
@@ -144,6 +173,15 @@ def write_stack(path: str | Path, shape: tuple[int, ...], dtype: Any, items: Any
         if count != shape[0]:
             raise ValueError(f"{path}: {shape[0]} items announced, {count} given")
         stack.flush()
+        with tifffile.TiffFile(temporary, mode="r+") as file:
+            file.pages.first.tags["ImageDescription"].overwrite(DIGEST + _pixel_digest(places))
+
+
+def _pixel_digest(pixels: np.ndarray) -> str:
+    """SHA-256 of the pixels' shape, type and bytes."""
+    digest = hashlib.sha256(f"{pixels.shape} {pixels.dtype.str}".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
 
 
 def open_stack(path: str | Path) -> np.ndarray:
@@ -154,10 +192,13 @@ def open_stack(path: str | Path) -> np.ndarray:
             page = file.pages.first
             shape, dtype = page.shape, np.dtype(page.dtype)
             offset = page.dataoffsets[0]
-            contiguous = page.is_contiguous
+            contiguous, described = page.is_contiguous, page.description
         if not contiguous:
             raise ValueError("not contiguous")
-        return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=(pages, *shape))
+        stack = np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=(pages, *shape))
+        if described != DIGEST + _pixel_digest(stack):
+            raise ValueError("its pixels are not those that were written")
+        return stack
     except Exception as error:
         raise NucleiganError(
             f"{path}: cannot be mapped as a stack of patches ({error}); delete it and run the "

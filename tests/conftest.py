@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from tiny_workflow import Workflow, copy_checkout, draw_sheet
 
 ROOT = Path(__file__).parent.parent
 
@@ -25,6 +26,27 @@ def real_data() -> Path:
     if not (folder / "kumar" / "slides.csv").is_file():
         pytest.skip(f"no real slides in {folder}; set NUCLEIGAN_REAL_DATA to their folder")
     return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository."""
+    return copy_checkout(tmp_path_factory.mktemp("checkout"))
+
+
+@pytest.fixture(scope="session")
+def finished(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+    """The whole workflow, run once on two cores with two shards; only look at its results."""
+    folder = tmp_path_factory.mktemp("finished")
+    workflow = Workflow(checkout, folder, draw_sheet(folder / "slides"))
+    workflow.make("all")
+    return workflow
+
+
+@pytest.fixture
+def fresh(checkout: Path, tmp_path: Path) -> Workflow:
+    """The workflow with slides of its own, nothing run."""
+    return Workflow(checkout, tmp_path, draw_sheet(tmp_path / "slides"))
 
 
 class _Tables(HTMLParser):

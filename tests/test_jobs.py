@@ -1,5 +1,10 @@
 """A job's log, and how its errors are said."""
 
+import errno
+import os
+import subprocess
+import sys
+
 import pytest
 
 from nucleigan.errors import NucleiganError
@@ -31,3 +36,45 @@ def test_any_other_error_is_in_the_log_in_full(tmp_path, capsys):
     assert "Traceback" in log.read_text()
     said = capsys.readouterr().err
     assert said == f"error: ValueError: unexpected (in full: {log})\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "no space is left on its device; free some"),
+        (errno.EROFS, "its device takes no writing"),
+        (errno.EACCES, "this user may not go there"),
+    ],
+)
+def test_what_a_disk_refuses_is_one_sentence(tmp_path, capsys, number, words):
+    with pytest.raises(SystemExit) as caught, job(tmp_path / "a.log"):
+        raise OSError(number, os.strerror(number), "results/x.tif")
+    assert caught.value.code == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: results/x.tif: ") and words in said and said.count("\n") == 1
+    assert (tmp_path / "a.log").read_text() == said
+
+
+def test_a_log_that_cannot_be_written_is_one_sentence(tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way of a folder")
+    with pytest.raises(SystemExit) as caught, job(tmp_path / "file/a.log"):
+        raise AssertionError("the job has begun")
+    said = capsys.readouterr().err
+    assert caught.value.code == 1 and str(tmp_path / "file") in said and "begun" not in said
+
+
+@pytest.mark.parametrize("what", ["import numpy as n; n.ones(1 << 40)", "torch.ones(1 << 40)"])
+def test_a_lack_of_memory_is_one_sentence(tmp_path, what):
+    """In a process that may not have more than it holds already and a little."""
+    script = f"""
+import resource, torch
+from nucleigan.jobs import job
+with job({str(tmp_path / "a.log")!r}):
+    held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (held + (1 << 28),) * 2)
+    {what}
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "error: the job needs more memory than it may have; give it more" in done.stderr
+    assert "Traceback" not in done.stderr + (tmp_path / "a.log").read_text()

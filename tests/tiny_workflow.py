@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import pandas as pd
 import yaml
 from PIL import Image
+from safetensors.numpy import load_file
 
 from nucleigan.slides.sheet import Slide, write_sheet
 
@@ -28,6 +30,8 @@ PARTS = (
     "rules",
     "workflow_scripts",
 )
+# Columns that tell the time.
+TIMES = ["seconds", "waiting_seconds"]
 SIDE = 144
 # Stains of the drawn slides as optical densities: eosin everywhere, haematoxylin in the nuclei.
 HAEMATOXYLIN, EOSIN = np.array([0.65, 0.70, 0.29]), np.array([0.07, 0.99, 0.11])
@@ -195,3 +199,29 @@ def copy_checkout(copy: Path) -> Path:
         else:
             shutil.copy2(ROOT / part, copy / part)
     return copy
+
+
+def assert_same_results(one: Workflow, other: Workflow) -> None:
+    """Two runs left the same files, bit for bit, but for what tells the time."""
+    assert artifacts(one) == artifacts(other)
+    for path in sorted(artifacts(other)):
+        assert_same_file(one.results / path, other.results / path)
+
+
+def artifacts(workflow: Workflow) -> set[Path]:
+    """All but logs, benchmarks, and the page that shows those."""
+    paths = {path.relative_to(workflow.results) for path in workflow.results.rglob("*.*")}
+    return {path for path in paths if path.parts[0] not in ("logs", "benchmarks", "report")}
+
+
+def assert_same_file(one: Path, other: Path) -> None:
+    """Bit for bit, but for what tells the time."""
+    if one.suffix == ".safetensors":
+        mine, theirs = load_file(one), load_file(other)
+        assert mine.keys() == theirs.keys()
+        assert all(mine[name].tobytes() == theirs[name].tobytes() for name in mine), one
+    elif one.name == "history.csv":
+        tables = [pd.read_csv(path).drop(columns=TIMES) for path in (one, other)]
+        pd.testing.assert_frame_equal(*tables, check_exact=True)
+    else:
+        assert one.read_bytes() == other.read_bytes(), one

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nucleigan.artifacts import read_tiff
 from nucleigan.errors import NucleiganError
 from nucleigan.evaluation.columns import MATCH_RATES, MEASURES, MODEL, NUCLEUS, SLIDE, write_table
 from nucleigan.metrics.contours import ContourDistances, contour_distances, per_nucleus
@@ -113,17 +114,9 @@ def judge_slide(
 
 
 def _read_map(path: str | Path, missing: str) -> np.ndarray:
-    import tifffile
-
     if not Path(path).is_file():
         raise NucleiganError(
             f"{missing}: {path} is not there; make it by running the same command again, or leave "
             "the slide out of evaluation.splits."
         )
-    try:
-        return np.asarray(tifffile.imread(path))
-    except (OSError, ValueError, tifffile.TiffFileError) as error:
-        raise NucleiganError(
-            f"{path}: cannot be read as a label TIFF ({error}); delete it and run the same command "
-            "again."
-        ) from error
+    return read_tiff(path)

@@ -10,14 +10,19 @@ from safetensors.torch import save
 
 from nucleigan.artifacts import atomic
 from nucleigan.errors import NucleiganError, shown
+from nucleigan.training.checkpoint import checksum
 
 FORMAT = "nucleigan/1"
 
 
 def write_weights(path: str | Path, tensors: dict[str, torch.Tensor], facts: dict) -> None:
     """Write tensors and facts; the facts are JSON under the header's key ``nucleigan``."""
-    header = {"format": FORMAT, "nucleigan": json.dumps(facts, sort_keys=True)}
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    header = {
+        "format": FORMAT,
+        "nucleigan": json.dumps(facts, sort_keys=True),
+        "checksum": checksum(plain),
+    }
     with atomic(path) as temporary:
         # save_file would make a file that only its owner can read.
         temporary.write_bytes(save(plain, metadata=header))
@@ -42,6 +47,8 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
         facts = json.loads(header["nucleigan"])
         if not isinstance(facts, dict):
             raise ValueError("its facts are no keys and values")
+        if header.get("checksum") != checksum(tensors):
+            raise ValueError("its checksum does not fit its content")
     # Whatever a stranger's file makes the readers raise: SafetensorError, RecursionError, ...
     except Exception as error:
         reason = shown(" ".join(str(error).split()), 200) or type(error).__name__

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import tifffile
 
+from nucleigan.artifacts import read_tiff
 from nucleigan.evaluation.columns import MODEL
 from nucleigan.evaluation.curves import shown_split
 from nucleigan.figures.errors import css_colours, draw_errors
@@ -79,7 +79,7 @@ def legend() -> str:
 
 def _tile(row: Any, paths: Mapping[str, Any]) -> str:
     image, truth, prediction = (
-        tifffile.imread(paths[kind]) for kind in ("image", "labels", "prediction")
+        read_tiff(paths[kind]) for kind in ("image", "labels", "prediction")
     )
     drawn, errors = draw_errors(image, truth, prediction)
     counts = ", ".join(f"{count} {name}" for name, count in errors.counts().items())

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import tifffile
 
 from nucleigan import masks
-from nucleigan.artifacts import atomic
+from nucleigan.artifacts import atomic, read_tiff
 from nucleigan.config import ComputeSettings
 from nucleigan.segmentation.segmenter import Segmenter
 
@@ -46,7 +45,7 @@ def calibrate(
     chosen = np.linspace(0, len(slides) - 1, min(SLIDES, len(slides))).astype(int)
     for number in chosen:
         slide = slides[number]
-        image, labels = tifffile.imread(slide["image"]), tifffile.imread(slide["labels"])
+        image, labels = read_tiff(slide["image"]), read_tiff(slide["labels"])
         place = middle(image.shape[:2])
         mask = segmenter.predict(image[place])
         predicted.append((mask[0].ravel() + 1) / 2)

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-import tifffile
 from PIL import Image
 
-from nucleigan.artifacts import atomic, write_image
+from nucleigan.artifacts import atomic, read_tiff, write_image
 from nucleigan.config import ComputeSettings
 from nucleigan.figures.overlay import overlay
 from nucleigan.segmentation.export import write_geojson
@@ -42,12 +41,12 @@ def segment_slide(
     """
     segmenter = Segmenter.load(model, compute)
     mpp = float(segmenter.facts["mpp"])
-    pixels = tifffile.imread(image)
+    pixels = read_tiff(image)
     labels = segmenter.segment(pixels, normalize=False)
     write_image(labels_output, labels, mpp)
     write_geojson(geojson_output, labels, mpp)
     _write_picture(
-        picture_output, overlay(pixels, None if truth is None else tifffile.imread(truth), labels)
+        picture_output, overlay(pixels, None if truth is None else read_tiff(truth), labels)
     )
     print(f"{int(labels.max(initial=0))} nuclei", flush=True)
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import tifffile
 
-from nucleigan.artifacts import atomic
+from nucleigan.artifacts import atomic, read_tiff
 from nucleigan.config import ComputeSettings, DecodingSettings, PredictionSettings
 from nucleigan.metrics import aggregated_jaccard
 from nucleigan.models.weights import read_weights, write_weights
@@ -59,8 +58,8 @@ def choose_thresholds(
         markers = segmenter.markers
         found = []
         for number, slide in enumerate(slides, 1):
-            mask = segmenter.predict(tifffile.imread(slide["image"]))
-            truth = tifffile.imread(slide["labels"])
+            mask = segmenter.predict(read_tiff(slide["image"]))
+            truth = read_tiff(slide["labels"])
             found.append(try_thresholds(mask, truth, segmenter.decode, settings.decoding, markers))
             print(f"{number}/{len(slides)} {slide['slide']}", flush=True)
         table = found[0].assign(aji=np.mean([one["aji"] for one in found], axis=0))

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import tifffile
 
-from nucleigan.artifacts import atomic, read_json
+from nucleigan.artifacts import atomic, read_json, read_tiff
 from nucleigan.config import StainSettings
 from nucleigan.stain.profile import STAINS, StainProfile, angles
 from nucleigan.stain.separation import estimate_stains
@@ -46,7 +45,7 @@ def compare_stains(
         values = read_json(path)
         profiles = {"before": StainProfile.from_dict(values)}
         if settings.normalize:
-            profiles["after"] = estimate_stains(tifffile.imread(image), settings)
+            profiles["after"] = estimate_stains(read_tiff(image), settings)
         for time, profile in profiles.items():
             rows += _rows(values["slide"], time, profile, target)
     table = pd.DataFrame(rows)

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import tifffile
 from PIL import Image
 
-from nucleigan.artifacts import atomic, read_json, write_image, write_json
+from nucleigan.artifacts import atomic, read_json, read_tiff, write_image, write_json
 from nucleigan.config import StainSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.stain.normalization import normalize
@@ -23,7 +22,7 @@ def profile_slide(
 ) -> None:
     """Estimate the stains of one slide and write them as JSON."""
     if settings.normalize:
-        profile = estimate_stains(tifffile.imread(image_path), settings)
+        profile = estimate_stains(read_tiff(image_path), settings)
     else:
         profile = StainProfile(TEXTBOOK, np.ones(2))
     for warning in profile.warnings:
@@ -107,7 +106,7 @@ def normalize_slide(
     mpp
         µm per pixel.
     """
-    image = tifffile.imread(image_path)
+    image = read_tiff(image_path)
     source = StainProfile.from_dict(read_json(profile_json))
     chosen = read_json(reference_json)
     reference = StainProfile.from_dict(chosen)

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import tifffile
 
-from nucleigan.artifacts import atomic
+from nucleigan.artifacts import atomic, read_tiff
 from nucleigan.config import ComputeSettings
 from nucleigan.masks.polygons import measure_nuclei
 from nucleigan.models.cyclegan import Painter
@@ -85,7 +84,7 @@ def judge(
     rng = generator(seed, "quality")
     windows = [_windows(source, rng) for source in (painted, real)]
     chosen = np.linspace(0, len(held_out) - 1, min(UNSEEN, len(held_out))).astype(int)
-    windows.append(_windows([tifffile.imread(held_out[n]) for n in chosen], rng))
+    windows.append(_windows([read_tiff(held_out[n]) for n in chosen], rng))
     made, train, unseen = (features(some) for some in windows)
     unseen, made, train = standardise(unseen, made, train)
     rows = _image_rows(made, train, unseen, rng)

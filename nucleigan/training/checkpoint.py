@@ -34,7 +34,7 @@ def save(folder: str | Path, state: dict[str, Any], identity: str) -> None:
     folder = Path(folder)
     tensors: dict[str, torch.Tensor] = {}
     tree = _strip(state, tensors, "")
-    header = {"tree": json.dumps(tree), "identity": identity, "checksum": _checksum(tensors)}
+    header = {"tree": json.dumps(tree), "identity": identity, "checksum": checksum(tensors)}
     current = folder / CURRENT
     with atomic(current) as temporary:
         save_file(tensors, temporary, metadata=header)
@@ -81,12 +81,13 @@ def _read(path: Path) -> tuple[dict[str, Any], str]:
     with safe_open(path, framework="pt") as file:
         header = file.metadata()
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    if _checksum(tensors) != header["checksum"]:
+    if checksum(tensors) != header["checksum"]:
         raise ValueError("its checksum does not fit its content")
     return _fill(json.loads(header["tree"]), tensors), header["identity"]
 
 
-def _checksum(tensors: dict[str, torch.Tensor]) -> str:
+def checksum(tensors: dict[str, torch.Tensor]) -> str:
+    """SHA-256 of tensors and their names."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(name.encode())

@@ -6,11 +6,10 @@ import signal
 from collections import Counter
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from cluster.conftest import ONE_THREAD, PATIENCE
 from cluster.slurm import KILL_WAIT, ask, processes, wait_until
-from safetensors.numpy import load_file
+from tiny_workflow import assert_same_file, assert_same_results
 
 # What asks SLURM for a GPU.
 NETWORKS = {
@@ -24,9 +23,6 @@ NETWORKS = {
     "predictions_segment_slide",
     "calibrate",
 }
-# Columns that tell the time.
-TIMES = ["seconds", "waiting_seconds"]
-
 
 # A job that takes both GPUs for a moment, at once.
 URGENT = "sbatch --output=/dev/null --partition=urgent --nodes=2 --gpus=2 --mem=100 --wrap=true"
@@ -79,29 +75,8 @@ def hold(job):
             os.kill(pid, signal.SIGSTOP)
 
 
-def assert_same(one, other):
-    """Bit for bit, but for what tells the time."""
-    if one.suffix == ".safetensors":
-        mine, theirs = load_file(one), load_file(other)
-        assert mine.keys() == theirs.keys()
-        assert all(mine[name].tobytes() == theirs[name].tobytes() for name in mine), one
-    elif one.name == "history.csv":
-        tables = [pd.read_csv(path).drop(columns=TIMES) for path in (one, other)]
-        pd.testing.assert_frame_equal(*tables, check_exact=True)
-    else:
-        assert one.read_bytes() == other.read_bytes(), one
-
-
-def artifacts(workflow):
-    """All but what tells the time: logs, benchmarks, and the page that shows those."""
-    paths = {path.relative_to(workflow.results) for path in workflow.results.rglob("*.*")}
-    return {path for path in paths if path.parts[0] not in ("logs", "benchmarks", "report")}
-
-
 def test_slurm_makes_the_same_artifacts(site, local):
-    assert artifacts(site) == artifacts(local)
-    for path in artifacts(local):
-        assert_same(site.results / path, local.results / path)
+    assert_same_results(site, local)
 
 
 def test_few_submissions_and_gpus_for_networks_alone(site, cluster):
@@ -153,7 +128,7 @@ def test_trainings_wait_for_a_gpu_and_survive_scancel_time_limit_and_a_lost_node
         assert f"resumed after step {stopped} " in training_log(prepared, job)
     assert "resumed after step" in training_log(prepared, orphaned)
     for path in targets((0, 1, 2)):
-        assert_same(prepared.folder / path, undisturbed.folder / path)
+        assert_same_file(prepared.folder / path, undisturbed.folder / path)
 
 
 def test_a_preempted_training_goes_on_when_the_urgent_job_has_ended(prepared, undisturbed, cluster):
@@ -165,7 +140,7 @@ def test_a_preempted_training_goes_on_when_the_urgent_job_has_ended(prepared, un
         prepared.finish(process)
     # SLURM puts it back into the queue, or, where it had already ended, Snakemake submits it again.
     assert "resumed after step" in training_log(prepared, training)
-    assert_same(*(place.folder / targets((3,))[0] for place in (prepared, undisturbed)))
+    assert_same_file(*(place.folder / targets((3,))[0] for place in (prepared, undisturbed)))
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])

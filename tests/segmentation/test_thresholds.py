@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-import tifffile
 
+from nucleigan.artifacts import write_image
 from nucleigan.config import (
     ComputeSettings,
     DecodingSettings,
@@ -104,8 +104,8 @@ def test_without_validation_slides_the_configured_thresholds_stay(weights, tmp_p
 def test_the_model_file_holds_what_was_chosen(weights, tmp_path):
     labels = discs()
     image = np.where(labels[..., None] > 0, 90, 220).astype(np.uint8).repeat(3, axis=2)
-    tifffile.imwrite(tmp_path / "image.tif", image)
-    tifffile.imwrite(tmp_path / "labels.tif", labels)
+    write_image(tmp_path / "image.tif", image)
+    write_image(tmp_path / "labels.tif", labels)
     slide = {
         "slide": "a",
         "image": str(tmp_path / "image.tif"),

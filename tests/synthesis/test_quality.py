@@ -3,9 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-import tifffile
 
-from nucleigan.artifacts import write_stack
+from nucleigan.artifacts import write_image, write_stack
 from nucleigan.config import ComputeSettings, GeneratorSettings, MaskSettings, PolygonSettings
 from nucleigan.masks import sample_polygons
 from nucleigan.models.weights import write_weights
@@ -54,7 +53,7 @@ def run(tmp_path):
         write_stack(tmp_path / "maps.tif", (6, 64, 64), np.int32, maps)
         write_stack(tmp_path / "real.tif", (6, 64, 64, 3), np.uint8, noise(6, 5, side=64))
         write_stack(tmp_path / "made.tif", (6, 64, 64, 3), np.uint8, images)
-        tifffile.imwrite(tmp_path / "slide.tif", noise(1, 7, side=200)[0])
+        write_image(tmp_path / "slide.tif", noise(1, 7, side=200)[0])
         (tmp_path / "agreement.csv").write_text("pair,aji,dice\n0,0.25,0.5\n1,0.75,1.0\n")
         judge(
             [str(tmp_path / "made.tif")],

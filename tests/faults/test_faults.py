@@ -1,0 +1,196 @@
+"""What a run survives: after each fault the same command ends in the same artifacts.
+
+Trainings that are killed are in tests/models/test_training_runs.py, damaged checkpoints in
+tests/training/test_checkpoint.py, jobs of a cluster in tests/cluster/.
+"""
+
+import os
+import random
+import re
+import shutil
+import signal
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from tiny_workflow import assert_same_results
+
+RUN = "cgan/both/0"
+# Seconds that nothing here takes, however busy the machine.
+PATIENCE = 300
+DAY = 86_400
+
+
+def scripts(folder):
+    """The running jobs of a folder: process to the name of its script."""
+    found = {}
+    for process in psutil.process_iter(["cmdline"]):
+        words = " ".join(process.info["cmdline"] or ())
+        if match := re.search(
+            rf"{re.escape(str(folder))}/\.snakemake/scripts/tmp\w+\.(\w+)\.py", words
+        ):
+            found[process] = match[1]
+    return found
+
+
+def kill_each_script_once(folder, stop, chance, killed):
+    """End the first job of every script at a random moment, by turns with both signals."""
+    while not stop.is_set():
+        for process, name in scripts(folder).items():
+            if name not in killed:
+                time.sleep(chance.uniform(0, 1.5))
+                kind = (signal.SIGKILL, signal.SIGTERM)[len(killed) % 2]
+                try:
+                    process.send_signal(kind)
+                except psutil.NoSuchProcess:
+                    # It was faster; the next one of its kind, if there is any.
+                    continue
+                killed[name] = kind.name
+        time.sleep(0.02)
+
+
+def wait_for(condition):
+    until = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return found
+
+
+def no_remains(workflow):
+    return not list(workflow.results.rglob("*.partial*"))
+
+
+def test_a_job_of_every_stage_is_killed_at_a_random_moment(finished, fresh):
+    stop, killed = threading.Event(), {}
+    arguments = (fresh.folder, stop, random.Random(1), killed)
+    killer = threading.Thread(target=kill_each_script_once, args=arguments)
+    killer.start()
+    try:
+        for _ in range(12):
+            # The sheet of the finished run, so that nothing but the faults differs.
+            shutil.copytree(finished.sheet.parent, fresh.sheet.parent, dirs_exist_ok=True)
+            done = fresh.run("all", options=["--keep-going"])
+            if done.returncode == 0:
+                break
+            assert "died with <Signals.SIG" in done.stdout or "status 143" in done.stdout
+    finally:
+        stop.set()
+        killer.join()
+    assert done.returncode == 0, done.stdout
+    print(killed)
+    assert len(killed) >= 15 and {"train_cyclegan", "train_segmenter"} <= set(killed)
+    assert_same_results(fresh, finished)
+    assert no_remains(fresh)
+
+
+def test_the_machine_goes_down(finished, damaged):
+    shutil.rmtree(damaged.results / "synthesis")
+    with damaged.start("all", options=["--cores", "2"]) as process:
+        wait_for(lambda: "synthesize_pairs" in scripts(damaged.folder).values())
+        for child in psutil.Process(process.pid).children(recursive=True):
+            child.kill()
+        process.kill()
+    # Snakemake cannot know that the run which held the lock is no more.
+    again = damaged.run("all")
+    assert again.returncode != 0 and "--unlock" in again.stdout
+    damaged.make("all", options=["--unlock"])
+    damaged.make("all")
+    assert_same_results(damaged, finished)
+    assert no_remains(damaged)
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_snakemake_is_asked_to_stop(finished, damaged, kind):
+    shutil.rmtree(damaged.results / "synthesis")
+    with damaged.start("all", options=["--cores", "2"]) as process:
+        wait_for(lambda: "synthesize_pairs" in scripts(damaged.folder).values())
+        process.send_signal(kind)
+        process.communicate(timeout=PATIENCE)
+    assert process.returncode != 0
+    damaged.make("all")
+    assert_same_results(damaged, finished)
+
+
+def test_two_runs_of_one_folder(finished, damaged):
+    shutil.rmtree(damaged.results / "synthesis")
+    with damaged.start("all", options=["--cores", "2"]) as first:
+        wait_for(lambda: "synthesize_pairs" in scripts(damaged.folder).values())
+        second = damaged.run("all")
+        assert second.returncode != 0
+        assert "cannot be locked" in second.stdout and "--unlock" in second.stdout
+        output, _ = first.communicate(timeout=PATIENCE)
+    assert first.returncode == 0, output
+    assert_same_results(damaged, finished)
+
+
+def test_a_full_disk(finished, damaged, disk):
+    shutil.rmtree(damaged.results / "synthesis")
+    used = sum(path.stat().st_blocks * 512 for path in damaged.results.rglob("*"))
+    disk(f"size={(used + 300_000) >> 10}k")
+    full = damaged.run("all")
+    assert full.returncode != 0
+    assert "no space is left on its device; free some" in full.stdout
+    assert not list(damaged.results.glob("synthesis/*.images.tif")) and no_remains(damaged)
+    disk("size=200m")
+    damaged.make("all")
+    assert_same_results(damaged, finished)
+
+
+def test_a_disk_that_takes_no_writing(finished, damaged, disk):
+    (damaged.results / "synthesis/quality.csv").unlink()
+    disk("ro")
+    refused = damaged.run("all")
+    assert refused.returncode != 0 and "Read-only file system" in refused.stdout
+    assert "Nothing to be done" in damaged.make("slides", "stain")
+    disk("rw")
+    damaged.make("all")
+    assert_same_results(damaged, finished)
+
+
+def truncate(path):
+    os.truncate(path, path.stat().st_size * 2 // 3)
+
+
+def flip(path):
+    """One bit of what the file holds, not of its header."""
+    content = bytearray(path.read_bytes())
+    content[len(content) * 3 // 4] ^= 4
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("artifact", "damage"),
+    [
+        ("stain/train1/image.tif", truncate),
+        ("synthesis/0.images.tif", flip),
+        (f"segmentation/{RUN}/weights.safetensors", flip),
+    ],
+)
+def test_a_damaged_artifact(finished, damaged, artifact, damage):
+    path = damaged.results / artifact
+    damage(path)
+    said = damaged.run("all", options=["--keep-going"])
+    assert said.returncode != 0
+    assert re.search(rf"error: results/{re.escape(artifact)}: cannot be .* again", said.stdout)
+    path.unlink()
+    damaged.make("all")
+    assert_same_results(damaged, finished)
+
+
+def test_the_clock_jumps(finished, damaged):
+    """Outputs from tomorrow, inputs from yesterday, and the other way round."""
+    files = [path for path in sorted(damaged.results.rglob("*.*")) if path.is_file()]
+    chance = random.Random(2)
+    for path in files:
+        moment = time.time() + chance.choice((-DAY, 0, DAY))
+        os.utime(path, (moment, moment))
+    assert damaged.planned("all") == set()
+    # A run in between, with the clock as it is now.
+    shutil.rmtree(damaged.results / "synthesis")
+    damaged.make("all")
+    assert damaged.planned("all") == set()
+    assert_same_results(damaged, finished)
+    assert {Path(path).suffix for path in files} >= {".tif", ".csv", ".safetensors"}
