@@ -488,6 +488,11 @@ class ComputeSettings(Settings):
     threads: Count = Field(
         2, description="CPU threads of a network job; part of the result, so fixed here."
     )
+    tensorboard: bool = Field(
+        False,
+        description="Write the losses of trainings for TensorBoard as well, in a folder "
+        "`tensorboard` beside the history; wants the package tensorboardX.",
+    )
 
 
 class Config(Settings):

@@ -27,7 +27,7 @@ use rule train_segmenter as train_judge with:
         },
         masks=section("masks"),
         stain=section("stain", "reference"),
-        compute=section("compute", "device"),
+        compute=section("compute", "device", "tensorboard"),
         seed=(SETTINGS.seed, "judge"),
         mpp=SETTINGS.ingestion.mpp,
         code=code("train_segmenter.py"),
@@ -53,7 +53,7 @@ rule judge_agreement:
         device=SETTINGS.compute.device,
     params:
         start=lambda wildcards: SYNTHESIS_SHARDS[int(wildcards.shard)][0],
-        compute=section("compute", "device"),
+        compute=section("compute", "device", "tensorboard"),
         code=code("judge_agreement.py"),
         method_code=package_digest(method_module("cgan")),
     script:

@@ -23,11 +23,12 @@ rule train_cyclegan:
     resources:
         gpu=GPUS,
         device=SETTINGS.compute.device,
+        tensorboard=int(SETTINGS.compute.tensorboard),
     params:
         checkpoint=results("cyclegan/checkpoint"),
         settings=section("cyclegan"),
         masks=section("masks"),
-        compute=section("compute", "device"),
+        compute=section("compute", "device", "tensorboard"),
         seed=SETTINGS.seed,
         code=code("train_cyclegan.py"),
     script:

@@ -36,6 +36,7 @@ rule train_segmenter:
     resources:
         gpu=GPUS,
         device=SETTINGS.compute.device,
+        tensorboard=int(SETTINGS.compute.tensorboard),
     params:
         method=lambda wildcards: wildcards.method,
         data=lambda wildcards: wildcards.data,
@@ -43,7 +44,7 @@ rule train_segmenter:
         settings=training_settings,
         masks=section("masks"),
         stain=section("stain", "reference"),
-        compute=section("compute", "device"),
+        compute=section("compute", "device", "tensorboard"),
         seed=lambda wildcards: (SETTINGS.seed, int(wildcards.seed)),
         mpp=SETTINGS.ingestion.mpp,
         code=code("train_segmenter.py"),
@@ -89,7 +90,7 @@ rule choose_thresholds:
         slides=VALIDATION,
         settings=section("prediction"),
         data_licence=SETTINGS.data_licence,
-        compute=section("compute", "device"),
+        compute=section("compute", "device", "tensorboard"),
         code=code("choose_thresholds.py"),
         method_code=method_code,
     script:
@@ -119,7 +120,7 @@ rule segment_slide:
         gpu=GPUS,
         device=SETTINGS.compute.device,
     params:
-        compute=section("compute", "device", "threads"),
+        compute=section("compute", "device", "tensorboard", "threads"),
         code=code("segment_slide.py"),
         method_code=method_code,
     script:

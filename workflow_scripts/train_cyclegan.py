@@ -16,7 +16,9 @@ with job(snakemake.log[0]):
         settings=CycleGANSettings(**snakemake.params.settings),
         mask_settings=MaskSettings(**snakemake.params.masks),
         compute_settings=ComputeSettings(
-            **snakemake.params.compute, device=snakemake.resources.device
+            **snakemake.params.compute,
+            device=snakemake.resources.device,
+            tensorboard=bool(snakemake.resources.tensorboard),
         ),
         seed=snakemake.params.seed,
     )

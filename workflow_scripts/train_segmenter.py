@@ -25,7 +25,9 @@ with job(snakemake.log[0]):
         mask_settings=MaskSettings(**snakemake.params.masks),
         stain_settings=StainSettings(**snakemake.params.stain),
         compute_settings=ComputeSettings(
-            **snakemake.params.compute, device=snakemake.resources.device
+            **snakemake.params.compute,
+            device=snakemake.resources.device,
+            tensorboard=bool(snakemake.resources.tensorboard),
         ),
         seed=torch_seed(*snakemake.params.seed),
         mpp=snakemake.params.mpp,

@@ -317,7 +317,17 @@ def train(
         "data": [file_digest(path) for path in (images, *polygons)],
         "code": package_digest("nucleigan.models.cyclegan"),
     }
-    history = loop.run(model, make_batch, steps, settings, seed, checkpoint, identity, end_of_epoch)
+    history = loop.run(
+        model,
+        make_batch,
+        steps,
+        settings,
+        seed,
+        checkpoint,
+        identity,
+        end_of_epoch,
+        compute_settings.tensorboard,
+    )
     facts = {
         "kind": "mask-to-image generator",
         "generator": settings.generator.model_dump(),

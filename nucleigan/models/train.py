@@ -169,7 +169,17 @@ def train_segmenter(
             )
         return {}
 
-    history = loop.run(model, make_batch, steps, settings, seed, checkpoint, identity, end_of_epoch)
+    history = loop.run(
+        model,
+        make_batch,
+        steps,
+        settings,
+        seed,
+        checkpoint,
+        identity,
+        end_of_epoch,
+        compute_settings.tensorboard,
+    )
     facts["training"] |= {
         "steps": int(history["steps"].iloc[-1]),
         "seconds": float(pd.Series(history["seconds"]).sum()),

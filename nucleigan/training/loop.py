@@ -19,6 +19,7 @@ from nucleigan.errors import NucleiganError
 from nucleigan.randomness import generator, torch_seed
 from nucleigan.training import checkpoint
 from nucleigan.training.data import prefetch
+from nucleigan.training.events import Events
 from nucleigan.training.schedule import rate_factor
 
 # A line of progress at most this often, seconds.
@@ -54,6 +55,7 @@ def run(
     folder: str | Path,
     identity: dict[str, Any],
     end_of_epoch: Callable[[int], dict[str, float]] | None = None,
+    tensorboard: bool = False,
 ) -> pd.DataFrame:
     """Train to the end, from the last checkpoint if there is one.
 
@@ -76,6 +78,8 @@ def run(
         What the checkpoints belong to: settings, data and code.
     end_of_epoch
         Called after each epoch with its number, from 1; returns further columns of the history.
+    tensorboard
+        Whether to write the losses for TensorBoard, too, in a folder beside ``folder``.
 
     Returns
     -------
@@ -98,7 +102,8 @@ def run(
     started = saved_at = reported_at = epoch_began = time.monotonic()
     waited = 0.0
     batches = prefetch(make_batch, first, last)
-    with _sigterm() as stop:
+    logs = Path(folder).with_name("tensorboard") if tensorboard else None
+    with _sigterm() as stop, Events(logs, first) as events:
         for step in range(first, last):
             epoch, place = divmod(step, steps_per_epoch)
             began = time.monotonic()
@@ -112,6 +117,7 @@ def run(
                 key: value.item() for key, value in model.step(batch, _rng(seed, step)).items()
             }
             _check_finite(losses, step, patches, folder)
+            events.add("step", losses, step)
             for key, value in losses.items():
                 totals[key] = totals.get(key, 0.0) + value
 
@@ -123,6 +129,7 @@ def run(
                 row |= end_of_epoch(epoch + 1) if end_of_epoch else {}
                 row |= {"seconds": round(now - epoch_began, 3), "waiting_seconds": round(waited, 3)}
                 history.append(row)
+                events.add("epoch", row, step)
                 totals, waited, epoch_began = {}, 0.0, time.monotonic()
             if now - reported_at > REPORT_SECONDS or step == last - 1:
                 _report(step + 1, last, (now - started) / (step + 1 - first), losses)

@@ -88,3 +88,14 @@ def test_a_training_runs_in_any_thread(tmp_path):
     thread.start()
     thread.join()
     assert model.seen == list(range(12))
+
+
+def test_losses_go_to_tensorboard_where_asked_for(tmp_path):
+    pytest.importorskip("tensorboardX")
+    folder = tmp_path / "checkpoint"
+    loop.run(
+        Accumulator(), lambda n: (n, ""), STEPS, SETTINGS, 5, folder, {"of": 1}, tensorboard=True
+    )
+    (written,) = (tmp_path / "tensorboard").iterdir()
+    content = written.read_bytes()
+    assert content.count(b"step/total") == 3 * STEPS and content.count(b"epoch/rate") == 3
