@@ -65,6 +65,10 @@ class IngestionSettings(Settings):
         description="Memory that decoding a file may take beside the pixels that it announces, "
         "bytes; a file that unpacks to more is refused.",
     )
+    server_seconds: Positive = Field(
+        60.0,
+        description="Longest silence of a server that slides are fetched from, seconds.",
+    )
     min_piece_area: NonNegative = Field(
         4.0,
         description="A piece of a nucleus smaller than this (pixels at the working "

@@ -11,6 +11,7 @@ from nucleigan import config as nucleigan_config
 from nucleigan.errors import NucleiganError
 from nucleigan.models.methods import method_module
 from nucleigan.provenance import package_digest, script_digest
+from nucleigan.slides.remote import set_patience
 from nucleigan.slides.sheet import check_slides, hold_out, read_sheet
 
 ENVIRONMENT = "../envs/nucleigan.yaml"
@@ -51,6 +52,9 @@ try:
 except NucleiganError as error:
     # Not WorkflowError, which adds the place in this file to what is wrong with another.
     sys.exit(f"error: {error}")
+
+if any(slide.image_address or slide.annotation_address for slide in SLIDES.values()):
+    set_patience(SETTINGS.ingestion.server_seconds)
 
 TRAIN = [name for name, slide in SLIDES.items() if slide.split == "train"]
 JUDGED = [
@@ -131,9 +135,15 @@ def only(names):
 
 
 def source(field):
-    """The file that the sheet names, if it exists: a missing one fails its own slide alone."""
+    """The file that the sheet names, if it exists: a missing one fails its own slide alone.
+
+    One that is elsewhere is fetched.
+    """
 
     def existing(wildcards):
+        address = getattr(SLIDES[wildcards.slide], f"{field}_address")
+        if address is not None:
+            return [storage(address)]
         path = getattr(SLIDES[wildcards.slide], field)
         drawn = SETTINGS.slides == "phantoms"
         return [str(path)] if path is not None and (drawn or path.exists()) else []

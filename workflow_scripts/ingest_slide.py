@@ -7,8 +7,13 @@ with job(snakemake.log[0]):
     from nucleigan.slides import ingest
     from nucleigan.slides.sheet import slide_from_row
 
+    row = dict(snakemake.params.row)
+    # What was fetched lies where Snakemake put it.
+    for field in ("image", "annotation"):
+        if row[f"{field}_address"]:
+            row[field] = str(snakemake.input[field])
     ingest(
-        slide_from_row(snakemake.params.row),
+        slide_from_row(row),
         image_output=snakemake.output.image,
         labels_output=snakemake.output.get("labels"),
         facts_output=snakemake.output.facts,

@@ -7,11 +7,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
 
 from nucleigan.config import IngestionSettings
 from nucleigan.errors import NucleiganError, shown
 from nucleigan.slides.limits import read_text
+from nucleigan.slides.remote import check_address, is_address
 
 SPLITS = ("train", "val", "test")
 COLUMNS = ("slide", "organ", "split", "image", "annotation", "mpp", "sha256")
@@ -50,6 +52,9 @@ class Slide:
         µm per pixel, None to take it from the image file.
     sha256
         Of the image file, None to accept any content.
+    image_address, annotation_address
+        Where they are fetched from, None where they are files; ``image`` and ``annotation`` then
+        are the names that the fetched files have.
     """
 
     slide: str
@@ -59,6 +64,8 @@ class Slide:
     annotation: Path | None = None
     mpp: float | None = None
     sha256: str | None = None
+    image_address: str | None = None
+    annotation_address: str | None = None
 
 
 def slide_from_row(row: Mapping[str, str | None]) -> Slide:
@@ -85,7 +92,8 @@ def read_sheet(
     path
         CSV with the columns slide, organ, split, image and, where known, annotation, mpp and
         sha256. Paths are relative to the sheet; they may lead anywhere, through symbolic links,
-        too, since they are only read.
+        too, since they are only read. Images and annotations may also be addresses, http://,
+        https:// or s3://.
     max_bytes
         Larger sheets are refused.
 
@@ -160,7 +168,12 @@ def check_slides(slides: Sequence[Slide], reference: str = "auto") -> list[str]:
         )
     judged = {slide.organ for slide in slides if slide.split == "test" and slide.annotation}
     learned = {slide.organ for slide in slides if slide.split == "train"}
-    return [
+    unchecked = [slide.slide for slide in slides if slide.image_address and not slide.sha256]
+    warnings = [
+        f"slides are fetched without a `sha256` ({', '.join(unchecked[:5])}"
+        f"{', …' if len(unchecked) > 5 else ''}); whatever their server sends is taken"
+    ] * bool(unchecked)
+    return warnings + [
         f"the organ {organ!r} has training slides but no annotated test slide; it will be missing "
         "from the table"
         for organ in sorted(learned - judged)
@@ -182,8 +195,9 @@ def write_sheet(path: str | Path, slides: Iterable[Slide]) -> None:
                     slide.slide,
                     slide.organ,
                     slide.split,
-                    _relative(slide.image, folder),
-                    _relative(slide.annotation, folder) if slide.annotation else "",
+                    slide.image_address or _relative(slide.image, folder),
+                    slide.annotation_address
+                    or (_relative(slide.annotation, folder) if slide.annotation else ""),
                     "" if slide.mpp is None else slide.mpp,
                     slide.sha256 or "",
                 ]
@@ -272,6 +286,8 @@ def _slide(values: Mapping[str, str], path: Path, line: int) -> Slide:
     annotation = values.get("annotation", "")
     for name in ("image", "annotation"):
         _check_path(values.get(name, ""), f"{where}: `{name}`")
+        if is_address(values.get(name, "")):
+            check_address(values[name], f"{where}: `{name}`")
     if not annotation and values["split"] != "test":
         raise NucleiganError(
             f"{where}: a slide with split {values['split']!r} needs an `annotation`; add it, or "
@@ -281,11 +297,20 @@ def _slide(values: Mapping[str, str], path: Path, line: int) -> Slide:
         slide=values["slide"],
         organ=values["organ"],
         split=values["split"],
-        image=path.parent / values["image"],
-        annotation=path.parent / annotation if annotation else None,
+        image=_place(values["image"], path),
+        annotation=_place(annotation, path) if annotation else None,
         mpp=_mpp(values.get("mpp", ""), where),
         sha256=sha256 or None,
+        image_address=values["image"] if is_address(values["image"]) else None,
+        annotation_address=annotation if is_address(annotation) else None,
     )
+
+
+def _place(text: str, sheet: Path) -> Path:
+    """The file that an entry names; of an address the name alone."""
+    if is_address(text):
+        return Path(unquote(PurePosixPath(urlsplit(text).path).name))
+    return sheet.parent / text
 
 
 def _check_path(text: str, what: str) -> None:

@@ -1,0 +1,105 @@
+"""Slides on web servers and in object stores: their addresses, and patience with their servers.
+
+The transfer itself is that of Snakemake's storage plugins.
+"""
+
+from importlib.util import find_spec
+from typing import Any
+from urllib.parse import urlsplit
+
+from nucleigan.errors import NucleiganError, shown
+
+# The package that fetches from addresses of a scheme.
+PLUGINS = {
+    "http": "snakemake_storage_plugin_http",
+    "https": "snakemake_storage_plugin_http",
+    "s3": "snakemake_storage_plugin_s3",
+}
+# Answers that may be better a moment later, how often to ask again, and the first pause, seconds.
+PASSING = (429, 500, 502, 503, 504)
+TRIES, PAUSE = 3, 0.5
+CONNECT_SECONDS = 10.0
+
+
+def is_address(text: str) -> bool:
+    """Whether an entry of the sheet names a file elsewhere, ``scheme://…``."""
+    return "://" in text
+
+
+def check_address(text: str, what: str) -> None:
+    """Refuse an address that cannot be fetched, or that holds a password.
+
+    Parameters
+    ----------
+    text
+        The address.
+    what
+        Where it stands, for the message.
+
+    Raises
+    ------
+    NucleiganError
+        Names what was found and what to do.
+    """
+    try:
+        parts = urlsplit(text)
+        user, host = parts.username or parts.password, parts.hostname
+    except ValueError as error:
+        raise NucleiganError(
+            f"{what} is {shown(text)!r}, which is no address ({error}); correct it."
+        ) from error
+    if user:
+        # Not shown: it would end in logs.
+        raise NucleiganError(
+            f"{what} holds a user's name or password; expected a plain address: give credentials "
+            "to Snakemake (docs/remote.md)."
+        )
+    if parts.scheme not in PLUGINS:
+        raise NucleiganError(
+            f"{what} is {shown(text)!r}; expected a path, or an address that begins with "
+            f"{', '.join(f'{scheme}://' for scheme in PLUGINS)}."
+        )
+    if not host or not parts.path.strip("/"):
+        raise NucleiganError(
+            f"{what} is {shown(text)!r}, which names no file; expected scheme://server/path."
+        )
+    package = PLUGINS[parts.scheme]
+    if find_spec(package) is None:
+        name = package.replace("_", "-")
+        raise NucleiganError(
+            f"{what} is an address of {parts.scheme}://, which needs a package that is not "
+            f"installed; run `pip install {name}`."
+        )
+
+
+def set_patience(silence: float) -> None:
+    """Let all later HTTP transfers of this process try again, and end when a server falls silent.
+
+    Without it the transfers of Snakemake's plugin wait for ever, and take a server's page of errors
+    for the file. It changes ``requests`` for the whole process, which here is Snakemake's.
+
+    Parameters
+    ----------
+    silence
+        Longest time without a byte from the server, seconds.
+    """
+    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3.util import Retry
+
+    class Patient(HTTPAdapter):
+        def __init__(self, **arguments: Any) -> None:
+            tries = Retry(
+                TRIES, backoff_factor=PAUSE, status_forcelist=PASSING, raise_on_status=False
+            )
+            super().__init__(**{"max_retries": tries, **arguments})
+
+        def send(self, request: Any, *_: Any, **arguments: Any) -> requests.Response:
+            arguments["timeout"] = arguments.get("timeout") or (CONNECT_SECONDS, silence)
+            answer = super().send(request, **arguments)
+            # Whether the file is there is asked by HEAD; what GET brings is taken for the file.
+            if request.method == "GET" and not answer.is_redirect:
+                answer.raise_for_status()
+            return answer
+
+    requests.sessions.HTTPAdapter = Patient  # type: ignore[misc, assignment]

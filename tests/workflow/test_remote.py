@@ -1,0 +1,134 @@
+"""Slides fetched from a server that is not always well."""
+
+import csv
+import threading
+import time
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+STALL = 30
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Serves a folder: /whole/… as it is, the others with a fault."""
+
+    protocol_version = "HTTP/1.1"
+    folder: ClassVar[Path]
+    asked: ClassVar[Counter] = Counter()
+
+    def do_HEAD(self):
+        self.answer(body=False)
+
+    def do_GET(self):
+        self.answer(body=True)
+
+    def answer(self, body):
+        _, how, name = self.path.split("/")
+        self.asked[self.command, how] += 1
+        path = self.folder / name
+        if not path.is_file() or how == "missing":
+            return self.say(404, b"no such page", body)
+        content = path.read_bytes()
+        if how == "moody" and self.asked[self.command, how] % 3:
+            return self.say(503, b"come again", body)
+        if how == "broken" and body:
+            return self.say(500, b"<html>an error that is no slide</html>", body)
+        if how == "short" and body:
+            self.say(200, content[: len(content) // 2], body, length=len(content))
+            self.close_connection = True
+            return None
+        if how == "stalled" and body:
+            self.say(200, content[: len(content) // 2], body, length=len(content))
+            self.wfile.flush()
+            time.sleep(STALL)
+            self.close_connection = True
+            return None
+        return self.say(200, content, body)
+
+    def say(self, status, content, body, length=None):
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content) if length is None else length))
+        self.send_header("Last-Modified", "Mon, 05 Jan 2026 10:00:00 GMT")
+        self.end_headers()
+        if body:
+            self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(fresh):
+    """The address of a server of the slides."""
+    Handler.folder, Handler.asked = fresh.sheet.parent, Counter()
+    serving = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    serving.daemon_threads = True
+    thread = threading.Thread(target=serving.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{serving.server_port}"
+    serving.shutdown()
+    thread.join()
+
+
+def fetch(workflow, address, slide="test1", **changes):
+    """Let a slide of the sheet, and its annotation, be fetched."""
+    with workflow.sheet.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    for row in rows:
+        if row["slide"] == slide:
+            row |= {"image": f"{address}/{slide}.png", **changes}
+    with workflow.sheet.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+TARGET = "results/slides/test1/slide.json"
+IMPATIENT = {"ingestion": {"server_seconds": 3.0}}
+
+
+def test_a_slide_and_its_annotation_are_fetched(fresh, server, finished):
+    fetch(fresh, f"{server}/whole", annotation=f"{server}/whole/test1.npy")
+    fresh.make(TARGET)
+    for name in ("image.tif", "labels.tif", "overview.png"):
+        made = fresh.results / "slides/test1" / name
+        assert made.read_bytes() == (finished.results / "slides/test1" / name).read_bytes()
+    assert "Nothing to be done" in fresh.make(TARGET)
+
+
+def test_a_server_that_is_overloaded_is_asked_again(fresh, server):
+    fetch(fresh, f"{server}/moody")
+    fresh.make(TARGET)
+    assert Handler.asked["GET", "moody"] == 3
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("missing", "Missing input files"),
+        ("broken", "500 Server Error"),
+        ("short", "IncompleteRead"),
+        ("stalled", "timed out"),
+    ],
+)
+def test_a_faulty_server_ends_the_run_and_the_next_one_goes_on(fresh, server, how, words):
+    fetch(fresh, f"{server}/{how}")
+    began = time.monotonic()
+    failed = fresh.run(TARGET, changes=IMPATIENT)
+    assert failed.returncode != 0 and words in failed.stdout
+    assert f"{how}/test1.png" in failed.stdout
+    assert time.monotonic() - began < STALL + 60
+    assert not (fresh.results / "slides/test1").exists()
+    fetch(fresh, f"{server}/whole")
+    fresh.make(TARGET, changes=IMPATIENT)
+
+
+def test_another_file_than_the_sheet_expects(fresh, server):
+    fetch(fresh, f"{server}/whole", sha256="ab" * 32)
+    failed = fresh.run(TARGET)
+    assert failed.returncode != 0 and "but the sample sheet expects abab" in failed.stdout
+    assert not (fresh.results / "slides/test1/slide.json").exists()
