@@ -34,8 +34,9 @@ experiments: $(STAMP)
 	$(BIN)/nucleigan compare $(EXPERIMENTS:%=results/experiments/%) \
 	  --output results/experiments/comparison
 
+# The tests of a file share runs of the workflow, so that files go to cores as a whole.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile
 
 docs: $(STAMP)
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
