@@ -492,6 +492,11 @@ class ComputeSettings(Settings):
     threads: Count = Field(
         2, description="CPU threads of a network job; part of the result, so fixed here."
     )
+    processes: Count = Field(
+        1,
+        description="Processes that share each batch of a training, on each node: as many as it "
+        "has GPUs.",
+    )
     tensorboard: bool = Field(
         False,
         description="Write the losses of trainings for TensorBoard as well, in a folder "

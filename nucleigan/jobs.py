@@ -1,6 +1,7 @@
 """What every job of the workflow does around its one call: a log, and errors in one sentence."""
 
 import errno
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -51,7 +52,8 @@ def job(log: str | Path) -> Iterator[None]:
     and a lack of memory; any other error goes to the log in full, with its last line on the
     terminal. All end the process with status 1.
     """
-    path = Path(log)
+    # Of processes that train together the first writes the log.
+    path = Path(log if os.environ.get("RANK", "0") == "0" else os.devnull)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with (

@@ -53,7 +53,7 @@ rule judge_agreement:
         device=SETTINGS.compute.device,
     params:
         start=lambda wildcards: SYNTHESIS_SHARDS[int(wildcards.shard)][0],
-        compute=section("compute", "device", "tensorboard"),
+        compute=section("compute", "device", "tensorboard", "processes"),
         code=code("judge_agreement.py"),
         method_code=package_digest(method_module("cgan")),
     script:

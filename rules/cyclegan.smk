@@ -21,7 +21,7 @@ rule train_cyclegan:
         ENVIRONMENT
     threads: SETTINGS.compute.threads
     resources:
-        gpu=GPUS,
+        gpu=GPUS * SETTINGS.compute.processes,
         device=SETTINGS.compute.device,
         tensorboard=int(SETTINGS.compute.tensorboard),
     params:

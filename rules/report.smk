@@ -63,7 +63,7 @@ rule calibrate:
     params:
         slides=JUDGED_WITH_TRUTH,
         splits=[SLIDES[name].split for name in JUDGED_WITH_TRUTH],
-        compute=section("compute", "device", "tensorboard"),
+        compute=section("compute", "device", "tensorboard", "processes"),
         code=code("calibrate.py"),
         method_code=method_code,
     script:
@@ -172,7 +172,7 @@ rule start_page:
         settings=SETTINGS.model_dump(
             mode="json",
             include=SECTIONS,
-            exclude={"compute": {"device", "tensorboard"}},
+            exclude={"compute": {"device", "tensorboard", "processes"}},
         ),
         runs=of_runs(RUN, RUNS),
         judged=JUDGED_WITH_TRUTH,

@@ -34,7 +34,7 @@ rule train_segmenter:
         ENVIRONMENT
     threads: SETTINGS.compute.threads
     resources:
-        gpu=GPUS,
+        gpu=GPUS * SETTINGS.compute.processes,
         device=SETTINGS.compute.device,
         tensorboard=int(SETTINGS.compute.tensorboard),
     params:
@@ -90,7 +90,7 @@ rule choose_thresholds:
         slides=VALIDATION,
         settings=section("prediction"),
         data_licence=SETTINGS.data_licence,
-        compute=section("compute", "device", "tensorboard"),
+        compute=section("compute", "device", "tensorboard", "processes"),
         code=code("choose_thresholds.py"),
         method_code=method_code,
     script:
@@ -120,7 +120,7 @@ rule segment_slide:
         gpu=GPUS,
         device=SETTINGS.compute.device,
     params:
-        compute=section("compute", "device", "tensorboard", "threads"),
+        compute=section("compute", "device", "tensorboard", "processes", "threads"),
         code=code("segment_slide.py"),
         method_code=method_code,
     script:

@@ -26,7 +26,7 @@ rule synthesize_pairs:
     params:
         bounds=lambda wildcards: SYNTHESIS_SHARDS[int(wildcards.shard)],
         settings=section("synthesis", "count", "shards", "judge_epochs"),
-        compute=section("compute", "device", "tensorboard"),
+        compute=section("compute", "device", "tensorboard", "processes"),
         seed=SETTINGS.seed,
         code=code("synthesize_pairs.py"),
     script:
@@ -94,7 +94,7 @@ rule judge_synthesis:
         gpu=GPUS,
         device=SETTINGS.compute.device,
     params:
-        compute=section("compute", "device", "tensorboard"),
+        compute=section("compute", "device", "tensorboard", "processes"),
         seed=SETTINGS.seed,
         code=code("judge_synthesis.py"),
     script:

@@ -5,7 +5,9 @@ from nucleigan.jobs import job
 with job(snakemake.log[0]):
     from nucleigan.config import ComputeSettings, CycleGANSettings, MaskSettings
     from nucleigan.models.cyclegan import train
+    from nucleigan.training.processes import spread
 
+    spread(snakemake.params.compute["processes"])
     train(
         images=snakemake.input.images,
         polygons=list(snakemake.input.polygons),

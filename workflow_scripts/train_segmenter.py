@@ -6,7 +6,9 @@ with job(snakemake.log[0]):
     from nucleigan.config import ComputeSettings, MaskSettings, SegmentationSettings, StainSettings
     from nucleigan.models.train import train_segmenter
     from nucleigan.randomness import torch_seed
+    from nucleigan.training.processes import spread
 
+    spread(snakemake.params.compute["processes"])
     train_segmenter(
         method=snakemake.params.method,
         data=snakemake.params.data,

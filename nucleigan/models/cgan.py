@@ -21,6 +21,7 @@ from nucleigan.models.contract import Method
 from nucleigan.models.supervised import stored_generator
 from nucleigan.networks import IMAGE_CHANNELS, build_discriminator, build_generator
 from nucleigan.randomness import torch_seed
+from nucleigan.training import processes
 from nucleigan.training.adversarial import adam, adversarial_loss, frozen, judge_loss, set_rate
 from nucleigan.training.average import AveragedNetwork
 from nucleigan.training.compute import CHANNELS_LAST, Compute
@@ -57,6 +58,7 @@ class ConditionalGAN:
             torch_seed(seed, "cgan", "segmenter"),
         ).to(compute.device)
         self.segmenter.to(memory_format=CHANNELS_LAST)
+        processes.share_statistics(self.segmenter)
         self.optimise_segmenter = adam([self.segmenter], settings.optimiser)
         self.average = AveragedNetwork(self.segmenter, settings.average_decay)
         self.judge = None
@@ -67,6 +69,7 @@ class ConditionalGAN:
                 std,
                 torch_seed(seed, "cgan", "judge"),
             ).to(compute.device)
+            processes.share_statistics(self.judge)
             self.optimise_judge = adam([self.judge], settings.optimiser)
         self.past = HistoryPool(settings.pool_size)
 
@@ -87,6 +90,7 @@ class ConditionalGAN:
             losses["fool"] = self.settings.adversarial * adversarial_loss(judged, real=True)
         self.optimise_segmenter.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
+        processes.average_gradients(self.optimise_segmenter)
         self.optimise_segmenter.step()
         self.average.update(self.segmenter)
 
@@ -96,6 +100,7 @@ class ConditionalGAN:
                 losses["judge"] = judge_loss(self.judge, torch.cat([image, mask], dim=1), past)
             self.optimise_judge.zero_grad(set_to_none=True)
             losses["judge"].backward()
+            processes.average_gradients(self.optimise_judge)
             self.optimise_judge.step()
         return {name: loss.detach() for name, loss in losses.items()}
 
@@ -166,9 +171,9 @@ def dice_loss(probability: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         (B, C, H, W) in [0, 1].
     """
     over = (0, 2, 3)
-    shared = (probability * target).sum(over)
-    total = probability.sum(over) + target.sum(over)
-    return (1 - (2 * shared + 1) / (total + 1)).mean()
+    shared = processes.total((probability * target).sum(over))
+    both = processes.total(probability.sum(over) + target.sum(over))
+    return (1 - (2 * shared + 1) / (both + 1)).mean()
 
 
 def _trainable(

@@ -30,7 +30,7 @@ from nucleigan.networks import IMAGE_CHANNELS, build_discriminator, build_genera
 from nucleigan.provenance import package_digest
 from nucleigan.randomness import generator, torch_seed
 from nucleigan.training import compute as computing
-from nucleigan.training import loop
+from nucleigan.training import loop, processes
 from nucleigan.training.adversarial import adam, adversarial_loss, frozen, judge_loss, set_rate
 from nucleigan.training.augment import augment
 from nucleigan.training.average import AveragedNetwork
@@ -109,6 +109,7 @@ class CycleGAN:
         self.networks = Networks.build(settings, mask_channels, seed)
         for network in self.networks.all().values():
             network.to(compute.device)
+            processes.share_statistics(network)
         nets = self.networks
         self.optimise_generators = adam([nets.to_image, nets.to_mask], settings.optimiser)
         self.optimise_judges = adam([nets.judge_image, nets.judge_mask], settings.optimiser)
@@ -126,6 +127,7 @@ class CycleGAN:
             fake_images, fake_masks, losses = self._generator_losses(images, masks_)
             self.optimise_generators.zero_grad(set_to_none=True)
             torch.stack(list(losses.values())).sum().backward()
+            processes.average_gradients(self.optimise_generators)
             self.optimise_generators.step()
         self.average.update(nets.to_image)
 
@@ -136,6 +138,7 @@ class CycleGAN:
             judged_mask = judge_loss(nets.judge_mask, masks_, past_masks)
         self.optimise_judges.zero_grad(set_to_none=True)
         (judged_image + judged_mask).backward()
+        processes.average_gradients(self.optimise_judges)
         self.optimise_judges.step()
         losses |= {"judge_image": judged_image, "judge_mask": judged_mask}
         return {name: loss.detach() for name, loss in losses.items()}
@@ -148,7 +151,7 @@ class CycleGAN:
             fake_images = torch.tanh(nets.to_image(self._with_latent(masks_)))
             fake_masks = torch.tanh(nets.to_mask(images))
             again_masks = torch.tanh(nets.to_mask(fake_images))
-            noisy = fake_masks + weights.mask_noise * torch.randn_like(fake_masks)
+            noisy = fake_masks + weights.mask_noise * processes.normal_like(fake_masks)
             again_images = torch.tanh(nets.to_image(self._with_latent(noisy)))
             judged_images = nets.judge_image(fake_images)
             judged_masks = nets.judge_mask(fake_masks)
@@ -166,8 +169,9 @@ class CycleGAN:
     def _with_latent(self, masks_: torch.Tensor) -> torch.Tensor:
         """Masks with random numbers beside them, from torch's generator (seeded every step)."""
         batch, _, height, width = masks_.shape
-        latent = draw_latent(self.settings.latent_channels, batch, height, width, None)
-        return torch.cat([masks_, latent.to(masks_)], dim=1)
+        everywhere = batch * processes.count()
+        latent = draw_latent(self.settings.latent_channels, everywhere, height, width, None)
+        return torch.cat([masks_, processes.mine(latent).to(masks_)], dim=1)
 
     def set_rate(self, factor: float) -> None:
         """Set both optimisers to this part of the rate."""
@@ -277,10 +281,12 @@ def train(
     real, drawn = Patches.open([images]), Patches.open(polygons)
     model = CycleGAN(settings, masks.channels(mask_settings), compute, seed)
     steps = settings.steps_per_epoch or -(-len(real) // settings.batch_size)
+    processes.check_batch(settings.batch_size)
     draw_image, draw_mask = order(len(real), seed, "image"), order(len(drawn), seed, "mask")
 
     def make_batch(step: int) -> tuple[tuple[np.ndarray, np.ndarray], str]:
-        numbers = range(step * settings.batch_size, (step + 1) * settings.batch_size)
+        whole = range(step * settings.batch_size, (step + 1) * settings.batch_size)
+        numbers = processes.mine(whole)
         chosen = [(draw_image(number), draw_mask(number)) for number in numbers]
         pictures, encoded = [], []
         for number, (i, m) in zip(numbers, chosen, strict=True):
@@ -313,6 +319,7 @@ def train(
         "masks": mask_settings.model_dump(),
         "seed": seed,
         "threads": compute_settings.threads,
+        "processes": processes.count(),
         "precision": compute.precision,
         "data": [file_digest(path) for path in (images, *polygons)],
         "code": package_digest("nucleigan.models.cyclegan"),
@@ -328,6 +335,8 @@ def train(
         end_of_epoch,
         compute_settings.tensorboard,
     )
+    if processes.rank() > 0:
+        return
     facts = {
         "kind": "mask-to-image generator",
         "generator": settings.generator.model_dump(),

@@ -10,6 +10,7 @@ from torch import nn
 
 from nucleigan.config import GeneratorSettings, SegmentationSettings
 from nucleigan.networks import IMAGE_CHANNELS, build_generator
+from nucleigan.training import processes
 from nucleigan.training.adversarial import adam, set_rate
 from nucleigan.training.average import AveragedNetwork
 from nucleigan.training.compute import CHANNELS_LAST, Compute
@@ -48,6 +49,7 @@ class Supervised:
         self.settings = settings
         self.losses = losses
         self.network = network.to(compute.device).to(memory_format=CHANNELS_LAST)
+        processes.share_statistics(self.network)
         self.optimise = adam([self.network], settings.optimiser)
         self.average = AveragedNetwork(self.network, settings.average_decay)
 
@@ -62,6 +64,7 @@ class Supervised:
             losses = self.losses(self.network, image, target)
         self.optimise.zero_grad(set_to_none=True)
         torch.stack([loss.float() for loss in losses.values()]).sum().backward()
+        processes.average_gradients(self.optimise)
         self.optimise.step()
         self.average.update(self.network)
         return {name: loss.detach() for name, loss in losses.items()}

@@ -22,7 +22,7 @@ from nucleigan.provenance import package_digest
 from nucleigan.randomness import generator
 from nucleigan.segmentation.tiles import predict
 from nucleigan.training import compute as computing
-from nucleigan.training import loop
+from nucleigan.training import loop, processes
 from nucleigan.training.augment import augment
 from nucleigan.training.data import Pairs, order, to_network
 
@@ -122,6 +122,7 @@ def train_segmenter(
         "masks": mask_settings.model_dump(),
         "seed": seed,
         "threads": compute_settings.threads,
+        "processes": processes.count(),
         "precision": compute.precision,
         "files": [file_digest(path) for part in (*real, *synthetic, agreement) for path in part],
         "code": [package_digest(name) for name in (__name__, method_module(method))],
@@ -153,6 +154,7 @@ def train_segmenter(
         loop.finish(history, history_output, checkpoint)
         return
 
+    processes.check_batch(settings.batch_size)
     model = learned.trainable(settings, mask_settings, compute, seed)
     total = sum(map(len, sources))
     steps = settings.steps_per_epoch or -(-total // settings.batch_size)
@@ -180,6 +182,8 @@ def train_segmenter(
         end_of_epoch,
         compute_settings.tensorboard,
     )
+    if processes.rank() > 0:
+        return
     facts["training"] |= {
         "steps": int(history["steps"].iloc[-1]),
         "seconds": float(pd.Series(history["seconds"]).sum()),
@@ -295,7 +299,8 @@ def _batches(
 
     def make_batch(step: int) -> tuple[tuple[np.ndarray, np.ndarray], str]:
         first = step * settings.batch_size
-        chosen = [pair(number) for number in range(first, first + settings.batch_size)]
+        whole = range(first, first + settings.batch_size)
+        chosen = [pair(number) for number in processes.mine(whole)]
         images, drawn, names = zip(*chosen, strict=True)
         return (np.stack(images), np.stack(drawn)), f"{list(names)}"
 

@@ -62,7 +62,10 @@ def prepare(settings: ComputeSettings) -> Compute:
 
 def _device(name: str) -> torch.device:
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        # Each process of a training has a GPU of its own, which it has made the current one.
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("cpu")
     try:
         device = torch.device(name)
     except RuntimeError:

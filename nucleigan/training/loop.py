@@ -17,7 +17,7 @@ from nucleigan.artifacts import atomic
 from nucleigan.config import TrainingSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.randomness import generator, torch_seed
-from nucleigan.training import checkpoint
+from nucleigan.training import checkpoint, processes
 from nucleigan.training.data import prefetch
 from nucleigan.training.events import Events
 from nucleigan.training.schedule import rate_factor
@@ -92,7 +92,11 @@ def run(
     """
     name = json.dumps(identity, sort_keys=True, default=str)
     first, history, totals = 0, [], {}
-    saved = checkpoint.load(folder, name)
+    leads = processes.rank() == 0
+    # The first alone, since it sets aside what belongs to other settings; then all read one file.
+    saved = checkpoint.load(folder, name) if leads else None
+    processes.wait_for_all()
+    saved = saved if leads else checkpoint.load(folder, name)
     if saved:
         model.load(saved["model"])
         first, history, totals = saved["step"], saved["history"], saved["totals"]
@@ -102,7 +106,7 @@ def run(
     started = saved_at = reported_at = epoch_began = time.monotonic()
     waited = 0.0
     batches = prefetch(make_batch, first, last)
-    logs = Path(folder).with_name("tensorboard") if tensorboard else None
+    logs = Path(folder).with_name("tensorboard") if tensorboard and leads else None
     with _sigterm() as stop, Events(logs, first) as events:
         for step in range(first, last):
             epoch, place = divmod(step, steps_per_epoch)
@@ -116,6 +120,7 @@ def run(
             losses = {
                 key: value.item() for key, value in model.step(batch, _rng(seed, step)).items()
             }
+            losses = processes.mean_losses(losses)
             _check_finite(losses, step, patches, folder)
             events.add("step", losses, step)
             for key, value in losses.items():
@@ -126,7 +131,7 @@ def run(
                 row: dict[str, float] = {"epoch": epoch + 1, "steps": step + 1}
                 row |= {"rate": rate_factor(epoch, settings.epochs, settings.decay_from)}
                 row |= {key: value / steps_per_epoch for key, value in totals.items()}
-                row |= end_of_epoch(epoch + 1) if end_of_epoch else {}
+                row |= end_of_epoch(epoch + 1) if end_of_epoch and leads else {}
                 row |= {"seconds": round(now - epoch_began, 3), "waiting_seconds": round(waited, 3)}
                 history.append(row)
                 events.add("epoch", row, step)
@@ -134,12 +139,15 @@ def run(
             if now - reported_at > REPORT_SECONDS or step == last - 1:
                 _report(step + 1, last, (now - started) / (step + 1 - first), losses)
                 reported_at = now
-            due = stop.is_set() or now - saved_at > settings.checkpoint_seconds
-            if due and step < last - 1:
+            waited_long = leads and now - saved_at > settings.checkpoint_seconds
+            stopped, due = processes.any_of(stop.is_set(), waited_long)
+            if (stopped or due) and step < last - 1:
                 state = {"model": model.state(), "step": step + 1}
-                checkpoint.save(folder, state | {"history": history, "totals": totals}, name)
+                if leads:
+                    checkpoint.save(folder, state | {"history": history, "totals": totals}, name)
                 saved_at = time.monotonic()
-                if stop.is_set():
+                if stopped:
+                    processes.wait_for_all()
                     print(f"SIGTERM: stopped after step {step + 1} of {last}, saved", flush=True)
                     raise SystemExit(128 + signal.SIGTERM)
     return pd.DataFrame(history)

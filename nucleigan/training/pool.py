@@ -3,6 +3,8 @@
 import numpy as np
 import torch
 
+from nucleigan.training import processes
+
 
 class HistoryPool:
     """Keeps up to ``size`` pictures; a query returns each new picture or trades it for an old one.
@@ -26,7 +28,8 @@ class HistoryPool:
         if self.size == 0:
             return pictures
         traded = []
-        for picture in pictures.detach():
+        # Every process keeps the same pool, that of the whole batch.
+        for picture in processes.gather(pictures.detach()):
             if len(self.pictures) < self.size:
                 self.pictures.append(picture.clone())
                 traded.append(picture)
@@ -36,7 +39,7 @@ class HistoryPool:
                 self.pictures[place] = picture.clone()
             else:
                 traded.append(picture)
-        return torch.stack(traded)
+        return torch.stack(processes.mine(traded))
 
     def state(self) -> dict[str, torch.Tensor]:
         """The pictures, for a checkpoint."""

@@ -11,7 +11,6 @@ import shutil
 import signal
 import threading
 import time
-from pathlib import Path
 
 import psutil
 import pytest
@@ -86,39 +85,45 @@ def test_a_job_of_every_stage_is_killed_at_a_random_moment(finished, fresh):
     assert no_remains(fresh)
 
 
+# What the following tests take away and make again: few jobs follow from it.
+TARGETS = ("predictions", "evaluation")
+
+
+def running_predictions(workflow):
+    """Take the predictions away and start the run that makes them again; it has begun to."""
+    shutil.rmtree(workflow.results / "predictions")
+    process = workflow.start(*TARGETS, options=["--cores", "2"])
+    wait_for(lambda: "segment_slide" in scripts(workflow.folder).values())
+    return process
+
+
 def test_the_machine_goes_down(finished, damaged):
-    shutil.rmtree(damaged.results / "synthesis")
-    with damaged.start("all", options=["--cores", "2"]) as process:
-        wait_for(lambda: "synthesize_pairs" in scripts(damaged.folder).values())
+    with running_predictions(damaged) as process:
         for child in psutil.Process(process.pid).children(recursive=True):
             child.kill()
         process.kill()
     # Snakemake cannot know that the run which held the lock is no more.
-    again = damaged.run("all")
+    again = damaged.run(*TARGETS)
     assert again.returncode != 0 and "--unlock" in again.stdout
-    damaged.make("all", options=["--unlock"])
-    damaged.make("all")
+    damaged.make(*TARGETS, options=["--unlock"])
+    damaged.make(*TARGETS)
     assert_same_results(damaged, finished)
     assert no_remains(damaged)
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_snakemake_is_asked_to_stop(finished, damaged, kind):
-    shutil.rmtree(damaged.results / "synthesis")
-    with damaged.start("all", options=["--cores", "2"]) as process:
-        wait_for(lambda: "synthesize_pairs" in scripts(damaged.folder).values())
+    with running_predictions(damaged) as process:
         process.send_signal(kind)
         process.communicate(timeout=PATIENCE)
     assert process.returncode != 0
-    damaged.make("all")
+    damaged.make(*TARGETS)
     assert_same_results(damaged, finished)
 
 
 def test_two_runs_of_one_folder(finished, damaged):
-    shutil.rmtree(damaged.results / "synthesis")
-    with damaged.start("all", options=["--cores", "2"]) as first:
-        wait_for(lambda: "synthesize_pairs" in scripts(damaged.folder).values())
-        second = damaged.run("all")
+    with running_predictions(damaged) as first:
+        second = damaged.run(*TARGETS)
         assert second.returncode != 0
         assert "cannot be locked" in second.stdout and "--unlock" in second.stdout
         output, _ = first.communicate(timeout=PATIENCE)
@@ -129,24 +134,25 @@ def test_two_runs_of_one_folder(finished, damaged):
 def test_a_full_disk(finished, damaged, disk):
     shutil.rmtree(damaged.results / "synthesis")
     used = sum(path.stat().st_blocks * 512 for path in damaged.results.rglob("*"))
-    disk(f"size={(used + 300_000) >> 10}k")
-    full = damaged.run("all")
+    # Enough for the segmenter that judges the pairs, not for the pairs.
+    disk(f"size={(used + 250_000) >> 10}k")
+    full = damaged.run("synthesis")
     assert full.returncode != 0
     assert "no space is left on its device; free some" in full.stdout
-    assert not list(damaged.results.glob("synthesis/*.images.tif")) and no_remains(damaged)
+    assert len(list(damaged.results.glob("synthesis/*.images.tif"))) < 2 and no_remains(damaged)
     disk("size=200m")
-    damaged.make("all")
+    damaged.make("synthesis")
     assert_same_results(damaged, finished)
 
 
 def test_a_disk_that_takes_no_writing(finished, damaged, disk):
     (damaged.results / "synthesis/quality.csv").unlink()
     disk("ro")
-    refused = damaged.run("all")
+    refused = damaged.run("synthesis")
     assert refused.returncode != 0 and "Read-only file system" in refused.stdout
     assert "Nothing to be done" in damaged.make("slides", "stain")
     disk("rw")
-    damaged.make("all")
+    damaged.make("synthesis")
     assert_same_results(damaged, finished)
 
 
@@ -162,21 +168,21 @@ def flip(path):
 
 
 @pytest.mark.parametrize(
-    ("artifact", "damage"),
+    ("artifact", "damage", "target"),
     [
-        ("stain/train1/image.tif", truncate),
-        ("synthesis/0.images.tif", flip),
-        (f"segmentation/{RUN}/weights.safetensors", flip),
+        ("stain/test1/image.tif", truncate, "predictions"),
+        ("synthesis/0.images.tif", flip, "synthesis"),
+        (f"segmentation/{RUN}/weights.safetensors", flip, "segmentation"),
     ],
 )
-def test_a_damaged_artifact(finished, damaged, artifact, damage):
+def test_a_damaged_artifact(finished, damaged, artifact, damage, target):
     path = damaged.results / artifact
     damage(path)
-    said = damaged.run("all", options=["--keep-going"])
+    said = damaged.run(target, options=["--keep-going"])
     assert said.returncode != 0
     assert re.search(rf"error: results/{re.escape(artifact)}: cannot be .* again", said.stdout)
     path.unlink()
-    damaged.make("all")
+    damaged.make(target)
     assert_same_results(damaged, finished)
 
 
@@ -187,10 +193,10 @@ def test_the_clock_jumps(finished, damaged):
     for path in files:
         moment = time.time() + chance.choice((-DAY, 0, DAY))
         os.utime(path, (moment, moment))
+    assert {path.suffix for path in files} >= {".tif", ".csv", ".safetensors"}
     assert damaged.planned("all") == set()
     # A run in between, with the clock as it is now.
-    shutil.rmtree(damaged.results / "synthesis")
-    damaged.make("all")
-    assert damaged.planned("all") == set()
+    shutil.rmtree(damaged.results / "predictions")
+    damaged.make(*TARGETS)
+    assert damaged.planned(*TARGETS) == set()
     assert_same_results(damaged, finished)
-    assert {Path(path).suffix for path in files} >= {".tif", ".csv", ".safetensors"}

@@ -1,0 +1,201 @@
+"""Training by several processes that share every batch, through PyTorch's distributed package.
+
+Each process holds all weights and learns from its part of a step's batch. Gradients are averaged,
+and whatever looks at a whole batch (batch statistics, Dice, the pool of past pictures, random
+draws) sees that of all processes: the result is that of one process, but for the order of
+additions. With one process nothing here does anything.
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+from torch import distributed, nn
+from torch.distributed.nn.functional import all_reduce
+
+from nucleigan.errors import NucleiganError
+
+# Whatever has a length and can be sliced.
+Part = TypeVar("Part")
+
+# How long a process waits for another that says nothing; longer than any step or picture takes.
+PATIENCE = timedelta(minutes=30)
+# Any free one of the first node's.
+PORT = 29_400
+
+
+def spread(processes: int) -> None:
+    """Let this script be run by several processes, or join the others.
+
+    Of one process nothing happens. Otherwise the first call replaces this process by torchrun,
+    which starts the script as often as it is asked to; in those the call joins them into a group
+    and returns. In a SLURM job of several nodes torchrun is started on each.
+
+    Parameters
+    ----------
+    processes
+        How many on this machine, or on each node.
+    """
+    if processes == 1:
+        return
+    if "LOCAL_RANK" not in os.environ:
+        sys.stdout.flush()
+        command = torchrun(processes, sys.argv, os.environ)
+        os.execvp(command[0], command)
+    gpus = torch.cuda.is_available()
+    if gpus:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if gpus else "gloo", timeout=PATIENCE)
+
+
+def torchrun(processes: int, script: Sequence[str], environment: os._Environ | dict) -> list[str]:
+    """The command that runs a script by several processes.
+
+    Parameters
+    ----------
+    processes
+        On each node.
+    script
+        Path and arguments.
+    environment
+        Variables; those of a SLURM job tell its nodes.
+    """
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
+    nodes = int(environment.get("SLURM_JOB_NUM_NODES", 1))
+    if nodes == 1:
+        return [*command, "--standalone", *script]
+    # Each node's torchrun finds the others through that of the node where the job's script runs.
+    first = environment["SLURMD_NODENAME"]
+    command += [f"--nnodes={nodes}", "--rdzv-backend=c10d", f"--rdzv-endpoint={first}:{PORT}"]
+    command += [f"--rdzv-id={environment['SLURM_JOB_ID']}"]
+    return ["srun", f"--nodes={nodes}", "--ntasks-per-node=1", *command, *script]
+
+
+def count() -> int:
+    """How many processes train together."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def rank() -> int:
+    """The number of this process, from 0; the first alone writes files."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def check_batch(size: int) -> None:
+    """Refuse a batch that cannot be split evenly, for its parts would not count alike.
+
+    Raises
+    ------
+    NucleiganError
+        Names both numbers.
+    """
+    if size % count():
+        raise NucleiganError(
+            f"batch_size is {size}, which {count()} processes cannot share evenly; make it a "
+            f"multiple of {count()}, or change compute.processes."
+        )
+
+
+def mine(whole: Part) -> Part:
+    """The part of this process in something that belongs to a whole batch."""
+    size = len(whole) // count()  # type: ignore[arg-type]
+    return whole[rank() * size : (rank() + 1) * size]  # type: ignore[index]
+
+
+def gather(part: torch.Tensor) -> torch.Tensor:
+    """The parts of all processes, one behind the other; without gradients."""
+    if count() == 1:
+        return part
+    parts = [torch.empty_like(part, memory_format=torch.contiguous_format) for _ in range(count())]
+    distributed.all_gather(parts, part.detach().contiguous())
+    return torch.cat(parts)
+
+
+def total(value: torch.Tensor) -> torch.Tensor:
+    """The sum over all processes; gradients flow through it."""
+    return value if count() == 1 else all_reduce(value)
+
+
+def normal_like(part: torch.Tensor) -> torch.Tensor:
+    """Standard normal numbers of a part's shape, as one process would draw them for the batch."""
+    if count() == 1:
+        return torch.randn_like(part)
+    shape = (len(part) * count(), *part.shape[1:])
+    return mine(torch.randn(shape, dtype=part.dtype, device=part.device))
+
+
+def average_gradients(optimiser: torch.optim.Optimizer) -> None:
+    """Give every process the mean gradient of all, before the optimiser's step."""
+    if count() == 1:
+        return
+    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+    found = [weight.grad for weight in weights if weight.grad is not None]
+    # One message instead of one a weight.
+    flat = torch.cat([gradient.flatten() for gradient in found])
+    distributed.all_reduce(flat)
+    flat /= count()
+    for gradient, mean in zip(found, flat.split([g.numel() for g in found]), strict=True):
+        gradient.copy_(mean.view_as(gradient))
+
+
+def mean_losses(losses: dict[str, float]) -> dict[str, float]:
+    """The losses of the whole batch."""
+    if count() == 1:
+        return losses
+    return dict(zip(losses, (_summed(losses.values()) / count()).tolist(), strict=True))
+
+
+def any_of(*flags: bool) -> list[bool]:
+    """Each flag, true where it is in any process: so all of them decide alike."""
+    if count() == 1:
+        return list(flags)
+    return [value > 0 for value in _summed(map(float, flags)).tolist()]
+
+
+def _summed(values: Iterable[float]) -> torch.Tensor:
+    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+    summed = torch.tensor(list(values), dtype=torch.float64, device=device)
+    distributed.all_reduce(summed)
+    return summed.cpu()
+
+
+def wait_for_all() -> None:
+    """Go on when every process has come here."""
+    if count() > 1:
+        distributed.barrier()
+
+
+def share_statistics(network: nn.Module) -> None:
+    """Let a network's batch normalisation use the statistics of the whole batch."""
+    if count() == 1:
+        return
+    for layer in network.modules():
+        if type(layer) is nn.BatchNorm2d:
+            layer.__class__ = SharedBatchNorm
+
+
+class SharedBatchNorm(nn.BatchNorm2d):
+    """Batch normalisation over the parts of all processes; PyTorch's own does so on GPUs alone."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W), normalised; see :class:`torch.nn.BatchNorm2d`."""
+        if not self.training or self.running_mean is None or self.running_var is None:
+            return super().forward(x)
+        assert self.momentum is not None
+        values, over, shape = x.float(), (0, 2, 3), (1, -1, 1, 1)
+        number = count() * x.numel() / x.shape[1]
+        mean = total(values.sum(over)) / number
+        centred = values - mean.view(shape)
+        variance = total(centred.square().sum(over)) / number
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * number / (number - 1), self.momentum)
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked += 1
+        scaled = centred * torch.rsqrt(variance + self.eps).view(shape)
+        if self.affine:
+            scaled = scaled * self.weight.view(shape) + self.bias.view(shape)
+        return scaled.to(x.dtype)

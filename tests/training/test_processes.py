@@ -1,0 +1,202 @@
+"""Several processes that share a batch learn what one learns from all of it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+import torch
+from safetensors.numpy import load_file
+
+from nucleigan.artifacts import write_json, write_stack
+from nucleigan.config import ComputeSettings
+from nucleigan.errors import NucleiganError
+from nucleigan.models.cyclegan import Painter
+from nucleigan.segmentation import Segmenter
+from nucleigan.training import processes
+from nucleigan.training.compute import prepare
+
+# A script as the workflow runs it: started once, it spreads over processes by itself.
+SCRIPT = """
+import sys
+from pathlib import Path
+from nucleigan.config import *
+from nucleigan.jobs import job
+
+kind, count, data, out = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4])
+with job(out / "log.txt"):
+    from nucleigan.models import cyclegan
+    from nucleigan.models.train import train_segmenter
+    from nucleigan.training.processes import spread
+
+    spread(count)
+    compute = ComputeSettings(device="cpu", precision="float32", threads=1, processes=count)
+    small = dict(epochs=2, decay_from=1, steps_per_epoch=int(sys.argv[5]), batch_size=4, crop=32,
+                 pool_size=6, sample_every=1, checkpoint_seconds=0.5,
+                 discriminator=DiscriminatorSettings(width=4, layers=2))
+    if kind == "cyclegan":
+        settings = CycleGANSettings(generator=GeneratorSettings(width=4, depth=1),
+                                    latent_channels=2, mask_noise=0.3, lambda_polarity=2.0, **small)
+        cyclegan.train(data / "images.tif", [data / "labels.tif"], out / "model.safetensors",
+                       out / "history.csv", out / "samples.png", out / "checkpoint", settings,
+                       MaskSettings(), compute, 3)
+    else:
+        settings = SegmentationSettings(
+            generator=GeneratorSettings(kind="unet", width=4, depth=2, dropout=0.0, norm="batch"),
+            optimiser=OptimiserSettings(learning_rate=0.001, init_std=0.3),
+            synthetic_share=0.5, dice=1.0, cross_entropy=1.0, l1=5.0, **small)
+        pair = ([data / "images.tif"], [data / "labels.tif"])
+        train_segmenter(kind, "both", pair, pair, data / "patches.csv", [],
+                        out / "model.safetensors", out / "history.csv", out / "samples.png",
+                        out / "checkpoint", settings, MaskSettings(),
+                        StainSettings(normalize=False), compute, 3,
+                        0.25, data / "reference.json")
+"""
+# Seconds that nothing here takes, however busy the machine.
+PATIENCE = 300
+TIMES = ["seconds", "waiting_seconds"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    labels = np.zeros((6, 48, 48), np.int32)
+    for patch in labels:
+        for number in range(1, 6):
+            y, x = rng.integers(4, 40, 2)
+            patch[y : y + 7, x : x + 7] = number
+    images = np.where(labels[..., None] > 0, 90, 220) + rng.integers(-20, 20, (6, 48, 48, 3))
+    write_stack(folder / "images.tif", images.shape, np.uint8, images.astype(np.uint8))
+    write_stack(folder / "labels.tif", labels.shape, np.int32, labels)
+    write_json(folder / "reference.json", {})
+    rows = "".join(f"slide{n // 2},organ{n // 4}\n" for n in range(6))
+    (folder / "patches.csv").write_text("slide,organ\n" + rows)
+    (folder / "script.py").write_text(SCRIPT)
+    return folder
+
+
+def start(kind, count, data, out, steps=4):
+    out.mkdir(exist_ok=True)
+    arguments = [data / "script.py", kind, count, data, out, steps]
+    return subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={key: value for key, value in os.environ.items() if key != "LOCAL_RANK"},
+    )
+
+
+def finish(run):
+    output, _ = run.communicate(timeout=PATIENCE)
+    assert run.returncode == 0, output
+    return output
+
+
+def outputs(kind, weights, data):
+    """What a trained network answers to the patches."""
+    compute = ComputeSettings(device="cpu", precision="float32", threads=1)
+    if kind == "cyclegan":
+        labels = list(tifffile.imread(data / "labels.tif"))
+        painted = Painter(weights, prepare(compute)).paint(labels, list(range(len(labels))))
+        return painted / 127.5 - 1
+    segmenter = Segmenter.load(weights, compute)
+    return np.stack([segmenter.predict(one) for one in tifffile.imread(data / "images.tif")])
+
+
+@pytest.mark.parametrize("kind", ["cyclegan", "cgan"])
+def test_two_processes_learn_what_one_learns(kind, data, tmp_path):
+    for count in (1, 2):
+        finish(start(kind, count, data, tmp_path / str(count)))
+    one, two = (outputs(kind, tmp_path / n / "model.safetensors", data) for n in ("1", "2"))
+    # Weights that change nothing, biases before a normalisation, follow rounding errors through
+    # Adam: so the outputs are compared, in grey levels or in parts of how much they vary.
+    error = np.abs(two - one).max()
+    assert error <= (1.01 / 127.5 if kind == "cyclegan" else 0.02 * one.std())
+    assert one.std() > 0.01
+    histories = [pd.read_csv(tmp_path / n / "history.csv").drop(columns=TIMES) for n in ("1", "2")]
+    pd.testing.assert_frame_equal(*histories, rtol=1e-3)
+    # The first process alone speaks and writes.
+    lines = [(tmp_path / n / "log.txt").read_text().count("device=cpu") for n in ("1", "2")]
+    assert lines == [1, 1] and (tmp_path / "2/samples.png").exists()
+    assert not list((tmp_path / "2/checkpoint").glob("*.safetensors"))
+
+
+def test_both_stop_at_sigterm_and_go_on(data, tmp_path):
+    long = start("cgan", 2, data, tmp_path / "stopped", steps=60)
+    saved = tmp_path / "stopped/checkpoint/checkpoint.safetensors"
+    until = time.monotonic() + PATIENCE
+    while not saved.exists() and long.poll() is None:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    long.send_signal(signal.SIGTERM)
+    output, _ = long.communicate(timeout=PATIENCE)
+    assert long.returncode != 0
+    assert "SIGTERM: stopped after step" in output
+    assert "resumed after step" in finish(start("cgan", 2, data, tmp_path / "stopped", steps=60))
+    finish(start("cgan", 2, data, tmp_path / "whole", steps=60))
+    one, other = (load_file(tmp_path / n / "model.safetensors") for n in ("stopped", "whole"))
+    assert all((one[name] == other[name]).all() for name in one)
+
+
+def test_what_cannot_be_shared_is_one_sentence(data, tmp_path):
+    run = start("cgan", 3, data, tmp_path / "out")
+    output, _ = run.communicate(timeout=PATIENCE)
+    assert run.returncode != 0
+    assert "error: batch_size is 4, which 3 processes cannot share evenly" in output
+    assert not (tmp_path / "out/model.safetensors").exists()
+
+
+def test_of_one_process_nothing_changes():
+    tensor = torch.arange(6.0)
+    assert processes.count() == 1 and processes.rank() == 0
+    assert processes.mine([1, 2, 3]) == [1, 2, 3]
+    assert processes.gather(tensor) is tensor and processes.total(tensor) is tensor
+    assert processes.any_of(True, False) == [True, False]
+    network = torch.nn.Sequential(torch.nn.BatchNorm2d(3))
+    processes.share_statistics(network)
+    assert type(network[0]) is torch.nn.BatchNorm2d
+    processes.check_batch(7)
+    processes.spread(1)
+
+
+def test_a_batch_that_three_processes_cannot_share(monkeypatch):
+    monkeypatch.setattr(processes, "count", lambda: 3)
+    processes.check_batch(6)
+    with pytest.raises(NucleiganError, match="make it a multiple of 3"):
+        processes.check_batch(4)
+
+
+def test_shared_statistics_of_one_process_are_those_of_torch():
+    torch.manual_seed(0)
+    x = torch.randn(4, 3, 5, 6) * 2 + 1
+    ours, theirs = processes.SharedBatchNorm(3), torch.nn.BatchNorm2d(3)
+    for layer in (ours, theirs):
+        with torch.no_grad():
+            layer.weight.copy_(torch.tensor([1.0, 2.0, 0.5]))
+    torch.testing.assert_close(ours(x), theirs(x))
+    torch.testing.assert_close(ours.running_var, theirs.running_var)
+    torch.testing.assert_close(ours.running_mean, theirs.running_mean)
+    torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
+
+
+def test_the_command_of_one_node_and_of_several():
+    one = processes.torchrun(4, ["train.py"], {})
+    assert one[1:] == [
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node=4",
+        "--standalone",
+        "train.py",
+    ]
+    job = {"SLURM_JOB_NUM_NODES": "3", "SLURMD_NODENAME": "gpu7", "SLURM_JOB_ID": "42"}
+    command = processes.torchrun(4, ["train.py"], job)
+    assert command[:3] == ["srun", "--nodes=3", "--ntasks-per-node=1"]
+    assert {"--nnodes=3", "--rdzv-endpoint=gpu7:29400", "--rdzv-id=42"} <= set(command)
+    assert command[-1] == "train.py" and "--standalone" not in command
