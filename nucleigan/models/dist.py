@@ -20,9 +20,12 @@ from nucleigan.networks import IMAGE_CHANNELS, build_generator
 from nucleigan.randomness import torch_seed
 from nucleigan.training.compute import Compute
 
-# Distances above this are not told apart, pixels: the network's outputs end at 1. Nuclei of 80
-# pixels across, 20 µm at 0.25 µm per pixel, are the largest of the tissues that it is made for.
+# Distances above this are not told apart, pixels. Nuclei of 80 pixels across, 20 µm at 0.25 µm per
+# pixel, are the largest of the tissues that it is made for.
 GREATEST = 40.0
+# Outputs for distances of 0, where a fresh network begins, and of GREATEST: where tanh is steep. At
+# -1, which it never reaches, the background would stay above 0 for thousands of steps.
+LOW, HIGH = 0.0, 0.8
 # How far a hill must rise above the saddle to a higher one where none is configured, pixels.
 DYNAMICS = 1.0
 
@@ -45,13 +48,13 @@ def distances(labels: np.ndarray) -> np.ndarray:
 
 
 def _draw(labels: np.ndarray, settings: MaskSettings) -> np.ndarray:
-    return (np.minimum(distances(labels) / GREATEST, 1) * 2 - 1)[None]
+    return (LOW + np.minimum(distances(labels) / GREATEST, 1) * (HIGH - LOW))[None]
 
 
 def _decode(mask: np.ndarray, settings: MaskSettings, decoding: DecodingSettings) -> np.ndarray:
     from skimage.morphology import local_maxima, reconstruction
 
-    distance = (mask[0].astype(np.float32) + 1) / 2 * GREATEST
+    distance = (mask[0].astype(np.float32) - LOW) / (HIGH - LOW) * GREATEST
     foreground = distance > decoding.foreground
     flooded = reconstruction(distance - (decoding.summit or DYNAMICS), distance)
     markers = components(local_maxima(flooded) & foreground)
@@ -64,7 +67,7 @@ def _squared_error(
 ) -> dict[str, torch.Tensor]:
     # In squared pixels; the outputs between 0 and 1 would give errors too small for Adam's ε.
     guess = torch.tanh(network(image).float())
-    return {"squared_error": ((guess - target) / 2 * GREATEST).square().mean()}
+    return {"squared_error": ((guess - target) / (HIGH - LOW) * GREATEST).square().mean()}
 
 
 def _trainable(
