@@ -22,7 +22,7 @@ th, td { border-bottom: 1px solid #ddd; padding: .25rem .6rem; text-align: right
   vertical-align: top; }
 td { white-space: nowrap; }
 .text td { white-space: normal; }
-th { border-bottom: 2px solid #888; font-weight: 600; }
+th { border-bottom: 2px solid #888; font-weight: 600; min-width: 4.5rem; }
 th:first-child, td:first-child, .text td, .text th { text-align: left; }
 tr.overall td { border-top: 2px solid #888; font-weight: 600; }
 figure { margin: .8rem 0; }
