@@ -93,6 +93,8 @@ def test_what_is_no_yaml_mapping_is_named(tmp_path, text):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs/experiments").glob("*.yaml")), ids=str)
 def test_experiments_are_overlays(path):
+    # Snakemake refuses files without keys or braces.
+    assert isinstance(yaml.safe_load(path.read_text(encoding="utf-8")), dict)
     overlay = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     assert path.stem == "reference" or overlay
     assert validate(overlay) == Config() or path.stem != "reference"
