@@ -39,14 +39,15 @@ def kill_each_script_once(folder, stop, chance, killed):
     while not stop.is_set():
         for process, name in scripts(folder).items():
             if name not in killed:
-                time.sleep(chance.uniform(0, 1.5))
+                pause = chance.uniform(0, 1.5)
+                time.sleep(pause)
                 kind = (signal.SIGKILL, signal.SIGTERM)[len(killed) % 2]
                 try:
                     process.send_signal(kind)
                 except psutil.NoSuchProcess:
                     # It was faster; the next one of its kind, if there is any.
                     continue
-                killed[name] = kind.name
+                killed[name] = f"{kind.name} {pause:.2f} s after it was seen"
         time.sleep(0.02)
 
 
@@ -111,6 +112,7 @@ def test_the_machine_goes_down(finished, damaged):
     assert no_remains(damaged)
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_snakemake_is_asked_to_stop(finished, damaged, kind):
     with running_predictions(damaged) as process:
