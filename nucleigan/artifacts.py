@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,19 @@ import numpy as np
 import tifffile
 
 from nucleigan.errors import NucleiganError, shown
+from nucleigan.windows import Picture, bands, page_picture
 
 # zlib is lossless and every TIFF reader has it.
 COMPRESSION = "zlib"
 TILE = 256
-# Stands before the digest of the pixels, in the description of the first page.
+# Stands before the digest of the pixels, in the description of the first page, and what stands
+# there until they are known.
 DIGEST = "sha256="
+UNKNOWN = DIGEST + "0" * 64
+# Above this many bytes before compression a TIFF gets offsets of 64 bits.
+CLASSIC_TIFF = 2**32 - 2**25
+# Pictures of more bytes are read in windows.
+IN_MEMORY = 1 << 26
 
 
 @contextmanager
@@ -84,7 +92,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def write_image(path: str | Path, image: np.ndarray, mpp: float | None = None) -> None:
+def write_image(path: str | Path, image: Picture, mpp: float | None = None) -> None:
     """Write one image or label map as a tiled, losslessly compressed TIFF.
 
     The digest of its pixels stands in its description.
@@ -94,42 +102,116 @@ def write_image(path: str | Path, image: np.ndarray, mpp: float | None = None) -
     path
         Where to; the file appears when it is complete.
     image
-        (H, W, 3) uint8, or (H, W) of any integer type.
+        (H, W, 3) uint8, or (H, W) of any integer type; read by the row of tiles.
     mpp
         µm per pixel, stored as the TIFF's resolution.
     """
+    write_bands(path, image.shape, image.dtype, bands(image, TILE), mpp)
+
+
+def write_bands(
+    path: str | Path,
+    shape: tuple[int, ...],
+    dtype: Any,
+    rows: Iterable[np.ndarray],
+    mpp: float | None = None,
+) -> None:
+    """Write one image or label map as :func:`write_image` does, without holding it in memory.
+
+    Parameters
+    ----------
+    path, mpp
+        As of :func:`write_image`.
+    shape, dtype
+        Of the whole.
+    rows
+        Its rows from top to bottom in bands of any height, (h, *shape[1:]) each.
+    """
     resolution = None if mpp is None else (1e4 / mpp, 1e4 / mpp)
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    digest = _digest(tuple(shape), np.dtype(dtype))
     with atomic(path) as temporary:
         tifffile.imwrite(
             temporary,
-            image,
-            photometric="rgb" if image.ndim == 3 else "minisblack",
+            _tiles(rows, shape, digest),
+            shape=shape,
+            dtype=dtype,
+            photometric="rgb" if len(shape) == 3 else "minisblack",
             tile=(TILE, TILE),
             compression=COMPRESSION,
             predictor=True,
             resolution=resolution,
             resolutionunit="CENTIMETER" if resolution else None,
             metadata=None,
-            description=DIGEST + _pixel_digest(image),
+            bigtiff=size > CLASSIC_TIFF,
+            description=UNKNOWN,
         )
+        with tifffile.TiffFile(temporary, mode="r+") as file:
+            file.pages.first.tags["ImageDescription"].overwrite(DIGEST + digest.hexdigest())
+
+
+def _tiles(rows: Iterable[np.ndarray], shape: tuple[int, ...], digest: Any) -> Iterator[np.ndarray]:
+    """Cut bands of any height into tiles, in the order of a TIFF, and add them to the digest."""
+    waiting: list[np.ndarray] = []
+    height = written = 0
+    for band in rows:
+        digest.update(np.ascontiguousarray(band).data)
+        waiting.append(band)
+        height += len(band)
+        last = written + height == shape[0]
+        while height >= TILE or (last and height):
+            joined = waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
+            for left in range(0, shape[1], TILE):
+                yield np.ascontiguousarray(joined[:TILE, left : left + TILE])
+            waiting = [joined[TILE:]]
+            written += min(TILE, height)
+            height -= min(TILE, height)
+    if written != shape[0]:
+        raise ValueError(f"{shape[0]} rows announced, {written + height} given")
 
 
 def read_tiff(path: str | Path) -> np.ndarray:
     """Read what :func:`write_image` wrote; one that is not there or damaged is an error."""
-    try:
-        with tifffile.TiffFile(path) as file:
-            page = file.pages.first
-            pixels = page.asarray()
-            if page.description != DIGEST + _pixel_digest(pixels):
+    with open_image(path, in_memory=math.inf) as picture:
+        return np.asarray(picture)
+
+
+@contextmanager
+def open_image(path: str | Path, in_memory: float | None = None) -> Iterator[Picture]:
+    """Open what :func:`write_image` wrote to read windows of it; a small one is read at once.
+
+    Parameters
+    ----------
+    path
+        The TIFF.
+    in_memory
+        A picture of at most so many bytes is an array; None is :data:`IN_MEMORY`.
+
+    Raises
+    ------
+    NucleiganError
+        It is not there, or its pixels are not those that were written.
+    """
+    most = IN_MEMORY if in_memory is None else in_memory
+    with ExitStack() as files:
+        try:
+            page = files.enter_context(tifffile.TiffFile(path)).pages.first
+            picture = page_picture(page)
+            if math.prod(picture.shape) * picture.dtype.itemsize <= most:
+                picture = page.asarray()
+            digest = _digest(picture.shape, picture.dtype)
+            for band in bands(picture):
+                digest.update(np.ascontiguousarray(band).data)
+            if page.description != DIGEST + digest.hexdigest():
                 raise ValueError("its pixels are not those that were written")
-            return pixels
-    # Whatever a damaged file makes the decoders raise.
-    except Exception as error:
-        reason = shown(" ".join(str(error).split()), 200) or type(error).__name__
-        raise NucleiganError(
-            f"{path}: cannot be read as a TIFF ({reason}); delete it and run the same command "
-            "again."
-        ) from error
+        # Whatever a damaged file makes the decoders raise.
+        except Exception as error:
+            reason = shown(" ".join(str(error).split()), 200) or type(error).__name__
+            raise NucleiganError(
+                f"{path}: cannot be read as a TIFF ({reason}); delete it and run the same command "
+                "again."
+            ) from error
+        yield picture
 
 
 def write_stack(path: str | Path, shape: tuple[int, ...], dtype: Any, items: Any) -> None:
@@ -161,7 +243,7 @@ def write_stack(path: str | Path, shape: tuple[int, ...], dtype: Any, items: Any
             photometric="rgb" if rgb else "minisblack",
             bigtiff=int(np.prod(shape)) * np.dtype(dtype).itemsize > 3 << 30,
             metadata=None,
-            description=DIGEST + "0" * 64,
+            description=UNKNOWN,
         )
         # A full disk is an error here, and would be the end of the process in a memory map.
         with temporary.open("r+b") as file:
@@ -177,9 +259,14 @@ def write_stack(path: str | Path, shape: tuple[int, ...], dtype: Any, items: Any
             file.pages.first.tags["ImageDescription"].overwrite(DIGEST + _pixel_digest(places))
 
 
+def _digest(shape: tuple[int, ...], dtype: np.dtype) -> Any:
+    """The beginning of a SHA-256 of pixels: their shape and type; their bytes follow."""
+    return hashlib.sha256(f"{shape} {dtype.str}".encode())
+
+
 def _pixel_digest(pixels: np.ndarray) -> str:
     """SHA-256 of the pixels' shape, type and bytes."""
-    digest = hashlib.sha256(f"{pixels.shape} {pixels.dtype.str}".encode())
+    digest = _digest(pixels.shape, pixels.dtype)
     digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
 

@@ -38,7 +38,7 @@ class IngestionSettings(Settings):
 
     mpp: Positive = Field(0.25, description="Working magnification, µm per pixel (0.25 is 40×).")
     max_pixels: Count = Field(
-        4_000_000_000, description="Largest slide that is accepted, pixels; more is refused."
+        10_000_000_000, description="Largest slide that is accepted, pixels; more is refused."
     )
     max_vertices: Count = Field(
         5_000_000,
@@ -449,6 +449,11 @@ class PredictionSettings(Settings):
     )
     views: Literal[1, 2, 4, 8] = Field(
         1, description="Mirrored and turned views that are averaged."
+    )
+    least_tissue: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.001,
+        description="A tile with a smaller part of tissue than this is glass: no nuclei, and no "
+        "work for the network.",
     )
     choose: bool = Field(
         True,

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import tifffile
 
-from nucleigan.artifacts import atomic, read_tiff, write_stack
+from nucleigan.artifacts import atomic, open_image, write_stack
 from nucleigan.config import PatchSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.figures.sheets import contact_sheet, outline
@@ -112,7 +112,7 @@ def _windows(
 ) -> Iterator[np.ndarray]:
     size = settings.size
     for slide in slides:
-        picture = read_tiff(slide[key])
-        for y in grid(picture.shape[0], size, settings.stride):
-            for x in grid(picture.shape[1], size, settings.stride):
-                yield picture[y : y + size, x : x + size]
+        with open_image(slide[key]) as picture:
+            for y in grid(picture.shape[0], size, settings.stride):
+                for x in grid(picture.shape[1], size, settings.stride):
+                    yield picture[y : y + size, x : x + size]

@@ -1,14 +1,16 @@
 """Segmentations in the formats that other programs open: GeoJSON for QuPath."""
 
 import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 from skimage import measure
 
 from nucleigan.artifacts import atomic
+from nucleigan.masks.streaming import Nucleus, nuclei_of
 
 
 def outlines(labels: np.ndarray) -> list[tuple[int, np.ndarray]]:
@@ -24,16 +26,15 @@ def outlines(labels: np.ndarray) -> list[tuple[int, np.ndarray]]:
     Pairs of an id and its closed contour, (N, 2) x and y in pixels; the centre of the first pixel
     is (0.5, 0.5), as QuPath has it.
     """
-    found = []
-    for number, box in enumerate(ndimage.find_objects(labels), 1):
-        if box is None:
-            continue
-        mask = np.pad(labels[box] == number, 1).astype(np.float32)
-        contour = max(measure.find_contours(mask, 0.5), key=len)
-        # Half a pixel to the pixel's corner, one pixel for the padding.
-        points = contour + [box[0].start - 0.5, box[1].start - 0.5]
-        found.append((number, points[:, ::-1]))
-    return found
+    return [(one.number, _contour(one)) for one in nuclei_of(labels)]
+
+
+def _contour(nucleus: Nucleus) -> np.ndarray:
+    mask = np.pad(nucleus.mask, 1).astype(np.float32)
+    contour = max(measure.find_contours(mask, 0.5), key=len)
+    # Half a pixel to the pixel's corner, one pixel for the padding.
+    points = contour + [nucleus.top - 0.5, nucleus.left - 0.5]
+    return points[:, ::-1]
 
 
 def write_geojson(path: str | Path, labels: np.ndarray, mpp: float | None = None) -> None:
@@ -48,23 +49,38 @@ def write_geojson(path: str | Path, labels: np.ndarray, mpp: float | None = None
     mpp
         µm per pixel, for areas in µm².
     """
-    areas = np.bincount(labels.ravel())
-    features = [
-        _feature(number, points, int(areas[number]), mpp) for number, points in outlines(labels)
-    ]
-    text = json.dumps({"type": "FeatureCollection", "features": features})
-    with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    with geojson(path, mpp) as add:
+        add(nuclei_of(labels))
 
 
-def _feature(number: int, points: np.ndarray, area: int, mpp: float | None) -> dict[str, Any]:
+@contextmanager
+def geojson(
+    path: str | Path, mpp: float | None = None
+) -> Iterator[Callable[[Iterable[Nucleus]], None]]:
+    """Write such a file little by little; what it yields takes further nuclei."""
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
+        stream.write('{"type": "FeatureCollection", "features": [')
+        between = ""
+
+        def add(nuclei: Iterable[Nucleus]) -> None:
+            nonlocal between
+            for nucleus in nuclei:
+                stream.write(between + json.dumps(_feature(nucleus, mpp)))
+                between = ", "
+
+        yield add
+        stream.write("]}")
+
+
+def _feature(nucleus: Nucleus, mpp: float | None) -> dict[str, Any]:
+    area = int(nucleus.mask.sum())
     measurements: dict[str, float] = {"Area px^2": area}
     if mpp is not None:
         measurements["Area µm^2"] = round(area * mpp**2, 3)
     return {
         "type": "Feature",
-        "id": str(number),
-        "geometry": {"type": "Polygon", "coordinates": [np.round(points, 1).tolist()]},
+        "id": str(nucleus.number),
+        "geometry": {"type": "Polygon", "coordinates": [np.round(_contour(nucleus), 1).tolist()]},
         "properties": {
             "objectType": "detection",
             "classification": {"name": "Nucleus"},

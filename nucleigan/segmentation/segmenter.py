@@ -1,6 +1,6 @@
 """A trained segmenter as one file: load it, give it an image, get the nuclei."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ from nucleigan.config import (
     StainSettings,
 )
 from nucleigan.errors import NucleiganError, shown
+from nucleigan.masks.streaming import Nucleus, decode_bands, nuclei_of
 from nucleigan.models.methods import load_method
 from nucleigan.models.weights import read_weights
-from nucleigan.segmentation.tiles import predict
+from nucleigan.segmentation.tiles import predict, predict_bands
 from nucleigan.slides.sheet import PLAUSIBLE_MPP
 from nucleigan.training import compute as computing
+from nucleigan.windows import Picture
 
 # Images whose magnification differs by less than this need no resampling.
 SAME_MPP = 0.005
@@ -127,14 +129,39 @@ class Segmenter:
         """The mask (C, H, W) in [-1, 1] of a normalised image at the model's magnification."""
         if self.method.predict is not None:
             return self.method.predict(image, self.facts)
-        return predict(
-            self.network,
-            image,
-            self.compute,
-            tile=self.prediction.tile,
-            overlap=self.prediction.tile_overlap,
-            views=self.prediction.views,
-        )
+        return predict(self.network, image, self.compute, **self._tiles)
+
+    def segment_bands(self, image: Picture) -> Iterator[tuple[np.ndarray, list[Nucleus]]]:
+        """Find the nuclei of a slide in bands of rows, so that it need not fit into memory.
+
+        Methods and encodings that need all of a slide at once read it as a whole.
+
+        Parameters
+        ----------
+        image
+            (H, W, 3) uint8, normalised, at the model's magnification.
+
+        Yields
+        ------
+        Rows of the label map from top to bottom, (h, W) int32, and the nuclei that begin in them.
+        """
+        whole = self.method.predict is not None or self.method.decode is not masks.decode
+        whole = whole or self.mask_settings.encoding != "interior_boundary"
+        if whole or isinstance(image, np.ndarray):
+            labels = self.decode(self.predict(image[:, :]), self.prediction.decoding)
+            yield labels, nuclei_of(labels)
+            return
+        bands = predict_bands(self.network, image, self.compute, **self._tiles)
+        yield from decode_bands(bands, self.prediction.decoding)
+
+    @property
+    def _tiles(self) -> dict[str, Any]:
+        return {
+            "tile": self.prediction.tile,
+            "overlap": self.prediction.tile_overlap,
+            "views": self.prediction.views,
+            "least_tissue": self.prediction.least_tissue,
+        }
 
     @property
     def markers(self) -> tuple[tuple[float, float | None], ...]:

@@ -1,15 +1,17 @@
 """The stage of the workflow that segments a slide with a trained model."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from nucleigan.artifacts import atomic, read_tiff, write_image
+from nucleigan.artifacts import atomic, open_image, write_bands
 from nucleigan.config import ComputeSettings
 from nucleigan.figures.overlay import overlay
-from nucleigan.segmentation.export import write_geojson
+from nucleigan.segmentation.export import geojson
 from nucleigan.segmentation.segmenter import Segmenter
+from nucleigan.slides.resample import resample_labels, shrunk
 
 # Pictures for people are at most this large, pixels.
 PICTURE_SIDE = 1000
@@ -31,7 +33,7 @@ def segment_slide(
     model
         A model file.
     image
-        The normalised slide, TIFF.
+        The normalised slide, TIFF; one that is larger than memory goes through it in bands.
     truth
         Its true label map for the overlay; None where it is not annotated.
     labels_output, geojson_output, picture_output
@@ -41,18 +43,25 @@ def segment_slide(
     """
     segmenter = Segmenter.load(model, compute)
     mpp = float(segmenter.facts["mpp"])
-    pixels = read_tiff(image)
-    labels = segmenter.segment(pixels, normalize=False)
-    write_image(labels_output, labels, mpp)
-    write_geojson(geojson_output, labels, mpp)
-    _write_picture(
-        picture_output, overlay(pixels, None if truth is None else read_tiff(truth), labels)
-    )
-    print(f"{int(labels.max(initial=0))} nuclei", flush=True)
+    count = 0
+    with open_image(image) as picture, geojson(geojson_output, mpp) as add:
+
+        def rows() -> Iterator[np.ndarray]:
+            nonlocal count
+            for labels, nuclei in segmenter.segment_bands(picture):
+                add(nuclei)
+                count += len(nuclei)
+                yield labels
+
+        write_bands(labels_output, picture.shape[:2], np.int32, rows(), mpp)
+        small = shrunk(picture, PICTURE_SIDE)
+    found = _shrunk_labels(labels_output, small)
+    known = None if truth is None else _shrunk_labels(truth, small)
+    with atomic(picture_output) as temporary:
+        Image.fromarray(overlay(small, known, found)).save(temporary)
+    print(f"{count} nuclei", flush=True)
 
 
-def _write_picture(path: str | Path, picture: np.ndarray) -> None:
-    drawn = Image.fromarray(picture)
-    drawn.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
-    with atomic(path) as temporary:
-        drawn.save(temporary)
+def _shrunk_labels(path: str | Path, picture: np.ndarray) -> np.ndarray:
+    with open_image(path) as labels:
+        return resample_labels(labels, (picture.shape[0], picture.shape[1]))

@@ -6,8 +6,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from nucleigan.slides.tissue import tissue_mask
 from nucleigan.training.compute import CHANNELS_LAST, Compute
 from nucleigan.training.data import to_network
+from nucleigan.windows import Picture
 
 # (quarter turns, mirrored), ordered so that the first 2 and 4 are balanced as well.
 VIEWS = [(quarter, mirrored) for mirrored in (False, True) for quarter in (0, 2, 1, 3)]
@@ -20,6 +22,7 @@ def predict(
     tile: int = 256,
     overlap: int = 64,
     views: int = 1,
+    least_tissue: float = 0.0,
 ) -> np.ndarray:
     """The network's mask of an image.
 
@@ -35,47 +38,93 @@ def predict(
         Side of a tile and overlap of neighbours, pixels. Smaller images are one tile.
     views
         1, 2, 4 or 8 mirrored and turned views to average.
+    least_tissue
+        A tile with a smaller part of tissue than this is glass: it gets the mask −1.
 
     Returns
     -------
     (C, H, W) float32 in [-1, 1].
     """
+    found: np.ndarray | None = None
+    top = 0
+    for band in predict_bands(network, image, compute, tile, overlap, views, least_tissue):
+        if found is None:
+            found = np.empty((len(band), *image.shape[:2]), np.float32)
+        found[:, top : top + band.shape[1]] = band
+        top += band.shape[1]
+    assert found is not None
+    return found
+
+
+def predict_bands(
+    network: nn.Module,
+    image: Picture,
+    compute: Compute,
+    tile: int = 256,
+    overlap: int = 64,
+    views: int = 1,
+    least_tissue: float = 0.0,
+) -> Iterator[np.ndarray]:
+    """The rows of :func:`predict`, from top to bottom, a row of tiles at a time.
+
+    Parameters
+    ----------
+    network, compute, tile, overlap, views, least_tissue
+        As of :func:`predict`.
+    image
+        (H, W, 3) uint8, read by the row of tiles.
+
+    Yields
+    ------
+    (C, h, W) float32 in [-1, 1].
+    """
     factor = network.factor  # type: ignore[assignment]
     assert isinstance(factor, int)
     tile = -(-tile // factor) * factor
-    height, width = image.shape[:2]
-    padded = _pad(image, tile, overlap)
-    total: np.ndarray | None = None
-    weights = np.zeros(padded.shape[:2], np.float32)
-    window = _window(tile, overlap)
-    for y, x in _corners(padded.shape, tile, overlap):
-        mask = _one_tile(network, padded[y : y + tile, x : x + tile], compute, views)
-        if total is None:
-            total = np.zeros((len(mask), *padded.shape[:2]), np.float32)
-        total[:, y : y + tile, x : x + tile] += mask * window
-        weights[y : y + tile, x : x + tile] += window
-    assert total is not None
-    border = overlap // 2
-    inside = np.s_[border : border + height, border : border + width]
-    return total[:, *inside] / weights[inside]
-
-
-def _pad(image: np.ndarray, tile: int, overlap: int) -> np.ndarray:
-    """Mirror the image around its border, and on to a whole number of tiles."""
     stride, border = tile - overlap, overlap // 2
-    pads = []
-    for length in image.shape[:2]:
-        tiles = max(1, -(-(length + 2 * border - overlap) // stride))
-        pads.append((border, tiles * stride + overlap - length - border))
-    return np.pad(image, [*pads, (0, 0)], mode="symmetric")
+    height, width = image.shape[:2]
+    rows, columns = (_mirrored(length, tile, overlap) for length in (height, width))
+    window = _window(tile, overlap)
+    total: np.ndarray | None = None
+    weights = np.zeros((tile, len(columns)), np.float32)
+    for y in range(0, len(rows) - overlap, stride):
+        pixels = _rows(image, rows[y : y + tile])
+        for x in range(0, len(columns) - overlap, stride):
+            seen = pixels[:, columns[x : x + tile]]
+            glass = least_tissue > 0 and tissue_mask(seen).mean() < least_tissue
+            # The network alone knows its number of channels, so that it sees the first in any case.
+            if total is None or not glass:
+                mask = _one_tile(network, seen, compute, views)
+            if total is None:
+                total = np.zeros((len(mask), tile, len(columns)), np.float32)
+            if glass:
+                mask = np.full((len(total), tile, tile), -1, np.float32)
+            total[:, :, x : x + tile] += mask * window
+            weights[:, x : x + tile] += window
+        assert total is not None
+        # No later tile reaches these rows; the others move up to meet the next row of tiles.
+        done = stride if y + tile < len(rows) else tile
+        inside = np.s_[max(border - y, 0) : min(done, border + height - y), border : border + width]
+        if inside[0].start < inside[0].stop:
+            yield total[:, *inside] / weights[inside]
+        for sums in (*total, weights):
+            sums[:overlap] = sums[stride:].copy()
+            sums[overlap:] = 0
 
 
-def _corners(shape: tuple[int, ...], tile: int, overlap: int) -> Iterator[tuple[int, int]]:
-    height, width = shape[:2]
-    stride = tile - overlap
-    for y in range(0, height - tile + 1, stride):
-        for x in range(0, width - tile + 1, stride):
-            yield y, x
+def _mirrored(length: int, tile: int, overlap: int) -> np.ndarray:
+    """Which pixel stands where: mirrored at the borders, and on to a whole number of tiles."""
+    stride, border = tile - overlap, overlap // 2
+    tiles = max(1, -(-(length + 2 * border - overlap) // stride))
+    places = np.arange(tiles * stride + overlap) - border
+    places %= 2 * length
+    return np.minimum(places, 2 * length - 1 - places)
+
+
+def _rows(image: Picture, rows: np.ndarray) -> np.ndarray:
+    """The rows of these numbers, (len(rows), W, 3)."""
+    first = int(rows.min())
+    return image[first : int(rows.max()) + 1, 0 : image.shape[1]][rows - first]
 
 
 def _window(tile: int, overlap: int) -> np.ndarray:

@@ -9,7 +9,7 @@ colours are not those of the slide.
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ import numpy as np
 
 from nucleigan.errors import NucleiganError, shown
 from nucleigan.slides.limits import bounded_memory
+from nucleigan.windows import Mapped, Picture, page_picture
 
 TIFF_ENDINGS = {".tif", ".tiff", ".svs", ".ndpi", ".btf"}
 PILLOW_ENDINGS = {".png", ".jpg", ".jpeg"}
-MAX_PIXELS = 4_000_000_000
+MAX_PIXELS = 10_000_000_000
 DECODER_MEMORY = 4_000_000_000
 # Bytes a pixel that a decoder may need by right: four channels of 16 bits, twice.
 ROOM = 16
@@ -110,6 +111,34 @@ def read_level(
     NucleiganError
         As :func:`read_image`.
     """
+    with opened_level(path, reduction, max_pixels, decoder_memory) as (picture, warnings):
+        return np.ascontiguousarray(picture[:, :]), warnings
+
+
+@contextmanager
+def opened_level(
+    path: str | Path,
+    reduction: float,
+    max_pixels: int = MAX_PIXELS,
+    decoder_memory: int = DECODER_MEMORY,
+) -> Iterator[tuple[Picture, list[str]]]:
+    """Open an image to read windows of it; TIFF of any size, PNG and JPEG are decoded at once.
+
+    Parameters
+    ----------
+    path, reduction, max_pixels, decoder_memory
+        As of :func:`read_level`.
+
+    Yields
+    ------
+    A picture of (H, W, 3) uint8, whose windows raise as :func:`read_image` does where the file is
+    damaged, and warnings in words.
+
+    Raises
+    ------
+    NucleiganError
+        As :func:`read_image`.
+    """
     path = _existing(path)
     header = read_header(path, decoder_memory)
     level = _level(header, reduction)
@@ -119,17 +148,48 @@ def read_level(
             f"{path}: has {height}×{width} pixels, more than the {max_pixels} of "
             "ingestion.max_pixels; raise the limit or cut the image."
         )
-    try:
-        with bounded_memory(decoder_memory + ROOM * height * width):
+    with ExitStack() as files:
+        source: Picture
+        with _refusals(path, decoder_memory, height * width):
             if path.suffix.lower() in TIFF_ENDINGS:
-                pixels = _read_tiff(path, level)
+                source = _tiff_level(files.enter_context(opened_tiff(path)), path, level)
             else:
-                pixels = _read_pillow(path)
+                source = _read_pillow(path)
+        guarded = _Guarded(source, path, decoder_memory)
+        _check_colours(path, guarded.shape, guarded.dtype)
+        yield Mapped(guarded, _to_rgb, (3,), np.uint8), _warnings(guarded.dtype, path)
+
+
+class _Guarded:
+    """A picture that reads within the limits of memory, and names its file where it is damaged."""
+
+    def __init__(self, picture: Picture, path: Path, decoder_memory: int) -> None:
+        self.shape = picture.shape
+        # A mapped file has its own order of bytes.
+        self.dtype = np.dtype(picture.dtype).newbyteorder("=")
+        self._picture = picture
+        self._path = path
+        self._memory = decoder_memory
+
+    def __getitem__(self, window: Any, /) -> np.ndarray:
+        lengths = [
+            len(range(*part.indices(length)))
+            for part, length in zip(window, self.shape, strict=False)
+        ]
+        with _refusals(self._path, self._memory, lengths[0] * lengths[1]):
+            return np.array(self._picture[window], self.dtype)
+
+
+@contextmanager
+def _refusals(path: Path, decoder_memory: int, pixels: int) -> Iterator[None]:
+    """Decode that many pixels within the limit of memory; what fails is the file's fault."""
+    try:
+        with bounded_memory(decoder_memory + ROOM * pixels):
+            yield
     except NucleiganError:
         raise
     except Exception as error:
         raise _damaged(path, error, decoder_memory) from error
-    return _to_rgb(pixels, path)
 
 
 def read_mpp(path: str | Path) -> float | None:
@@ -255,25 +315,31 @@ def _plausible(mpp: float) -> float | None:
     return mpp if low <= mpp <= high else None
 
 
-def _read_tiff(path: Path, number: int) -> np.ndarray:
-    with opened_tiff(path) as file:
-        level = file.series[0].levels[number]
-        page = level.keyframe
-        _check_pages(path, level, file.filehandle.size)
-        if int(page.photometric) != PALETTE:
-            samples = page.samplesperpixel * page.imagedepth
-            _check_colours(path, (page.imagelength, page.imagewidth, samples), page.dtype)
-        pixels = level.asarray()
-        if level.axes.startswith("S"):
-            pixels = np.moveaxis(pixels, 0, -1)
-        pixels = pixels.reshape(page.imagelength, page.imagewidth, -1)
-        if int(page.photometric) == PALETTE:
-            return np.moveaxis(np.asarray(page.colormap)[:, pixels[..., 0]], 0, -1)
-        if int(page.compression) == APERIO_YCBCR:
-            from PIL import Image
+def _tiff_level(file: Any, path: Path, number: int) -> Picture:
+    """A level of a pyramid in an open file, (H, W, C); palettes and YCbCr become RGB."""
+    level = file.series[0].levels[number]
+    page = level.keyframe
+    _check_pages(path, level, file.filehandle.size)
+    if int(page.photometric) == PALETTE:
+        colours = np.asarray(page.colormap)
+        return Mapped(
+            page_picture(page),
+            lambda indices: np.moveaxis(colours[:, indices], 0, -1),
+            (len(colours),),
+            colours.dtype,
+        )
+    samples = page.samplesperpixel * page.imagedepth
+    _check_colours(path, (page.imagelength, page.imagewidth, samples), page.dtype)
+    picture = page_picture(page)
+    if int(page.compression) == APERIO_YCBCR:
+        return Mapped(picture, _from_ycbcr, (3,), np.uint8)
+    return picture
 
-            return np.asarray(Image.fromarray(pixels, "YCbCr").convert("RGB"))
-        return pixels
+
+def _from_ycbcr(pixels: np.ndarray) -> np.ndarray:
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(pixels, "YCbCr").convert("RGB"))
 
 
 def _check_pages(path: Path, level: Any, size: int) -> None:
@@ -333,14 +399,18 @@ def _check_colours(path: Path, shape: tuple[int, ...], dtype: Any) -> None:
         )
 
 
-def _to_rgb(pixels: np.ndarray, path: Path) -> tuple[np.ndarray, list[str]]:
-    warnings = []
-    _check_colours(path, pixels.shape, pixels.dtype)
-    if pixels.dtype == np.uint16:
-        warnings.append(f"{path} has 16 bits a channel; 0 to 65535 are scaled to 0 to 255")
+def _warnings(dtype: Any, path: Path) -> list[str]:
+    if np.dtype(dtype).itemsize == 1:
+        return []
+    return [f"{path} has 16 bits a channel; 0 to 65535 are scaled to 0 to 255"]
+
+
+def _to_rgb(pixels: np.ndarray) -> np.ndarray:
+    """(h, w, 3 or 4), 8 or 16 bits, to (h, w, 3) uint8."""
+    if pixels.dtype.itemsize == 2:
         pixels = ((pixels.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
     if pixels.shape[2] == 4:
         alpha = pixels[..., 3:].astype(np.uint32)
         colour = pixels[..., :3] * alpha + 255 * (255 - alpha)
         pixels = ((colour + 127) // 255).astype(np.uint8)
-    return np.ascontiguousarray(pixels), warnings
+    return pixels

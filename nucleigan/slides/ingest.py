@@ -1,16 +1,24 @@
 """The slides stage: one slide from its file to the working magnification."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from nucleigan.artifacts import atomic, file_digest, write_image, write_json
+from nucleigan.artifacts import (
+    atomic,
+    file_digest,
+    open_image,
+    write_bands,
+    write_image,
+    write_json,
+)
 from nucleigan.config import IngestionSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.figures.sheets import outline
 from nucleigan.slides.annotations import read_annotation
-from nucleigan.slides.images import read_header, read_level
-from nucleigan.slides.resample import resample_image, resample_labels, scaled_shape
+from nucleigan.slides.images import opened_level, read_header
+from nucleigan.slides.resample import resample_labels, resampled, scaled_shape, shrunk
 from nucleigan.slides.sheet import Slide
 from nucleigan.slides.tissue import tissue_mask
 
@@ -69,21 +77,15 @@ def ingest(
     nuclei = None if labels is None else int(labels.max(initial=0))
     if nuclei == 0:
         warnings.append(f"{slide.annotation} annotates no nucleus")
-    image, remarks = read_level(
-        slide.image, settings.mpp / mpp, settings.max_pixels, settings.decoder_memory
-    )
-    image = resample_image(image, shape)
-    warnings += remarks
-    tissue = round(float(tissue_mask(image).mean()), 4)
+    tissue = _write_slide(slide, image_output, shape, settings, mpp, warnings)
     if tissue == 0:
         warnings.append(f"{slide.image} is glass everywhere; it shows no tissue")
     for warning in warnings:
         print(f"warning: slide {slide.slide}: {warning}", flush=True)
 
-    write_image(image_output, image, settings.mpp)
     if labels_output is not None and labels is not None:
         write_image(labels_output, labels, settings.mpp)
-    _write_picture(picture_output, image, labels)
+    _write_picture(picture_output, image_output, labels)
     write_json(
         facts_output,
         {
@@ -141,13 +143,38 @@ def _magnification(
     return mpp
 
 
-def _write_picture(path: str | Path, image: np.ndarray, labels: np.ndarray | None) -> None:
+def _write_slide(
+    slide: Slide,
+    output: str | Path,
+    shape: tuple[int, int],
+    settings: IngestionSettings,
+    mpp: float,
+    warnings: list[str],
+) -> float:
+    """Write the image at the working magnification; the part of it that is tissue."""
+    tissue = 0
+
+    def counted(rows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        nonlocal tissue
+        for band in rows:
+            tissue += int(np.count_nonzero(tissue_mask(band)))
+            yield band
+
+    with opened_level(
+        slide.image, settings.mpp / mpp, settings.max_pixels, settings.decoder_memory
+    ) as (image, remarks):
+        warnings += remarks
+        rows = counted(resampled(image, shape))
+        write_bands(output, (*shape, 3), np.uint8, rows, settings.mpp)
+    return round(tissue / (shape[0] * shape[1]), 4)
+
+
+def _write_picture(path: str | Path, image: str | Path, labels: np.ndarray | None) -> None:
     from PIL import Image
 
-    scale = min(1.0, PICTURE_SIDE / max(image.shape[:2]))
-    shape = scaled_shape(image.shape[:2], scale)
-    picture = resample_image(image, shape)
+    with open_image(image) as pixels:
+        picture = shrunk(pixels, PICTURE_SIDE)
     if labels is not None:
-        picture = outline(picture, resample_labels(labels, shape), CONTOUR)
+        picture = outline(picture, resample_labels(labels, picture.shape[:2]), CONTOUR)
     with atomic(path) as temporary:
         Image.fromarray(picture).save(temporary)

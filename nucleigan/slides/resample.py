@@ -1,11 +1,21 @@
-"""Images and label maps at another magnification."""
+"""Images and label maps at another magnification.
+
+Images are read and made in bands of rows, so that neither has to fit into memory.
+"""
+
+from collections.abc import Iterator
 
 import numpy as np
+
+from nucleigan.windows import Picture, bands
 
 # Magnifications closer than this are taken as equal.
 SAME = 0.005
 # Numbers that are averaged at a time; bounds the memory beside the image itself.
 STRIP = 8_000_000
+# Keys' cubic convolution with a = −1/2, its reach in pixels, and the bits of its weights' fraction:
+# those of Pillow.
+CUBIC, REACH, FRACTION = -0.5, 2.0, 22
 
 
 def scaled_shape(shape: tuple[int, int], factor: float) -> tuple[int, int]:
@@ -16,7 +26,13 @@ def scaled_shape(shape: tuple[int, int], factor: float) -> tuple[int, int]:
     return height, width
 
 
-def resample_image(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def shrunk(image: Picture, side: int) -> np.ndarray:
+    """An image at most so many pixels high and wide; a smaller one as it is."""
+    scale = min(1.0, side / max(image.shape[:2]))
+    return resample_image(image, scaled_shape((image.shape[0], image.shape[1]), scale))
+
+
+def resample_image(image: Picture, shape: tuple[int, int]) -> np.ndarray:
     """Bring an image to a shape.
 
     Shrinking averages the area that each new pixel covers, with the pixels at its border counted by
@@ -34,54 +50,138 @@ def resample_image(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     (*shape, 3) uint8.
     """
     if image.shape[:2] == shape:
-        return image
+        return image if isinstance(image, np.ndarray) else image[:, :]
+    result = np.empty((*shape, 3), np.uint8)
+    top = 0
+    for band in resampled(image, shape):
+        result[top : top + len(band)] = band
+        top += len(band)
+    return result
+
+
+def resampled(image: Picture, shape: tuple[int, int]) -> Iterator[np.ndarray]:
+    """The rows of :func:`resample_image`, from top to bottom in bands.
+
+    Parameters
+    ----------
+    image
+        (H, W, 3) uint8, read in bands of rows.
+    shape
+        Height and width of the result, pixels.
+
+    Yields
+    ------
+    (h, shape[1], 3) uint8.
+    """
+    if image.shape[:2] == shape:
+        return bands(image)
     if shape[0] <= image.shape[0] and shape[1] <= image.shape[1]:
         return _averaged(image, shape)
-    from PIL import Image
-
-    return np.asarray(Image.fromarray(image).resize(shape[::-1], Image.Resampling.BICUBIC))
+    return _interpolated(image, shape)
 
 
-def resample_labels(labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def resample_labels(labels: Picture, shape: tuple[int, int]) -> np.ndarray:
     """Bring a label map to a shape; each pixel takes the label at its centre.
 
     Parameters
     ----------
     labels
-        (H, W) integers.
+        (H, W) integers, read in bands of rows.
     shape
         Height and width of the result, pixels.
     """
     if labels.shape == shape:
-        return labels
+        return labels[:, :]
     # In whole numbers: (pixel + 1/2) · old / new, rounded down.
     rows, columns = (
         (2 * np.arange(new, dtype=np.int64) + 1) * old // (2 * new)
         for new, old in zip(shape, labels.shape, strict=True)
     )
-    return labels[np.ix_(rows, columns)]
-
-
-def _averaged(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Area averages, strip by strip."""
-    height, width = image.shape[:2]
-    step = max(1, round(STRIP * shape[0] / (height * width * 3)))
-    result = np.empty((*shape, 3), np.uint8)
-    for top in range(0, shape[0], step):
-        edges = np.arange(top, min(top + step, shape[0]) + 1) * (height / shape[0])
-        first, last = int(edges[0]), min(height, int(np.ceil(edges[-1])))
-        strip = _means(image[first:last], edges - first)
-        columns = np.arange(shape[1] + 1) * (width / shape[1])
-        means = _means(strip.transpose(1, 0, 2), columns).transpose(1, 0, 2)
-        result[top : top + step] = np.rint(means)
+    result = np.empty(shape, labels.dtype)
+    top = 0
+    for band in bands(labels):
+        part = slice(*np.searchsorted(rows, [top, top + len(band)]))
+        result[part] = band[np.ix_(rows[part] - top, columns)]
+        top += len(band)
     return result
 
 
-def _means(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Means between edges along the first axis, from the differences of the running integral."""
+def _averaged(image: Picture, shape: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Area averages, strip by strip."""
+    height, width = image.shape[:2]
+    step = max(1, round(STRIP * shape[0] / (height * width * 3)))
+    columns = np.arange(shape[1] + 1) * (width / shape[1])
+    for top in range(0, shape[0], step):
+        edges = np.arange(top, min(top + step, shape[0]) + 1) * (height / shape[0])
+        first, last = int(edges[0]), min(height, int(np.ceil(edges[-1])))
+        strip = _means(image[first:last, 0:width], edges, first)
+        means = _means(strip.transpose(1, 0, 2), columns).transpose(1, 0, 2)
+        yield np.rint(means).astype(np.uint8)
+
+
+def _means(values: np.ndarray, edges: np.ndarray, first: int = 0) -> np.ndarray:
+    """Means between edges along the first axis, of values of which the first has this number.
+
+    From the differences of the running integral, which of whole numbers are exact: so the result
+    does not depend on where a strip begins.
+    """
     integral = np.zeros((len(values) + 1, *values.shape[1:]))
     np.cumsum(values, axis=0, dtype=np.float64, out=integral[1:])
-    below = np.minimum(edges.astype(int), len(values) - 1)
+    below = np.minimum(edges.astype(int), first + len(values) - 1)
     part = np.clip(edges - below, 0.0, 1.0)[:, None, None]
-    at_edges = integral[below] + part * values[below]
-    return np.diff(at_edges, axis=0) / np.diff(edges)[:, None, None]
+    below -= first
+    return (np.diff(integral[below], axis=0) + np.diff(part * values[below], axis=0)) / np.diff(
+        edges
+    )[:, None, None]
+
+
+def _interpolated(image: Picture, shape: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Pillow's bicubic interpolation, some rows at a time.
+
+    Pillow interpolates along rows first, each by itself. Along columns it takes only whole images,
+    so that its weights and its integers are repeated here.
+    """
+    from PIL import Image
+
+    height, width = image.shape[:2]
+    if shape[0] < height:
+        # One side shrinks, which no magnification asks for, and Pillow takes another order.
+        drawn = Image.fromarray(image[0:height, 0:width])
+        yield np.asarray(drawn.resize(shape[::-1], Image.Resampling.BICUBIC))
+        return
+    starts, weights = _cubic_weights(height, shape[0])
+    step = max(1, STRIP // (shape[1] * 3))
+    for top in range(0, shape[0], step):
+        part = slice(top, top + step)
+        first = int(starts[part][0])
+        last = min(height, int(starts[part][-1]) + weights.shape[1])
+        drawn = Image.fromarray(image[first:last, 0:width])
+        wide = np.asarray(drawn.resize((shape[1], last - first), Image.Resampling.BICUBIC))
+        total = np.full((len(starts[part]), *wide.shape[1:]), 1 << (FRACTION - 1), np.int32)
+        for number, weight in enumerate(weights[part].T):
+            # Weights beyond the border are 0, whatever row they stand for.
+            rows = np.minimum(starts[part] - first + number, len(wide) - 1)
+            total += wide[rows] * weight[:, None, None]
+        yield np.clip(total >> FRACTION, 0, 255).astype(np.uint8)
+
+
+def _cubic_weights(old: int, new: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first of the pixels that make each new one (new,), and their weights (new, n) int32.
+
+    There are at least as many new pixels as old ones.
+    """
+    centres = (np.arange(new) + 0.5) * (old / new)
+    starts = np.maximum((centres - REACH + 0.5).astype(int), 0)
+    ends = np.minimum((centres + REACH + 0.5).astype(int), old)
+    places = np.arange((ends - starts).max())
+    away = np.abs(places + starts[:, None] - centres[:, None] + 0.5)
+    near = ((CUBIC + 2) * away - (CUBIC + 3)) * away * away + 1
+    far = (((away - 5) * away + 8) * away - 4) * CUBIC
+    weights = np.where(away < 1, near, np.where(away < REACH, far, 0.0))
+    weights[places >= (ends - starts)[:, None]] = 0
+    total = np.zeros(new)
+    # In this order, since the last bit of a sum depends on it.
+    for column in weights.T:
+        total += column
+    weights = np.divide(weights, total[:, None]) * (1 << FRACTION)
+    return starts, np.trunc(weights + np.where(weights < 0, -0.5, 0.5)).astype(np.int32)

@@ -1,11 +1,14 @@
 """Sparse stain separation (Vahadane et al. 2016) with SPAMS."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from nucleigan.config import StainSettings
 from nucleigan.stain.optical_density import as_pixels, is_tissue, optical_density
 from nucleigan.stain.profile import STAINS, StainProfile
 from nucleigan.stain.vectors import TEXTBOOK
+from nucleigan.windows import Picture, bands
 
 # Fewer tissue pixels say little about two stains; the textbook says more.
 MIN_TISSUE = 1000
@@ -20,7 +23,7 @@ EXTREME = 1.0
 CHUNK = 1 << 16
 
 
-def estimate_stains(image: np.ndarray, settings: StainSettings | None = None) -> StainProfile:
+def estimate_stains(image: Picture, settings: StainSettings | None = None) -> StainProfile:
     """Estimate a slide's two stains by sparse non-negative dictionary learning.
 
     The result is a function of the image and the settings alone: number of steps, their size and
@@ -29,7 +32,7 @@ def estimate_stains(image: np.ndarray, settings: StainSettings | None = None) ->
     Parameters
     ----------
     image
-        (H, W, 3) uint8.
+        (H, W, 3) uint8; one that is larger than memory is read in bands.
     settings
         Sparsity, threshold of tissue, steps, percentile.
 
@@ -38,12 +41,7 @@ def estimate_stains(image: np.ndarray, settings: StainSettings | None = None) ->
     Profile with haematoxylin first: the atom that absorbs more red.
     """
     settings = settings or StainSettings()
-    pixels = as_pixels(image)
-    pixels = pixels[is_tissue(pixels, settings.luminance_threshold)]
-    if len(pixels) > settings.max_pixels:
-        # Evenly spread over the image, and without chance.
-        chosen = np.linspace(0, len(pixels) - 1, settings.max_pixels).astype(np.int64)
-        pixels = pixels[chosen]
+    pixels = _tissue(image, settings)
     if len(pixels) < MIN_TISSUE:
         return _textbook(pixels, settings, f"only {len(pixels)} pixels of tissue")
     if (pixels.max(axis=0) == pixels.min(axis=0)).all():
@@ -54,6 +52,33 @@ def estimate_stains(image: np.ndarray, settings: StainSettings | None = None) ->
     if problem:
         return _textbook(pixels, settings, problem)
     return _profile(pixels, matrix, settings, [])
+
+
+def _tissue(image: Picture, settings: StainSettings) -> np.ndarray:
+    """At most ``max_pixels`` of the pixels of tissue, (N, 3) uint8."""
+
+    def found() -> Iterator[np.ndarray]:
+        for band in bands(image):
+            pixels = as_pixels(band)
+            yield pixels[is_tissue(pixels, settings.luminance_threshold)]
+
+    number = 0
+    kept: list[np.ndarray] = []
+    for pixels in found():
+        number += len(pixels)
+        if number <= settings.max_pixels:
+            kept.append(pixels)
+    if number <= settings.max_pixels:
+        return np.concatenate(kept)
+    # Evenly spread over the image, and without chance. Read again, since not all need fit memory.
+    chosen = np.linspace(0, number - 1, settings.max_pixels).astype(np.int64)
+    kept = []
+    first = 0
+    for pixels in found():
+        part = chosen[np.searchsorted(chosen, first) : np.searchsorted(chosen, first + len(pixels))]
+        kept.append(pixels[part - first])
+        first += len(pixels)
+    return np.concatenate(kept)
 
 
 def concentrations(

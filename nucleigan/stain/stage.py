@@ -1,18 +1,21 @@
 """The stain stage of the workflow: profile every slide, choose a reference, normalise."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from nucleigan.artifacts import atomic, read_json, read_tiff, write_image, write_json
+from nucleigan.artifacts import atomic, open_image, read_json, write_bands, write_json
 from nucleigan.config import StainSettings
 from nucleigan.errors import NucleiganError
+from nucleigan.slides.resample import shrunk
 from nucleigan.stain.normalization import normalize
 from nucleigan.stain.profile import StainProfile, angles
 from nucleigan.stain.separation import concentrations, estimate_stains
 from nucleigan.stain.vectors import TEXTBOOK
+from nucleigan.windows import Picture, bands
 
 PANEL = 400
 
@@ -22,7 +25,8 @@ def profile_slide(
 ) -> None:
     """Estimate the stains of one slide and write them as JSON."""
     if settings.normalize:
-        profile = estimate_stains(read_tiff(image_path), settings)
+        with open_image(image_path) as image:
+            profile = estimate_stains(image, settings)
     else:
         profile = StainProfile(TEXTBOOK, np.ones(2))
     for warning in profile.warnings:
@@ -106,13 +110,23 @@ def normalize_slide(
     mpp
         µm per pixel.
     """
-    image = read_tiff(image_path)
     source = StainProfile.from_dict(read_json(profile_json))
     chosen = read_json(reference_json)
     reference = StainProfile.from_dict(chosen)
-    result = normalize(image, source, reference, settings) if settings.normalize else image
-    write_image(image_output, result, mpp)
-    _write_picture(picture_output, image, result, source, settings)
+    change = 0
+
+    def normalized(image: Picture) -> Iterator[np.ndarray]:
+        nonlocal change
+        for band in bands(image):
+            result = normalize(band, source, reference, settings) if settings.normalize else band
+            change += _change(band, result)
+            yield result
+
+    with open_image(image_path) as image:
+        write_bands(image_output, image.shape, image.dtype, normalized(image), mpp)
+        with open_image(image_output) as result:
+            _write_picture(picture_output, image, result, source, settings)
+        numbers = math.prod(image.shape)
     write_json(
         facts_output,
         {
@@ -121,32 +135,26 @@ def normalize_slide(
             "reference": chosen["slide"],
             **source.as_dict(),
             "angles_to_reference": angles(source.matrix, reference.matrix).round(3),
-            "mean_absolute_change": round(_mean_change(image, result), 3),
+            "mean_absolute_change": round(change / numbers, 3),
         },
     )
 
 
-def _mean_change(before: np.ndarray, after: np.ndarray) -> float:
-    """Mean absolute difference in grey levels."""
-    return float(np.mean(np.maximum(before, after) - np.minimum(before, after)))
+def _change(before: np.ndarray, after: np.ndarray) -> int:
+    """The absolute differences in grey levels, summed."""
+    return int(np.sum(np.maximum(before, after) - np.minimum(before, after), dtype=np.int64))
 
 
 def _write_picture(
     path: str | Path,
-    before: np.ndarray,
-    after: np.ndarray,
+    before: Picture,
+    after: Picture,
     profile: StainProfile,
     settings: StainSettings,
 ) -> None:
-    small = [_shrink(picture) for picture in (before, after)]
+    small = [shrunk(picture, PANEL) for picture in (before, after)]
     amounts = concentrations(small[0], profile, settings) / profile.percentiles
     greys = np.clip(255 * (1 - amounts), 0, 255).astype(np.uint8)
     panels = [*small, *(np.repeat(greys[..., n, None], 3, axis=2) for n in range(2))]
     with atomic(path) as temporary:
         Image.fromarray(np.concatenate(panels, axis=1)).save(temporary)
-
-
-def _shrink(picture: np.ndarray) -> np.ndarray:
-    drawn = Image.fromarray(picture)
-    drawn.thumbnail((PANEL, PANEL), Image.Resampling.BOX)
-    return np.asarray(drawn)

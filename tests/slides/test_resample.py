@@ -2,12 +2,19 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from PIL import Image
 
 from nucleigan.slides import resample
-from nucleigan.slides.resample import resample_image, resample_labels, scaled_shape
+from nucleigan.slides.resample import (
+    resample_image,
+    resample_labels,
+    resampled,
+    scaled_shape,
+    shrunk,
+)
 
 
 def test_sizes():
@@ -56,6 +63,47 @@ def test_strips_do_not_show(monkeypatch):
     np.testing.assert_array_equal(resample_image(image, (41, 31)), whole)
 
 
+@settings(deadline=None)
+@given(
+    image=arrays.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3))),
+    factor=st.floats(1.005, 4.0),
+    strip=st.sampled_from([1, 500, 5_000, 8_000_000]),
+)
+def test_enlarging_in_bands_is_that_of_pillow_bit_for_bit(image, factor, strip):
+    shape = scaled_shape(image.shape[:2], factor)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resample, "STRIP", strip)
+        enlarged = resample_image(image, shape)
+    whole = Image.fromarray(image).resize(shape[::-1], Image.Resampling.BICUBIC)
+    np.testing.assert_array_equal(enlarged, np.asarray(whole))
+
+
+class Watched:
+    """A picture that remembers the largest window that was asked for."""
+
+    def __init__(self, image):
+        self.image, self.shape, self.dtype, self.most = image, image.shape, image.dtype, 0
+
+    def __getitem__(self, window):
+        found = self.image[window]
+        self.most = max(self.most, found.shape[0])
+        return found
+
+
+@pytest.mark.parametrize("shape", [(300, 60), (171, 43), (150, 30), (555, 111), (7, 2)])
+@pytest.mark.parametrize("strip", [2_000, 8_000_000])
+def test_only_some_rows_are_read_at_a_time(monkeypatch, shape, strip):
+    image = np.random.default_rng(2).integers(0, 256, (300, 60, 3), np.uint8)
+    whole = resample_image(image, shape)
+    monkeypatch.setattr(resample, "STRIP", strip)
+    picture = Watched(image)
+    found = list(resampled(picture, shape))
+    np.testing.assert_array_equal(np.concatenate(found), whole)
+    # A new row is made of those that it covers, an enlarged one of four; the rest is the strip's.
+    if shape != image.shape[:2]:
+        assert picture.most <= max(300 / shape[0] + 2, 4 + strip / (60 * 3))
+
+
 @pytest.mark.parametrize("value", [0, 137, 255])
 @pytest.mark.parametrize("shape", [(7, 5), (40, 30), (10, 30)])
 def test_one_colour_stays(value, shape):
@@ -90,3 +138,25 @@ def test_discs_keep_their_ids_and_areas(factor, radius, ids, shift):
         area, expected = (scaled == number).sum(), np.pi * (radius * factor) ** 2
         # A ring of one pixel, of the coarser grid.
         assert abs(area - expected) <= 2 * np.pi * radius * factor * max(1, factor) + 4
+
+
+def test_a_picture_is_shrunk_to_its_longer_side():
+    assert shrunk(np.zeros((2000, 1000, 3), np.uint8), 400).shape == (400, 200, 3)
+    small = np.full((30, 400, 3), 7, np.uint8)
+    np.testing.assert_array_equal(shrunk(small, 400), small)
+
+
+@settings(deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    new=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    band=st.sampled_from([1, 7, 1 << 24]),
+)
+def test_labels_read_in_bands_are_those_of_the_whole(shape, new, band):
+    labels = np.arange(shape[0] * shape[1], dtype=np.int32).reshape(shape)
+    whole = resample_labels(labels, new)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nucleigan.windows.BAND", band)
+        np.testing.assert_array_equal(resample_labels(labels, new), whole)
+    centres = [((np.arange(n) + 0.5) * o / n).astype(int) for n, o in zip(new, shape, strict=True)]
+    np.testing.assert_array_equal(whole, labels[np.ix_(*centres)])

@@ -17,7 +17,6 @@ from nucleigan.stain import (
     normalize,
     normalize_slide,
     profile_slide,
-    stage,
 )
 from nucleigan.stain.profile import angles
 from nucleigan.stain.vectors import TEXTBOOK
@@ -271,7 +270,3 @@ def test_absent_reference_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(NucleiganError, match="at least one training slide"):
         choose_reference([], tmp_path / "none.json", StainSettings())
     assert not (tmp_path / "none.json").exists()
-
-
-def test_panel_is_as_large_as_said() -> None:
-    assert stage._shrink(np.zeros((2000, 1000, 3), np.uint8)).shape == (stage.PANEL, 200, 3)

@@ -1,0 +1,142 @@
+"""A slide that is larger than memory gives what it gives in memory, bit for bit."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from nucleigan import artifacts
+from nucleigan.config import (
+    ComputeSettings,
+    DecodingSettings,
+    IngestionSettings,
+    PhantomSettings,
+    StainSettings,
+)
+from nucleigan.metrics import aggregated_jaccard
+from nucleigan.models.weights import read_weights, write_weights
+from nucleigan.phantoms.render import render
+from nucleigan.segmentation import segment_slide
+from nucleigan.segmentation import segmenter as segmenters
+from nucleigan.slides import ingest
+from nucleigan.slides.sheet import Slide
+from nucleigan.stain import choose_reference, normalize_slide, profile_slide
+
+MODEL = Path(__file__).parents[2] / "models/kumar-cpu.safetensors"
+COMPUTE = ComputeSettings(device="cpu", precision="float32", threads=1)
+SIDE, GLASS = 420, 500
+MPP = 0.25
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """The model that comes with the package, over small tiles."""
+    tensors, facts = read_weights(MODEL)
+    facts["prediction"] |= {"tile": 192, "tile_overlap": 64, "views": 1}
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    write_weights(path, tensors, facts)
+    return path
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    return render(5, "test", "liver", PhantomSettings(size=SIDE))
+
+
+@pytest.fixture(scope="module")
+def slide(phantom, tmp_path_factory):
+    """Tissue with glass to its right, in a file of small tiles."""
+    image = np.full((SIDE, SIDE + GLASS, 3), 244, np.uint8)
+    image[:, :SIDE] = phantom.image
+    path = tmp_path_factory.mktemp("slide") / "phantom.tif"
+    tifffile.imwrite(
+        path, image, photometric="rgb", tile=(64, 64), compression="zlib", metadata=None
+    )
+    return Slide(slide="phantom", organ="liver", split="test", image=path, mpp=MPP / 2)
+
+
+def run(folder, slide, model):
+    """Every stage from a file to its nuclei; all files by name."""
+    folder.mkdir()
+    ingest(
+        slide,
+        folder / "image.tif",
+        folder / "slide.json",
+        folder / "slide.png",
+        IngestionSettings(mpp=MPP / 2),
+    )
+    stain = StainSettings()
+    profile_slide("phantom", folder / "image.tif", folder / "profile.json", stain)
+    choose_reference([folder / "profile.json"], folder / "reference.json", stain)
+    normalize_slide(
+        "phantom",
+        folder / "image.tif",
+        folder / "profile.json",
+        folder / "reference.json",
+        folder / "normalized.tif",
+        folder / "stain.json",
+        folder / "stain.png",
+        stain,
+        MPP,
+    )
+    segment_slide(
+        model,
+        folder / "normalized.tif",
+        None,
+        folder / "labels.tif",
+        folder / "nuclei.geojson",
+        folder / "overlay.png",
+        COMPUTE,
+    )
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_no_file_knows_how_it_was_read(slide, model, phantom, tmp_path, monkeypatch):
+    whole = run(tmp_path / "whole", slide, model)
+
+    def never(*_):
+        raise AssertionError("the whole slide was decoded at once")
+
+    monkeypatch.setattr(artifacts, "IN_MEMORY", 0)
+    monkeypatch.setattr(segmenters.Segmenter, "predict", never)
+    bands = run(tmp_path / "bands", slide, model)
+    assert bands.keys() == whole.keys()
+    assert [name for name in whole if bands[name] != whole[name]] == []
+
+    labels = tifffile.imread(tmp_path / "bands/labels.tif")
+    # The tissue's nuclei are found, each once although tiles cut many, and none on the glass.
+    assert aggregated_jaccard(phantom.labels, labels[:, :SIDE]) > 0.5
+    assert not labels[:, SIDE + 32 :].any()
+    features = json.loads(bands["nuclei.geojson"])["features"]
+    assert len(features) == labels.max() > 50
+
+
+def test_glass_is_not_shown_to_the_network(slide, model, monkeypatch):
+    seen = []
+    segmenter = segmenters.Segmenter.load(model, COMPUTE)
+    segmenter.network.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape))
+    image = tifffile.imread(slide.image)
+    segmenter.predict(image)
+    # 128 pixels from tile to tile: 4 rows of 8, of which 4 columns touch tissue.
+    assert len(seen) == 4 * 4
+
+
+def test_thresholds_reach_slides_in_bands(slide, model):
+    segmenter = segmenters.Segmenter.load(model, COMPUTE)
+    decoding = segmenter.prediction.decoding.model_copy(update={"min_area": 1e9})
+    assert isinstance(decoding, DecodingSettings)
+    segmenter.prediction = segmenter.prediction.model_copy(update={"decoding": decoding})
+    assert sum(len(nuclei) for _, nuclei in segmenter.segment_bands(_Window(slide.image))) == 0
+
+
+class _Window:
+    """An image that is no array."""
+
+    def __init__(self, path):
+        self._pixels = tifffile.imread(path)
+        self.shape, self.dtype = self._pixels.shape, self._pixels.dtype
+
+    def __getitem__(self, window):
+        return self._pixels[window]
