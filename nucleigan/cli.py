@@ -65,22 +65,16 @@ def _sheet(options: argparse.Namespace) -> None:
 
 
 def _segment(options: argparse.Namespace) -> None:
-    from nucleigan.artifacts import write_image
     from nucleigan.config import ComputeSettings
-    from nucleigan.segmentation import Segmenter, write_geojson
-    from nucleigan.slides import read_image, read_mpp
+    from nucleigan.segmentation import Segmenter, segment_file
 
     segmenter = Segmenter.load(options.model, ComputeSettings(device=options.device))
     for path in options.images:
-        mpp = options.mpp or read_mpp(path)
-        if mpp is None:
-            raise NucleiganError(
-                f"{path}: does not say how many µm a pixel has; give it with --mpp."
-            )
-        labels = segmenter.segment(read_image(path), mpp=mpp)
-        write_image(options.output / f"{path.stem}.labels.tif", labels, mpp)
-        write_geojson(options.output / f"{path.stem}.geojson", labels, mpp)
-        print(f"{path}: {int(labels.max(initial=0))} nuclei")
+        labels, polygons = (
+            options.output / f"{path.stem}{ending}" for ending in (".labels.tif", ".geojson")
+        )
+        count = segment_file(segmenter, path, labels, polygons, options.mpp)
+        print(f"{path}: {count} nuclei")
 
 
 def _compare(options: argparse.Namespace) -> None:

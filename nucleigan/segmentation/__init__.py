@@ -2,13 +2,14 @@
 
 from nucleigan.segmentation.export import outlines, write_geojson
 from nucleigan.segmentation.segmenter import Segmenter
-from nucleigan.segmentation.stage import segment_slide
+from nucleigan.segmentation.stage import segment_file, segment_slide
 from nucleigan.segmentation.thresholds import choose_thresholds, try_thresholds
 
 __all__ = [
     "Segmenter",
     "choose_thresholds",
     "outlines",
+    "segment_file",
     "segment_slide",
     "try_thresholds",
     "write_geojson",

@@ -55,9 +55,12 @@ def write_geojson(path: str | Path, labels: np.ndarray, mpp: float | None = None
 
 @contextmanager
 def geojson(
-    path: str | Path, mpp: float | None = None
+    path: str | Path, mpp: float | None = None, scale: tuple[float, float] = (1.0, 1.0)
 ) -> Iterator[Callable[[Iterable[Nucleus]], None]]:
-    """Write such a file little by little; what it yields takes further nuclei."""
+    """Write such a file little by little; what it yields takes further nuclei.
+
+    ``scale`` is the file's height and width of a pixel in which the nuclei were found.
+    """
     with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
         stream.write('{"type": "FeatureCollection", "features": [')
         between = ""
@@ -65,22 +68,23 @@ def geojson(
         def add(nuclei: Iterable[Nucleus]) -> None:
             nonlocal between
             for nucleus in nuclei:
-                stream.write(between + json.dumps(_feature(nucleus, mpp)))
+                stream.write(between + json.dumps(_feature(nucleus, mpp, scale)))
                 between = ", "
 
         yield add
         stream.write("]}")
 
 
-def _feature(nucleus: Nucleus, mpp: float | None) -> dict[str, Any]:
-    area = int(nucleus.mask.sum())
+def _feature(nucleus: Nucleus, mpp: float | None, scale: tuple[float, float]) -> dict[str, Any]:
+    points = np.round(_contour(nucleus) * scale[::-1], 1)
+    area = round(int(nucleus.mask.sum()) * scale[0] * scale[1])
     measurements: dict[str, float] = {"Area px^2": area}
     if mpp is not None:
         measurements["Area µm^2"] = round(area * mpp**2, 3)
     return {
         "type": "Feature",
         "id": str(nucleus.number),
-        "geometry": {"type": "Polygon", "coordinates": [np.round(_contour(nucleus), 1).tolist()]},
+        "geometry": {"type": "Polygon", "coordinates": [points.tolist()]},
         "properties": {
             "objectType": "detection",
             "classification": {"name": "Nucleus"},

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import nn
 
 from nucleigan import masks
@@ -22,12 +21,10 @@ from nucleigan.masks.streaming import Nucleus, decode_bands, nuclei_of
 from nucleigan.models.methods import load_method
 from nucleigan.models.weights import read_weights
 from nucleigan.segmentation.tiles import predict, predict_bands
+from nucleigan.slides.resample import resample_image, resample_labels, scaled_shape
 from nucleigan.slides.sheet import PLAUSIBLE_MPP
 from nucleigan.training import compute as computing
 from nucleigan.windows import Picture
-
-# Images whose magnification differs by less than this need no resampling.
-SAME_MPP = 0.005
 
 
 class Segmenter:
@@ -112,18 +109,11 @@ class Segmenter:
         size = image.shape[:2]
         own = float(self.facts["mpp"])
         factor = 1.0 if mpp is None else mpp / own
-        if abs(factor - 1) > SAME_MPP:
-            height, width = (max(1, round(length * factor)) for length in size)
-            image = np.asarray(
-                Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS)
-            )
-        if normalize and self.facts["stain_reference"] is not None:
-            image = self._normalize(image)
+        image = resample_image(image, scaled_shape(size, factor))
+        if normalize:
+            image = self.normalizer(image)(image)
         labels = self.decode(self.predict(image), self.prediction.decoding)
-        if labels.shape != size:
-            picture = Image.fromarray(labels).resize(size[::-1], Image.Resampling.NEAREST)
-            labels = np.asarray(picture, dtype=np.int32)
-        return labels
+        return resample_labels(labels, size)
 
     def predict(self, image: np.ndarray) -> np.ndarray:
         """The mask (C, H, W) in [-1, 1] of a normalised image at the model's magnification."""
@@ -173,13 +163,22 @@ class Segmenter:
         """The label map (H, W) int32 of such a mask."""
         return self.method.decode(mask, self.mask_settings, decoding)
 
-    def _normalize(self, image: np.ndarray) -> np.ndarray:
+    def normalizer(self, image: Picture) -> Callable[[np.ndarray], np.ndarray]:
+        """What gives parts of a slide the stains of the model's reference.
+
+        Parameters
+        ----------
+        image
+            The slide, (H, W, 3) uint8; its stains are estimated from all of it.
+        """
+        if self.facts["stain_reference"] is None:
+            return lambda part: part
         # Imported late: SPAMS is not needed for images that are normalised already.
         from nucleigan.stain import StainProfile, estimate_stains, normalize
 
         reference = StainProfile.from_dict(self.facts["stain_reference"])
         source = estimate_stains(image, self.stain_settings)
-        return normalize(image, source, reference, self.stain_settings)
+        return lambda part: normalize(part, source, reference, self.stain_settings)
 
 
 def _check_shapes(

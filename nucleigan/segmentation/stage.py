@@ -1,17 +1,29 @@
-"""The stage of the workflow that segments a slide with a trained model."""
+"""Slides to nuclei with a trained model: the stage of the workflow, and files outside of it."""
 
+import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image
 
 from nucleigan.artifacts import atomic, open_image, write_bands
 from nucleigan.config import ComputeSettings
+from nucleigan.errors import NucleiganError
 from nucleigan.figures.overlay import overlay
 from nucleigan.segmentation.export import geojson
 from nucleigan.segmentation.segmenter import Segmenter
-from nucleigan.slides.resample import resample_labels, shrunk
+from nucleigan.slides.images import opened_level, read_header
+from nucleigan.slides.resample import (
+    resample_labels,
+    resampled,
+    resampled_labels,
+    scaled_shape,
+    shrunk,
+)
+from nucleigan.windows import bands
 
 # Pictures for people are at most this large, pixels.
 PICTURE_SIDE = 1000
@@ -60,6 +72,72 @@ def segment_slide(
     with atomic(picture_output) as temporary:
         Image.fromarray(overlay(small, known, found)).save(temporary)
     print(f"{count} nuclei", flush=True)
+
+
+def segment_file(
+    segmenter: Segmenter,
+    image: str | Path,
+    labels_output: str | Path,
+    geojson_output: str | Path,
+    mpp: float | None = None,
+) -> int:
+    """Find the nuclei of an image file of any size.
+
+    The file goes the way of a slide through the workflow: to the model's magnification, to the
+    stains of its reference, through the network, all in bands of rows.
+
+    Parameters
+    ----------
+    segmenter
+        The model.
+    image
+        TIFF, SVS, PNG or JPEG.
+    labels_output, geojson_output
+        Label TIFF of the image's size, and polygons for QuPath.
+    mpp
+        µm per pixel; None takes what the file says.
+
+    Returns
+    -------
+    The number of nuclei.
+
+    Raises
+    ------
+    NucleiganError
+        The image cannot be read, or says nothing of its magnification.
+    """
+    header = read_header(image)
+    mpp = mpp or header.mpp
+    if mpp is None:
+        raise NucleiganError(f"{image}: does not say how many µm a pixel has; give it with --mpp.")
+    factor = mpp / float(segmenter.facts["mpp"])
+    shape = scaled_shape(header.shape, factor)
+    labels_output = Path(labels_output)
+    labels_output.parent.mkdir(parents=True, exist_ok=True)
+    count = 0
+    with TemporaryDirectory(prefix=".", dir=labels_output.parent) as name, ExitStack() as files:
+        scaled, normalized = Path(name) / "image.tif", Path(name) / "normalized.tif"
+        source, warnings = files.enter_context(opened_level(image, 1 / factor))
+        for warning in warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        write_bands(scaled, (*shape, 3), np.uint8, resampled(source, shape))
+        picture = files.enter_context(open_image(scaled))
+        normalize = segmenter.normalizer(picture)
+        write_bands(normalized, picture.shape, np.uint8, map(normalize, bands(picture)))
+        picture = files.enter_context(open_image(normalized))
+        scale = (header.shape[0] / shape[0], header.shape[1] / shape[1])
+        add = files.enter_context(geojson(geojson_output, mpp, scale))
+
+        def rows() -> Iterator[np.ndarray]:
+            nonlocal count
+            for labels, nuclei in segmenter.segment_bands(picture):
+                add(nuclei)
+                count += len(nuclei)
+                yield labels
+
+        labels = resampled_labels(rows(), shape, header.shape)
+        write_bands(labels_output, header.shape, np.int32, labels, mpp)
+    return count
 
 
 def _shrunk_labels(path: str | Path, picture: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 Images are read and made in bands of rows, so that neither has to fit into memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -92,18 +92,24 @@ def resample_labels(labels: Picture, shape: tuple[int, int]) -> np.ndarray:
     """
     if labels.shape == shape:
         return labels[:, :]
+    size = (labels.shape[0], labels.shape[1])
+    return np.concatenate(list(resampled_labels(bands(labels), size, shape)))
+
+
+def resampled_labels(
+    rows: Iterable[np.ndarray], size: tuple[int, int], shape: tuple[int, int]
+) -> Iterator[np.ndarray]:
+    """The rows of :func:`resample_labels` for a map of some size that is given in bands of rows."""
     # In whole numbers: (pixel + 1/2) · old / new, rounded down.
-    rows, columns = (
+    places, columns = (
         (2 * np.arange(new, dtype=np.int64) + 1) * old // (2 * new)
-        for new, old in zip(shape, labels.shape, strict=True)
+        for new, old in zip(shape, size, strict=True)
     )
-    result = np.empty(shape, labels.dtype)
     top = 0
-    for band in bands(labels):
-        part = slice(*np.searchsorted(rows, [top, top + len(band)]))
-        result[part] = band[np.ix_(rows[part] - top, columns)]
+    for band in rows:
+        part = slice(*np.searchsorted(places, [top, top + len(band)]))
+        yield band[np.ix_(places[part] - top, columns)]
         top += len(band)
-    return result
 
 
 def _averaged(image: Picture, shape: tuple[int, int]) -> Iterator[np.ndarray]:

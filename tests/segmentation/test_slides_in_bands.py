@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from shapely.geometry import shape
 
 from nucleigan import artifacts
 from nucleigan.config import (
@@ -18,9 +19,9 @@ from nucleigan.config import (
 from nucleigan.metrics import aggregated_jaccard
 from nucleigan.models.weights import read_weights, write_weights
 from nucleigan.phantoms.render import render
-from nucleigan.segmentation import segment_slide
+from nucleigan.segmentation import segment_file, segment_slide
 from nucleigan.segmentation import segmenter as segmenters
-from nucleigan.slides import ingest
+from nucleigan.slides import ingest, read_image
 from nucleigan.slides.sheet import Slide
 from nucleigan.stain import choose_reference, normalize_slide, profile_slide
 
@@ -111,6 +112,30 @@ def test_no_file_knows_how_it_was_read(slide, model, phantom, tmp_path, monkeypa
     assert not labels[:, SIDE + 32 :].any()
     features = json.loads(bands["nuclei.geojson"])["features"]
     assert len(features) == labels.max() > 50
+
+
+@pytest.mark.parametrize("mpp", [MPP / 2, MPP, 0.17, 0.4])
+def test_a_file_gives_what_its_pixels_give(slide, model, tmp_path, monkeypatch, mpp):
+    segmenter = segmenters.Segmenter.load(model, COMPUTE)
+    image = read_image(slide.image)
+    expected = segmenter.segment(image, mpp)
+    monkeypatch.setattr(artifacts, "IN_MEMORY", 0)
+    outputs = tmp_path / "labels.tif", tmp_path / "nuclei.geojson"
+    count = segment_file(segmenter, slide.image, *outputs, mpp)
+    labels = tifffile.imread(outputs[0])
+    np.testing.assert_array_equal(labels, expected)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["labels.tif", "nuclei.geojson"]
+
+    features = json.loads(outputs[1].read_text())["features"]
+    assert len(features) == count >= len(np.unique(labels)) - 1
+    areas = np.bincount(labels.ravel())
+    for feature in features:
+        number, polygon = int(feature["id"]), shape(feature["geometry"])
+        ys, xs = np.nonzero(labels == number)
+        # Both are drawn at the model's magnification, the map then takes the nearest pixel.
+        assert polygon.area == pytest.approx(areas[number], rel=0.15, abs=12)
+        assert polygon.centroid.x == pytest.approx(xs.mean() + 0.5, abs=1)
+        assert polygon.centroid.y == pytest.approx(ys.mean() + 0.5, abs=1)
 
 
 def test_glass_is_not_shown_to_the_network(slide, model, monkeypatch):
