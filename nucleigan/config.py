@@ -387,6 +387,11 @@ class SegmentationSettings(TrainingSettings):
         description="Part of each epoch drawn from synthetic pairs when data is both; null draws "
         "every pair equally often.",
     )
+    synthetic_until: Fraction = Field(
+        1.0,
+        description="Part of the training after which only real pairs are drawn where data is "
+        "both; needs a synthetic_share.",
+    )
     minimum_agreement: Fraction = Field(
         0.0,
         description="Synthetic pairs are left out where the judge's segmentation of the image and "
@@ -411,6 +416,15 @@ class SegmentationSettings(TrainingSettings):
         "resnet50", description="Of the method mask_rcnn (He et al. 2017)."
     )
     jitter: JitterSettings = JitterSettings()
+
+    @model_validator(mode="after")
+    def _order(self) -> "SegmentationSettings":
+        if self.synthetic_until < 1 and self.synthetic_share is None:
+            raise ValueError(
+                f"synthetic_until ({self.synthetic_until:g}) needs a synthetic_share: which part "
+                "of the pairs before it is synthetic"
+            )
+        return self
 
 
 class BaselineSettings(Settings):

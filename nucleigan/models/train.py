@@ -158,7 +158,7 @@ def train_segmenter(
     model = learned.trainable(settings, mask_settings, compute, seed)
     total = sum(map(len, sources))
     steps = settings.steps_per_epoch or -(-total // settings.batch_size)
-    make_batch = _batches(sources, learned, settings, mask_settings, seed)
+    make_batch = _batches(sources, learned, settings, mask_settings, steps, seed)
 
     def end_of_epoch(epoch: int) -> dict[str, float]:
         if epoch % settings.sample_every == 0 or epoch == settings.epochs:
@@ -280,10 +280,20 @@ def _batches(
     learned: Method,
     settings: SegmentationSettings,
     mask_settings: MaskSettings,
+    steps: int,
     seed: int,
 ) -> Callable[[int], tuple[tuple[np.ndarray, np.ndarray], str]]:
-    """The batch of a step, images and what the method draws of them, with the patches' names."""
-    draw = _drawing([len(source) for source in sources], settings.synthetic_share, seed)
+    """The batch of a step, images and what the method draws of them, with the patches' names.
+
+    ``steps`` is the number of an epoch's.
+    """
+    pairs = settings.epochs * steps * settings.batch_size
+    draw = drawing(
+        [len(source) for source in sources],
+        settings.synthetic_share,
+        round(settings.synthetic_until * pairs),
+        seed,
+    )
 
     def pair(number: int) -> tuple[np.ndarray, np.ndarray, tuple[str, int]]:
         source, place = draw(number)
@@ -336,10 +346,26 @@ def _write_untrained(
     write_weights(weights_output, {}, facts)
 
 
-def _drawing(
-    lengths: list[int], share: float | None, seed: int
+def drawing(
+    lengths: list[int], share: float | None, until: int, seed: int
 ) -> Callable[[int], tuple[int, int]]:
-    """The source and place of the ``n``-th pair drawn."""
+    """How the ``n``-th pair of a training is drawn.
+
+    Parameters
+    ----------
+    lengths
+        Number of pairs of each source: of one, or of the real and the synthetic.
+    share
+        Part of the pairs that is synthetic; None draws every pair equally often.
+    until
+        With a share, the first pair from which on all are real.
+    seed
+        Of the order within each source.
+
+    Returns
+    -------
+    From ``n`` to the number of its source and its place there.
+    """
     if len(lengths) == 1 or share is None:
         ends = np.cumsum(lengths)
         anywhere = order(int(ends[-1]), seed, "pair")
@@ -356,7 +382,7 @@ def _drawing(
     def draw_shared(number: int) -> tuple[int, int]:
         # The n-th draw is synthetic when the running share passes a whole number: exact shares
         # without chance, and a function of the number alone.
-        before, after = int(number * share), int((number + 1) * share)
+        before, after = (int(min(n, until) * share) for n in (number, number + 1))
         return (1, orders[1](before)) if after > before else (0, orders[0](number - before))
 
     return draw_shared

@@ -20,7 +20,7 @@ from nucleigan.metrics import aggregated_jaccard
 from nucleigan.models import cnn3, dist, mask_rcnn
 from nucleigan.models.classical import METHOD as CLASSICAL
 from nucleigan.models.methods import METHODS, load_method, method_module
-from nucleigan.models.train import Source, agreeing, choose_slides
+from nucleigan.models.train import Source, agreeing, choose_slides, drawing
 from nucleigan.networks import effective_state
 from nucleigan.stain import StainProfile
 from nucleigan.stain.vectors import TEXTBOOK
@@ -268,3 +268,29 @@ def test_pairs_that_do_not_agree_are_left_out(tmp_path, capsys):
     assert agreeing(real, tables, 0.5) is real
     with pytest.raises(NucleiganError, match=r"none of the 5 .* best has 0\.9"):
         agreeing(synthetic, tables, 0.95)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.15, 0.5, 1.0])
+def test_shares_are_exact_and_every_pair_comes_equally_often(share):
+    draw = drawing([7, 5], share, 10**9, seed=1)
+    drawn = [draw(number) for number in range(700)]
+    synthetic = [place for source, place in drawn if source == 1]
+    assert abs(len(synthetic) - 700 * share) < 1
+    for number, length in enumerate((7, 5)):
+        times = np.bincount(
+            [place for source, place in drawn if source == number], minlength=length
+        )
+        assert len(times) == length and np.ptp(times) <= 1
+    # A function of the number alone, as a resumed run needs it.
+    assert drawing([7, 5], share, 10**9, seed=1)(431) == drawn[431]
+
+
+def test_synthetic_pairs_first_and_real_ones_last():
+    draw = drawing([7, 5], 0.5, 100, seed=1)
+    sources = np.array([draw(number)[0] for number in range(200)])
+    assert sources[:100].sum() == 50 and sources[100:].sum() == 0
+    places = [draw(number)[1] for number in range(200) if draw(number)[0] == 0]
+    times = np.bincount(places, minlength=7)
+    assert np.ptp(times) <= 1
+    with pytest.raises(ValueError, match="synthetic_until"):
+        SegmentationSettings(synthetic_until=0.5)
