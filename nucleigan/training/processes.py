@@ -10,11 +10,11 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed, nn
-from torch.distributed.nn.functional import all_reduce
+from torch.nn import functional
 
 from nucleigan.errors import NucleiganError
 
@@ -116,7 +116,7 @@ def gather(part: torch.Tensor) -> torch.Tensor:
 
 def total(value: torch.Tensor) -> torch.Tensor:
     """The sum over all processes; gradients flow through it."""
-    return value if count() == 1 else all_reduce(value)
+    return value if count() == 1 else _Total.apply(value)
 
 
 def normal_like(part: torch.Tensor) -> torch.Tensor:
@@ -157,9 +157,14 @@ def any_of(*flags: bool) -> list[bool]:
 
 def _summed(values: Iterable[float]) -> torch.Tensor:
     device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
-    summed = torch.tensor(list(values), dtype=torch.float64, device=device)
+    return _reduced(torch.tensor(list(values), dtype=torch.float64, device=device)).cpu()
+
+
+def _reduced(value: torch.Tensor) -> torch.Tensor:
+    """The sum over all processes, without gradients."""
+    summed = value.clone(memory_format=torch.contiguous_format)
     distributed.all_reduce(summed)
-    return summed.cpu()
+    return summed
 
 
 def wait_for_all() -> None:
@@ -168,13 +173,59 @@ def wait_for_all() -> None:
         distributed.barrier()
 
 
-def share_statistics(network: nn.Module) -> None:
-    """Let a network's batch normalisation use the statistics of the whole batch."""
+class _Total(torch.autograd.Function):
+    """A sum whose every part has the gradient of all processes' losses."""
+
+    @staticmethod
+    def forward(ctx: Any, value: torch.Tensor) -> torch.Tensor:
+        return _reduced(value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
+        return _reduced(gradients[0])
+
+
+def share_layers(network: nn.Module) -> None:
+    """Let a network's layers that look at a whole batch, or draw for it, do so for that of all."""
     if count() == 1:
         return
     for layer in network.modules():
-        if type(layer) is nn.BatchNorm2d:
-            layer.__class__ = SharedBatchNorm
+        layer.__class__ = SHARED.get(type(layer), type(layer))
+
+
+def _ones_of_all(part: torch.Tensor) -> torch.Tensor:
+    """Ones in the shape of the whole batch, laid out in memory as a part: draws follow it."""
+    last = torch.channels_last
+    channels_last = (
+        part.dim() == 4 and not part.is_contiguous() and part.is_contiguous(memory_format=last)
+    )
+    return torch.empty(
+        (count() * len(part), *part.shape[1:]),
+        dtype=part.dtype,
+        device=part.device,
+        memory_format=last if channels_last else torch.contiguous_format,
+    ).fill_(1)
+
+
+class SharedDropout(nn.Dropout):
+    """Dropout by this process's part of what one process would draw for the whole batch."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Any shape (B, ...) to the same."""
+        if not self.training:
+            return x
+        return x * mine(functional.dropout(_ones_of_all(x), self.p))
+
+
+class SharedDropout2d(nn.Dropout2d):
+    """The same for whole channels."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) to the same shape."""
+        if not self.training:
+            return x
+        channels = x[:, :, :1, :1].contiguous()
+        return x * mine(functional.dropout2d(_ones_of_all(channels), self.p))
 
 
 class SharedBatchNorm(nn.BatchNorm2d):
@@ -185,7 +236,8 @@ class SharedBatchNorm(nn.BatchNorm2d):
         if not self.training or self.running_mean is None or self.running_var is None:
             return super().forward(x)
         assert self.momentum is not None
-        values, over, shape = x.float(), (0, 2, 3), (1, -1, 1, 1)
+        values = x.to(torch.promote_types(x.dtype, torch.float32))
+        over, shape = (0, 2, 3), (1, -1, 1, 1)
         number = count() * x.numel() / x.shape[1]
         mean = total(values.sum(over)) / number
         centred = values - mean.view(shape)
@@ -199,3 +251,11 @@ class SharedBatchNorm(nn.BatchNorm2d):
         if self.affine:
             scaled = scaled * self.weight.view(shape) + self.bias.view(shape)
         return scaled.to(x.dtype)
+
+
+# What takes the place of a layer of PyTorch's.
+SHARED: dict[type[nn.Module], type[nn.Module]] = {
+    nn.BatchNorm2d: SharedBatchNorm,
+    nn.Dropout: SharedDropout,
+    nn.Dropout2d: SharedDropout2d,
+}

@@ -57,6 +57,59 @@ with job(out / "log.txt"):
                         StainSettings(normalize=False), compute, 3,
                         0.25, data / "reference.json")
 """
+# Layers that look at a whole batch or draw for it, in double precision: two processes against one.
+EXACT = """
+import sys, warnings
+from pathlib import Path
+from nucleigan.jobs import job
+
+with job(Path(sys.argv[1]) / "log.txt"):
+    warnings.simplefilter("error")
+    import torch
+    from torch import nn
+    from nucleigan.models.cgan import dice_loss
+    from nucleigan.training import processes
+
+    processes.spread(2)
+
+    def network(layout):
+        torch.manual_seed(0)
+        layers = [nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), nn.Dropout(0.4), nn.Dropout2d(0.4),
+                  nn.Conv2d(6, 2, 3), nn.Sigmoid()]
+        return nn.Sequential(*layers).double().to(memory_format=layout)
+
+    def error(ours, theirs):
+        return ((ours - theirs).abs().max() / theirs.abs().max()).item()
+
+    for layout in (torch.contiguous_format, torch.channels_last):
+        drawn = torch.Generator().manual_seed(1)
+        x = torch.randn(6, 2, 9, 9, generator=drawn, dtype=torch.float64).to(memory_format=layout)
+        mask = (torch.rand(6, 2, 5, 5, generator=drawn) > 0.7).double()
+
+        shared = network(layout)
+        processes.share_layers(shared)
+        torch.manual_seed(2)
+        part = shared(processes.mine(x).contiguous(memory_format=layout))
+        dice_loss(part, processes.mine(mask)).backward()
+        processes.average_gradients(torch.optim.SGD(shared.parameters()))
+
+        whole = network(layout)
+        torch.manual_seed(2)
+        y = whole(x)
+        over = (0, 2, 3)
+        both = y.sum(over) + mask.sum(over)
+        (1 - (2 * (y * mask).sum(over) + 1) / (both + 1)).mean().backward()
+
+        assert error(part, processes.mine(y)) < 1e-10
+        gradients = list(zip(shared.parameters(), whole.parameters()))
+        # Behind the first convolution comes a normalisation: its bias has no gradient but rounding.
+        assert all((p.grad - q.grad).abs().max() < 1e-10 for p, q in gradients[:2])
+        assert all(error(p.grad, q.grad) < 1e-10 for p, q in gradients[2:])
+        pairs = zip(shared.buffers(), whole.buffers())
+        assert all(error(p.double(), q.double()) < 1e-10 for p, q in pairs)
+        if processes.rank() == 0:
+            print("exact", flush=True)
+"""
 # Seconds that nothing here takes, however busy the machine.
 PATIENCE = 300
 TIMES = ["seconds", "waiting_seconds"]
@@ -83,7 +136,10 @@ def data(tmp_path_factory):
 
 def start(kind, count, data, out, steps=4):
     out.mkdir(exist_ok=True)
-    arguments = [data / "script.py", kind, count, data, out, steps]
+    return run_script(data / "script.py", kind, count, data, out, steps)
+
+
+def run_script(*arguments):
     return subprocess.Popen(
         [sys.executable, *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -128,6 +184,12 @@ def test_two_processes_learn_what_one_learns(kind, data, tmp_path):
     assert not list((tmp_path / "2/checkpoint").glob("*.safetensors"))
 
 
+def test_layers_of_two_processes_do_what_those_of_one_do(tmp_path):
+    (tmp_path / "script.py").write_text(EXACT)
+    finish(run_script(tmp_path / "script.py", tmp_path))
+    assert (tmp_path / "log.txt").read_text().count("exact") == 2
+
+
 def test_both_stop_at_sigterm_and_go_on(data, tmp_path):
     long = start("cgan", 2, data, tmp_path / "stopped", steps=60)
     saved = tmp_path / "stopped/checkpoint/checkpoint.safetensors"
@@ -159,9 +221,9 @@ def test_of_one_process_nothing_changes():
     assert processes.mine([1, 2, 3]) == [1, 2, 3]
     assert processes.gather(tensor) is tensor and processes.total(tensor) is tensor
     assert processes.any_of(True, False) == [True, False]
-    network = torch.nn.Sequential(torch.nn.BatchNorm2d(3))
-    processes.share_statistics(network)
-    assert type(network[0]) is torch.nn.BatchNorm2d
+    network = torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.Dropout())
+    processes.share_layers(network)
+    assert [type(layer) for layer in network] == [torch.nn.BatchNorm2d, torch.nn.Dropout]
     processes.check_batch(7)
     processes.spread(1)
 
