@@ -18,6 +18,7 @@ import psutil
 from torch.distributed import run as torchrun
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+from torch.distributed.elastic.rendezvous.api import RendezvousConnectionError
 
 from nucleigan.errors import NucleiganError
 from nucleigan.jobs import ProcessError
@@ -55,6 +56,11 @@ def launch(arguments: Sequence[str]) -> None:
                 sys.exit(128 + error.sigval)
             except ChildFailedError as error:
                 _fail(error.failures, bool(asked))
+            except RendezvousConnectionError:
+                # They meet at the first node, whose torchrun has ended before that of this one.
+                if not asked:
+                    print("error: the first node ended; its error is in the log", file=sys.stderr)
+                sys.exit(128 + signal.SIGTERM if asked else 1)
 
 
 @contextmanager
