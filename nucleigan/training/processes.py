@@ -25,7 +25,7 @@ Part = TypeVar("Part")
 
 # How long a process waits for another that says nothing; longer than any step or picture takes.
 PATIENCE = timedelta(minutes=30)
-# Of the first node, one for each job; systems give none of these to outgoing connections.
+# Of the first node, one for each job; Linux gives none of these to outgoing connections.
 PORTS = range(20_000, 30_000)
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from nucleigan.config import ComputeSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.models.cyclegan import Painter
 from nucleigan.segmentation import Segmenter
-from nucleigan.training import processes
+from nucleigan.training import launcher, processes
 from nucleigan.training.compute import prepare
 
 # A script as the workflow runs it: started once, it spreads over processes by itself.
@@ -69,7 +70,7 @@ with job(Path(sys.argv[1]) / "log.txt"):
     import torch
     from torch import nn
     from nucleigan.models.cgan import dice_loss
-    from nucleigan.training import processes
+    from nucleigan.training import launcher, processes
 
     processes.spread(2, "cpu")
 
@@ -236,6 +237,29 @@ def test_what_a_person_can_mend_is_said_once(tmp_path, what):
     words = killed if what == "killed" else "images.tif: is cut off; copy it again."
     assert log == output and log.startswith(f"begins\nbegins\nerror: {words}")
     assert log.count("\n") == 3
+
+
+@pytest.mark.parametrize(
+    ("ends", "words"),
+    [
+        # One loses its peer, whose death torchrun sees a moment later, in the next second.
+        ({0: (1, 10.99), 1: (-signal.SIGKILL, 11)}, "process 1 of the training was killed"),
+        # One is killed because it does not end within the half minute after the other's error.
+        ({0: (-signal.SIGKILL, 40), 1: (1, 10.2)}, "error at 10.2"),
+        # One is stopped because of the other.
+        ({0: (-signal.SIGTERM, 10), 1: (1, 10.2)}, "error at 10.2"),
+        ({0: (1, 10.3), 1: (1, 10.2)}, "error at 10.2"),
+        ({0: (3, 10)}, "process 0 of the training ended with 3"),
+    ],
+)
+def test_the_first_error_is_that_of_the_job(ends, words):
+    def failure(status, when):
+        said = dict(time=when, sentence=f"error at {when}", in_full="") if status == 1 else {}
+        return SimpleNamespace(exitcode=status, timestamp=int(when), error_file_data=said)
+
+    failures = {rank: failure(*end) for rank, end in ends.items()}
+    with pytest.raises(NucleiganError, match=words):
+        launcher._fail(failures, asked=False)
 
 
 def test_both_stop_at_sigterm_and_go_on(data, tmp_path):
