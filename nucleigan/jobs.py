@@ -1,8 +1,10 @@
 """What every job of the workflow does around its one call: a log, and errors in one sentence."""
 
 import errno
+import json
 import os
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -44,6 +46,26 @@ MEMORY = (
 )
 
 
+# A variable that is set where a job runs once more on each of its nodes; the name of the first.
+FIRST_NODE = "NUCLEIGAN_FIRST_NODE"
+
+
+class ProcessError(Exception):
+    """An error in another process of the job.
+
+    Parameters
+    ----------
+    last
+        The last line of its traceback.
+    in_full
+        All of it.
+    """
+
+    def __init__(self, last: str, in_full: str) -> None:
+        super().__init__(last)
+        self.in_full = in_full
+
+
 @contextmanager
 def job(log: str | Path) -> Iterator[None]:
     """Run one job: what it prints goes to the terminal and to ``log``.
@@ -51,26 +73,70 @@ def job(log: str | Path) -> Iterator[None]:
     A :class:`NucleiganError` is printed as its one sentence, and so are a full or read-only disk
     and a lack of memory; any other error goes to the log in full, with its last line on the
     terminal. All end the process with status 1.
+
+    Of several processes that torchrun runs within the job the first alone prints; an error of any
+    is left to the process that started them, so that it is said once.
     """
-    # Of processes that train together the first writes the log.
-    path = Path(log if os.environ.get("RANK", "0") == "0" else os.devnull)
+    path = Path(log)
+    rank = os.environ.get("RANK")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if rank is None and FIRST_NODE not in os.environ:
+            path.write_bytes(b"")
+        # All of them write at the end of one file.
         with (
-            path.open("w", encoding="utf-8") as file,
-            redirect_stdout(_Tee(sys.stderr, file)),  # type: ignore[type-var]
+            path.open("a", encoding="utf-8") as file,
+            redirect_stdout(
+                _Tee(sys.stderr, file) if rank in (None, "0") else _Tee()  # type: ignore[type-var]
+            ),
         ):
             yield
         return
     except Exception as error:
-        sentence = explained(error)
-        in_full = f"error: {sentence}\n" if sentence else traceback.format_exc()
-        # The disk may be full.
-        with suppress(OSError), path.open("a", encoding="utf-8") as file:
-            file.write(in_full)
-        last = sentence or f"{type(error).__name__}: {error} (in full: {path})"
-        print(f"error: {last}", file=sys.stderr)
+        if rank is None or not _left_to_parent(error):
+            _say(error, path)
     sys.exit(1)
+
+
+def _say(error: Exception, path: Path) -> None:
+    sentence = explained(error)
+    in_full = f"error: {sentence}\n" if sentence else _in_full(error)
+    # The disk may be full.
+    with suppress(OSError), path.open("a", encoding="utf-8") as file:
+        file.write(in_full)
+    last = sentence or f"{_last(error)} (in full: {path})"
+    print(f"error: {last}", file=sys.stderr)
+
+
+def _left_to_parent(error: Exception) -> bool:
+    """Leave an error where torchrun's parent looks for it; whether that was possible."""
+    facts = {
+        # Torchrun itself reads these two.
+        "message": _last(error),
+        "timestamp": int(time.time()),
+        "time": time.time(),
+        "sentence": explained(error),
+        "last": _last(error),
+        "in_full": _in_full(error),
+    }
+    try:
+        path = Path(os.environ["TORCHELASTIC_ERROR_FILE"])
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(facts), encoding="utf-8")
+        partial.replace(path)
+    except (KeyError, OSError):
+        return False
+    return True
+
+
+def _last(error: Exception) -> str:
+    return str(error) if isinstance(error, ProcessError) else f"{type(error).__name__}: {error}"
+
+
+def _in_full(error: Exception) -> str:
+    if isinstance(error, ProcessError):
+        return error.in_full
+    return "".join(traceback.format_exception(error))
 
 
 def explained(error: Exception) -> str | None:

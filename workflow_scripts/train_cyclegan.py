@@ -7,7 +7,7 @@ with job(snakemake.log[0]):
     from nucleigan.models.cyclegan import train
     from nucleigan.training.processes import spread
 
-    spread(snakemake.params.compute["processes"])
+    spread(snakemake.params.compute["processes"], snakemake.resources.device)
     train(
         images=snakemake.input.images,
         polygons=list(snakemake.input.polygons),

@@ -8,7 +8,7 @@ with job(snakemake.log[0]):
     from nucleigan.randomness import torch_seed
     from nucleigan.training.processes import spread
 
-    spread(snakemake.params.compute["processes"])
+    spread(snakemake.params.compute["processes"], snakemake.resources.device)
     train_segmenter(
         method=snakemake.params.method,
         data=snakemake.params.data,

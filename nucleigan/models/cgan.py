@@ -58,7 +58,7 @@ class ConditionalGAN:
             torch_seed(seed, "cgan", "segmenter"),
         ).to(compute.device)
         self.segmenter.to(memory_format=CHANNELS_LAST)
-        processes.share_statistics(self.segmenter)
+        processes.share_layers(self.segmenter)
         self.optimise_segmenter = adam([self.segmenter], settings.optimiser)
         self.average = AveragedNetwork(self.segmenter, settings.average_decay)
         self.judge = None
@@ -69,7 +69,7 @@ class ConditionalGAN:
                 std,
                 torch_seed(seed, "cgan", "judge"),
             ).to(compute.device)
-            processes.share_statistics(self.judge)
+            processes.share_layers(self.judge)
             self.optimise_judge = adam([self.judge], settings.optimiser)
         self.past = HistoryPool(settings.pool_size)
 

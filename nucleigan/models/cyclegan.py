@@ -109,7 +109,7 @@ class CycleGAN:
         self.networks = Networks.build(settings, mask_channels, seed)
         for network in self.networks.all().values():
             network.to(compute.device)
-            processes.share_statistics(network)
+            processes.share_layers(network)
         nets = self.networks
         self.optimise_generators = adam([nets.to_image, nets.to_mask], settings.optimiser)
         self.optimise_judges = adam([nets.judge_image, nets.judge_mask], settings.optimiser)

@@ -49,7 +49,7 @@ class Supervised:
         self.settings = settings
         self.losses = losses
         self.network = network.to(compute.device).to(memory_format=CHANNELS_LAST)
-        processes.share_statistics(self.network)
+        processes.share_layers(self.network)
         self.optimise = adam([self.network], settings.optimiser)
         self.average = AveragedNetwork(self.network, settings.average_decay)
 

@@ -60,6 +60,17 @@ def prepare(settings: ComputeSettings) -> Compute:
     return Compute(device, precision)
 
 
+def on_gpu(name: str) -> bool:
+    """Whether ``compute.device`` means a GPU here; no memory of it is taken.
+
+    Raises
+    ------
+    NucleiganError
+        The device does not exist on this machine.
+    """
+    return torch.cuda.is_available() if name == "auto" else _device(name).type == "cuda"
+
+
 def _device(name: str) -> torch.device:
     if name == "auto":
         # Each process of a training has a GPU of its own, which it has made the current one.

@@ -8,70 +8,112 @@ additions. With one process nothing here does anything.
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed, nn
-from torch.distributed.nn.functional import all_reduce
+from torch.nn import functional
 
 from nucleigan.errors import NucleiganError
+from nucleigan.jobs import FIRST_NODE
+from nucleigan.training.compute import on_gpu
 
 # Whatever has a length and can be sliced.
 Part = TypeVar("Part")
 
 # How long a process waits for another that says nothing; longer than any step or picture takes.
 PATIENCE = timedelta(minutes=30)
-# Any free one of the first node's.
-PORT = 29_400
+# Of the first node, one for each job; Linux gives none of these to outgoing connections.
+PORTS = range(20_000, 30_000)
 
 
-def spread(processes: int) -> None:
+def spread(processes: int, device: str) -> None:
     """Let this script be run by several processes, or join the others.
 
-    Of one process nothing happens. Otherwise the first call replaces this process by torchrun,
-    which starts the script as often as it is asked to; in those the call joins them into a group
-    and returns. In a SLURM job of several nodes torchrun is started on each.
+    Of one process nothing happens. Otherwise the first call runs the script by torchrun, as often
+    as it is asked to, and does not return; in those runs the call joins them into a group and
+    returns. In a SLURM job of several nodes the script, and so torchrun, is started on each.
 
     Parameters
     ----------
     processes
         How many on this machine, or on each node.
+    device
+        ``compute.device`` of the configuration; each process takes a GPU of its own, or none does.
+
+    Raises
+    ------
+    NucleiganError
+        There are not as many GPUs; further those of :func:`nucleigan.training.launcher.launch`.
+    SystemExit
+        When the processes have ended.
     """
     if processes == 1:
         return
-    if "LOCAL_RANK" not in os.environ:
-        sys.stdout.flush()
-        command = torchrun(processes, sys.argv, os.environ)
-        os.execvp(command[0], command)
-    gpus = torch.cuda.is_available()
+    gpus = on_gpu(device)
+    if "LOCAL_RANK" in os.environ:
+        if gpus:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        distributed.init_process_group("nccl" if gpus else "gloo", timeout=PATIENCE)
+        return
     if gpus:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("nccl" if gpus else "gloo", timeout=PATIENCE)
+        _check_gpus(processes, device)
+    sys.stdout.flush()
+    if int(os.environ.get("SLURM_JOB_NUM_NODES", 1)) > 1 and FIRST_NODE not in os.environ:
+        command = on_each_node(sys.argv, os.environ)
+        os.execvp(command[0], command)
+    # What it imports is of no use to anything else.
+    from nucleigan.training.launcher import launch
+
+    launch(torchrun_arguments(processes, sys.argv, os.environ))
+    sys.exit()
 
 
-def torchrun(processes: int, script: Sequence[str], environment: os._Environ | dict) -> list[str]:
-    """The command that runs a script by several processes.
+def _check_gpus(processes: int, device: str) -> None:
+    if device.startswith("cuda:"):
+        raise NucleiganError(
+            f"compute.device is {device!r}, one GPU, but compute.processes is {processes} and each "
+            "takes one of its own; set the device to auto or cuda, or processes to 1."
+        )
+    if processes > torch.cuda.device_count():
+        raise NucleiganError(
+            f"compute.processes is {processes}, but PyTorch sees {torch.cuda.device_count()} CUDA "
+            "devices here, and each process takes one; set it to as many."
+        )
+
+
+def on_each_node(script: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    """The command that runs a job's script again, once on each of its nodes.
 
     Parameters
     ----------
-    processes
-        On each node.
     script
         Path and arguments.
     environment
-        Variables; those of a SLURM job tell its nodes.
+        Variables of the SLURM job.
     """
-    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
+    nodes = environment["SLURM_JOB_NUM_NODES"]
+    # The step that this script runs in holds all of the job, and may have told srun of one task.
+    srun = ["srun", "--overlap", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
+    first = environment["SLURMD_NODENAME"]
+    return [*srun, f"--export=ALL,{FIRST_NODE}={first}", sys.executable, *script]
+
+
+def torchrun_arguments(
+    processes: int, script: Sequence[str], environment: Mapping[str, str]
+) -> list[str]:
+    """What torchrun is to do on this machine or node; parameters as above."""
+    each = f"--nproc-per-node={processes}"
     nodes = int(environment.get("SLURM_JOB_NUM_NODES", 1))
     if nodes == 1:
-        return [*command, "--standalone", *script]
-    # Each node's torchrun finds the others through that of the node where the job's script runs.
-    first = environment["SLURMD_NODENAME"]
-    command += [f"--nnodes={nodes}", "--rdzv-backend=c10d", f"--rdzv-endpoint={first}:{PORT}"]
-    command += [f"--rdzv-id={environment['SLURM_JOB_ID']}"]
-    return ["srun", f"--nodes={nodes}", "--ntasks-per-node=1", *command, *script]
+        return [each, "--standalone", *script]
+    # Each node's torchrun finds the others through that of the first.
+    first, job = environment[FIRST_NODE], environment["SLURM_JOB_ID"]
+    port = PORTS[int(job) % len(PORTS)]
+    meeting = ["--rdzv-backend=c10d", f"--rdzv-endpoint={first}:{port}", f"--rdzv-id={job}"]
+    return [f"--nnodes={nodes}", each, *meeting, *script]
 
 
 def count() -> int:
@@ -116,7 +158,7 @@ def gather(part: torch.Tensor) -> torch.Tensor:
 
 def total(value: torch.Tensor) -> torch.Tensor:
     """The sum over all processes; gradients flow through it."""
-    return value if count() == 1 else all_reduce(value)
+    return value if count() == 1 else _Total.apply(value)
 
 
 def normal_like(part: torch.Tensor) -> torch.Tensor:
@@ -157,9 +199,14 @@ def any_of(*flags: bool) -> list[bool]:
 
 def _summed(values: Iterable[float]) -> torch.Tensor:
     device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
-    summed = torch.tensor(list(values), dtype=torch.float64, device=device)
+    return _reduced(torch.tensor(list(values), dtype=torch.float64, device=device)).cpu()
+
+
+def _reduced(value: torch.Tensor) -> torch.Tensor:
+    """The sum over all processes, without gradients."""
+    summed = value.clone(memory_format=torch.contiguous_format)
     distributed.all_reduce(summed)
-    return summed.cpu()
+    return summed
 
 
 def wait_for_all() -> None:
@@ -168,13 +215,59 @@ def wait_for_all() -> None:
         distributed.barrier()
 
 
-def share_statistics(network: nn.Module) -> None:
-    """Let a network's batch normalisation use the statistics of the whole batch."""
+class _Total(torch.autograd.Function):
+    """A sum whose every part has the gradient of all processes' losses."""
+
+    @staticmethod
+    def forward(ctx: Any, value: torch.Tensor) -> torch.Tensor:
+        return _reduced(value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
+        return _reduced(gradients[0])
+
+
+def share_layers(network: nn.Module) -> None:
+    """Let a network's layers that look at a whole batch, or draw for it, do so for that of all."""
     if count() == 1:
         return
     for layer in network.modules():
-        if type(layer) is nn.BatchNorm2d:
-            layer.__class__ = SharedBatchNorm
+        layer.__class__ = SHARED.get(type(layer), type(layer))
+
+
+def _ones_of_all(part: torch.Tensor) -> torch.Tensor:
+    """Ones in the shape of the whole batch, laid out in memory as a part: draws follow it."""
+    last = torch.channels_last
+    channels_last = (
+        part.dim() == 4 and not part.is_contiguous() and part.is_contiguous(memory_format=last)
+    )
+    return torch.empty(
+        (count() * len(part), *part.shape[1:]),
+        dtype=part.dtype,
+        device=part.device,
+        memory_format=last if channels_last else torch.contiguous_format,
+    ).fill_(1)
+
+
+class SharedDropout(nn.Dropout):
+    """Dropout by this process's part of what one process would draw for the whole batch."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Any shape (B, ...) to the same."""
+        if not self.training:
+            return x
+        return x * mine(functional.dropout(_ones_of_all(x), self.p))
+
+
+class SharedDropout2d(nn.Dropout2d):
+    """The same for whole channels."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) to the same shape."""
+        if not self.training:
+            return x
+        channels = x[:, :, :1, :1].contiguous()
+        return x * mine(functional.dropout2d(_ones_of_all(channels), self.p))
 
 
 class SharedBatchNorm(nn.BatchNorm2d):
@@ -185,7 +278,8 @@ class SharedBatchNorm(nn.BatchNorm2d):
         if not self.training or self.running_mean is None or self.running_var is None:
             return super().forward(x)
         assert self.momentum is not None
-        values, over, shape = x.float(), (0, 2, 3), (1, -1, 1, 1)
+        values = x.to(torch.promote_types(x.dtype, torch.float32))
+        over, shape = (0, 2, 3), (1, -1, 1, 1)
         number = count() * x.numel() / x.shape[1]
         mean = total(values.sum(over)) / number
         centred = values - mean.view(shape)
@@ -199,3 +293,11 @@ class SharedBatchNorm(nn.BatchNorm2d):
         if self.affine:
             scaled = scaled * self.weight.view(shape) + self.bias.view(shape)
         return scaled.to(x.dtype)
+
+
+# What takes the place of a layer of PyTorch's.
+SHARED: dict[type[nn.Module], type[nn.Module]] = {
+    nn.BatchNorm2d: SharedBatchNorm,
+    nn.Dropout: SharedDropout,
+    nn.Dropout2d: SharedDropout2d,
+}

@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -18,7 +20,7 @@ from nucleigan.config import ComputeSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.models.cyclegan import Painter
 from nucleigan.segmentation import Segmenter
-from nucleigan.training import processes
+from nucleigan.training import launcher, processes
 from nucleigan.training.compute import prepare
 
 # A script as the workflow runs it: started once, it spreads over processes by itself.
@@ -34,7 +36,7 @@ with job(out / "log.txt"):
     from nucleigan.models.train import train_segmenter
     from nucleigan.training.processes import spread
 
-    spread(count)
+    spread(count, "cpu")
     compute = ComputeSettings(device="cpu", precision="float32", threads=1, processes=count)
     small = dict(epochs=2, decay_from=1, steps_per_epoch=int(sys.argv[5]), batch_size=4, crop=32,
                  pool_size=6, sample_every=1, checkpoint_seconds=0.5,
@@ -57,6 +59,60 @@ with job(out / "log.txt"):
                         StainSettings(normalize=False), compute, 3,
                         0.25, data / "reference.json")
 """
+# Layers that look at a whole batch or draw for it, in double precision: two processes against one.
+EXACT = """
+import sys, warnings
+from pathlib import Path
+from nucleigan.jobs import job
+
+with job(Path(sys.argv[1]) / "log.txt"):
+    warnings.simplefilter("error")
+    import torch
+    from torch import nn
+    from nucleigan.models.cgan import dice_loss
+    from nucleigan.training import launcher, processes
+
+    processes.spread(2, "cpu")
+
+    def network(layout):
+        torch.manual_seed(0)
+        layers = [nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), nn.Dropout(0.4), nn.Dropout2d(0.4),
+                  nn.Conv2d(6, 2, 3), nn.Sigmoid()]
+        return nn.Sequential(*layers).double().to(memory_format=layout)
+
+    def error(ours, theirs):
+        return ((ours - theirs).abs().max() / theirs.abs().max()).item()
+
+    for layout in (torch.contiguous_format, torch.channels_last):
+        drawn = torch.Generator().manual_seed(1)
+        x = torch.randn(6, 2, 9, 9, generator=drawn, dtype=torch.float64).to(memory_format=layout)
+        mask = (torch.rand(6, 2, 5, 5, generator=drawn) > 0.7).double()
+
+        shared = network(layout)
+        processes.share_layers(shared)
+        torch.manual_seed(2)
+        part = shared(processes.mine(x).contiguous(memory_format=layout))
+        dice_loss(part, processes.mine(mask)).backward()
+        processes.average_gradients(torch.optim.SGD(shared.parameters()))
+
+        whole = network(layout)
+        torch.manual_seed(2)
+        y = whole(x)
+        over = (0, 2, 3)
+        both = y.sum(over) + mask.sum(over)
+        (1 - (2 * (y * mask).sum(over) + 1) / (both + 1)).mean().backward()
+
+        assert error(part, processes.mine(y)) < 1e-10
+        gradients = list(zip(shared.parameters(), whole.parameters()))
+        # Behind the first convolution comes a normalisation: its bias has no gradient but rounding.
+        assert all((p.grad - q.grad).abs().max() < 1e-10 for p, q in gradients[:2])
+        assert all(error(p.grad, q.grad) < 1e-10 for p, q in gradients[2:])
+        pairs = zip(shared.buffers(), whole.buffers())
+        assert all(error(p.double(), q.double()) < 1e-10 for p, q in pairs)
+        if processes.rank() == 0:
+            print("exact", flush=True)
+"""
+SHORT = Path(__file__).with_name("short_training.py")
 # Seconds that nothing here takes, however busy the machine.
 PATIENCE = 300
 TIMES = ["seconds", "waiting_seconds"]
@@ -81,15 +137,25 @@ def data(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def two_gpus(monkeypatch):
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
 def start(kind, count, data, out, steps=4):
     out.mkdir(exist_ok=True)
-    arguments = [data / "script.py", kind, count, data, out, steps]
+    return run_script(data / "script.py", kind, count, data, out, steps)
+
+
+def run_script(*arguments, **variables):
     return subprocess.Popen(
         [sys.executable, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={key: value for key, value in os.environ.items() if key != "LOCAL_RANK"},
+        env={key: value for key, value in os.environ.items() if key != "LOCAL_RANK"} | variables,
     )
 
 
@@ -128,6 +194,74 @@ def test_two_processes_learn_what_one_learns(kind, data, tmp_path):
     assert not list((tmp_path / "2/checkpoint").glob("*.safetensors"))
 
 
+def test_layers_of_two_processes_do_what_those_of_one_do(tmp_path):
+    (tmp_path / "script.py").write_text(EXACT)
+    finish(run_script(tmp_path / "script.py", tmp_path))
+    assert (tmp_path / "log.txt").read_text().count("exact") == 2
+
+
+def run_short(what, out):
+    run = run_script(SHORT, what, out, TORCH_ELASTIC_SHUTDOWN_TIMEOUT="1")
+    output, _ = run.communicate(timeout=PATIENCE)
+    return run.returncode, output, (out / "log.txt").read_text()
+
+
+def test_sigterm_ends_both_as_it_does_one(tmp_path):
+    status, output, log = run_short("stopped", tmp_path)
+    assert status == 128 + signal.SIGTERM
+    lines = ["begins", "begins", "SIGTERM: stopped after step 4 of 5, saved"]
+    assert log.splitlines() == output.splitlines() == lines
+    assert (tmp_path / "checkpoint/checkpoint.safetensors").exists()
+
+
+def test_sigterm_in_the_last_step_fails_nothing(tmp_path):
+    status, output, _ = run_short("stopped at last", tmp_path)
+    assert status == 0, output
+    assert (tmp_path / "done").exists()
+
+
+def test_an_error_of_any_process_is_in_the_log(tmp_path):
+    status, output, log = run_short("error", tmp_path)
+    assert status == 1
+    told = f"error: ValueError: unexpected (in full: {tmp_path / 'log.txt'})"
+    assert [line for line in output.splitlines() if "rror" in line] == [told]
+    assert log.startswith("begins\nbegins\nIn process 1:\nTraceback")
+    assert log.endswith("ValueError: unexpected\n") and log.count("Traceback") == 1
+
+
+@pytest.mark.parametrize("what", ["sentence", "error everywhere", "killed"])
+def test_what_a_person_can_mend_is_said_once(tmp_path, what):
+    status, output, log = run_short(what, tmp_path)
+    assert status == 1
+    killed = "process 1 of the training was killed, mostly for a lack of memory"
+    words = killed if what == "killed" else "images.tif: is cut off; copy it again."
+    assert log == output and log.startswith(f"begins\nbegins\nerror: {words}")
+    assert log.count("\n") == 3
+
+
+@pytest.mark.parametrize(
+    ("ends", "words"),
+    [
+        # One loses its peer, whose death torchrun sees a moment later, in the next second.
+        ({0: (1, 10.99), 1: (-signal.SIGKILL, 11)}, "process 1 of the training was killed"),
+        # One is killed because it does not end within the half minute after the other's error.
+        ({0: (-signal.SIGKILL, 40), 1: (1, 10.2)}, "error at 10.2"),
+        # One is stopped because of the other.
+        ({0: (-signal.SIGTERM, 10), 1: (1, 10.2)}, "error at 10.2"),
+        ({0: (1, 10.3), 1: (1, 10.2)}, "error at 10.2"),
+        ({0: (3, 10)}, "process 0 of the training ended with 3"),
+    ],
+)
+def test_the_first_error_is_that_of_the_job(ends, words):
+    def failure(status, when):
+        said = dict(time=when, sentence=f"error at {when}", in_full="") if status == 1 else {}
+        return SimpleNamespace(exitcode=status, timestamp=int(when), error_file_data=said)
+
+    failures = {rank: failure(*end) for rank, end in ends.items()}
+    with pytest.raises(NucleiganError, match=words):
+        launcher._fail(failures, asked=False)
+
+
 def test_both_stop_at_sigterm_and_go_on(data, tmp_path):
     long = start("cgan", 2, data, tmp_path / "stopped", steps=60)
     saved = tmp_path / "stopped/checkpoint/checkpoint.safetensors"
@@ -137,8 +271,8 @@ def test_both_stop_at_sigterm_and_go_on(data, tmp_path):
         time.sleep(0.05)
     long.send_signal(signal.SIGTERM)
     output, _ = long.communicate(timeout=PATIENCE)
-    assert long.returncode != 0
-    assert "SIGTERM: stopped after step" in output
+    assert long.returncode == 128 + signal.SIGTERM
+    assert "SIGTERM: stopped after step" in output and "Traceback" not in output
     assert "resumed after step" in finish(start("cgan", 2, data, tmp_path / "stopped", steps=60))
     finish(start("cgan", 2, data, tmp_path / "whole", steps=60))
     one, other = (load_file(tmp_path / n / "model.safetensors") for n in ("stopped", "whole"))
@@ -159,11 +293,11 @@ def test_of_one_process_nothing_changes():
     assert processes.mine([1, 2, 3]) == [1, 2, 3]
     assert processes.gather(tensor) is tensor and processes.total(tensor) is tensor
     assert processes.any_of(True, False) == [True, False]
-    network = torch.nn.Sequential(torch.nn.BatchNorm2d(3))
-    processes.share_statistics(network)
-    assert type(network[0]) is torch.nn.BatchNorm2d
+    network = torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.Dropout())
+    processes.share_layers(network)
+    assert [type(layer) for layer in network] == [torch.nn.BatchNorm2d, torch.nn.Dropout]
     processes.check_batch(7)
-    processes.spread(1)
+    processes.spread(1, "cuda:0")
 
 
 def test_a_batch_that_three_processes_cannot_share(monkeypatch):
@@ -186,17 +320,62 @@ def test_shared_statistics_of_one_process_are_those_of_torch():
     torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
 
 
-def test_the_command_of_one_node_and_of_several():
-    one = processes.torchrun(4, ["train.py"], {})
-    assert one[1:] == [
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node=4",
-        "--standalone",
-        "train.py",
+def test_what_torchrun_is_told_on_one_node_and_on_several():
+    one = processes.torchrun_arguments(4, ["train.py"], {})
+    assert one == ["--nproc-per-node=4", "--standalone", "train.py"]
+
+    job = {"SLURM_JOB_NUM_NODES": "3", "SLURMD_NODENAME": "gpu7", "SLURM_JOB_ID": "1234567"}
+    command = processes.on_each_node(["train.py", "a"], job)
+    # In the step that the script runs in, which has one task and all of the job's resources.
+    expected = {"--overlap", "--nodes=3", "--ntasks=3", "--ntasks-per-node=1"}
+    assert command[0] == "srun" and expected <= set(command)
+    assert command[-3:] == [sys.executable, "train.py", "a"]
+
+    variable, first = (
+        next(one for one in command if "--export=ALL," in one).split(",")[1].split("=")
+    )
+    job |= {variable: first, "SLURMD_NODENAME": "gpu8"}
+    told = processes.torchrun_arguments(4, ["train.py", "a"], job)
+    assert {"--nnodes=3", "--nproc-per-node=4", "--rdzv-id=1234567"} <= set(told)
+    assert "--rdzv-endpoint=gpu7:24567" in told and "--standalone" not in told
+    assert told[-2:] == ["train.py", "a"]
+
+
+def test_two_jobs_of_a_node_meet_at_ports_of_their_own():
+    job = {"SLURM_JOB_NUM_NODES": "2", processes.FIRST_NODE: "gpu7"}
+    told = [
+        processes.torchrun_arguments(2, ["train.py"], job | {"SLURM_JOB_ID": number})
+        for number in ("4294901760", "42")
     ]
-    job = {"SLURM_JOB_NUM_NODES": "3", "SLURMD_NODENAME": "gpu7", "SLURM_JOB_ID": "42"}
-    command = processes.torchrun(4, ["train.py"], job)
-    assert command[:3] == ["srun", "--nodes=3", "--ntasks-per-node=1"]
-    assert {"--nnodes=3", "--rdzv-endpoint=gpu7:29400", "--rdzv-id=42"} <= set(command)
-    assert command[-1] == "train.py" and "--standalone" not in command
+    ends = {one.split(":")[1] for each in told for one in each if "endpoint" in one}
+    assert ends == {"21760", "20042"}
+
+
+@pytest.mark.parametrize(
+    ("device", "backend", "taken"),
+    [("cpu", "gloo", []), ("auto", "nccl", [1]), ("cuda", "nccl", [1])],
+)
+def test_the_backend_is_that_of_the_device(monkeypatch, two_gpus, device, backend, taken):
+    found = []
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(torch.cuda, "set_device", found.append)
+    monkeypatch.setattr(
+        torch.distributed,
+        "init_process_group",
+        lambda name, timeout: name == backend or pytest.fail(name),
+    )
+    processes.spread(2, device)
+    assert found == taken
+
+
+@pytest.mark.parametrize(
+    ("device", "number", "words"),
+    [
+        ("cuda:1", 2, "one GPU, but compute.processes is 2"),
+        ("auto", 3, "compute.processes is 3, but PyTorch sees 2 CUDA devices"),
+        ("gpu", 2, "use auto, cpu, cuda or cuda:N"),
+    ],
+)
+def test_gpus_that_do_not_suffice_are_refused(two_gpus, device, number, words):
+    with pytest.raises(NucleiganError, match=words):
+        processes.spread(number, device)
