@@ -43,6 +43,7 @@ docs: $(STAMP)
 	@echo "build/docs/index.html"
 
 lint: $(STAMP)
+	$(BIN)/pip check --disable-pip-version-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
