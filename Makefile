@@ -1,6 +1,6 @@
 # make demo: the whole workflow on slides that the package draws itself.
 # make test: every test. make docs: the documentation. All make .venv from envs/requirements.lock
-# when it is missing.
+# when it is missing. make lock: that lock anew from pyproject.toml.
 
 PYTHON ?= python3
 CORES ?= 2
@@ -8,7 +8,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 DEMO := --configfile configs/demo.yaml
 
-.PHONY: demo report experiments test docs lint clean
+.PHONY: demo report experiments test docs lint lock clean
 
 demo: $(STAMP)
 	$(BIN)/snakemake --cores $(CORES) $(DEMO) --quiet rules
@@ -43,19 +43,29 @@ docs: $(STAMP)
 	@echo "build/docs/index.html"
 
 lint: $(STAMP)
+	$(BIN)/pip check --disable-pip-version-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint $(DEMO)
 
+# Pins stay where they fit; make lock UPGRADE=--upgrade takes the newest releases. Every file of a
+# release is listed, so that the lock serves Python 3.11 to 3.13.
+lock:
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/pip install --disable-pip-version-check --quiet uv==0.13.9
+	build/lock/bin/uv pip compile pyproject.toml --all-extras --python-platform linux \
+	  --generate-hashes --no-annotate --custom-compile-command "make lock" --quiet $(UPGRADE) \
+	  --output-file envs/requirements.lock
+
 $(STAMP): envs/requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "$$($(PYTHON) --version) found; nucleigan needs Python 3.11 to 3.13: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	@echo "Making .venv from envs/requirements.lock (about 6 GB, some minutes) ..."
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --disable-pip-version-check -r envs/requirements.lock
-	$(BIN)/pip install --disable-pip-version-check --no-deps -e .
+	$(BIN)/pip install --disable-pip-version-check --require-hashes -r envs/requirements.lock
+	$(BIN)/pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 clean:
