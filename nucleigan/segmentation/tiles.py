@@ -13,6 +13,8 @@ from nucleigan.windows import Picture
 
 # (quarter turns, mirrored), ordered so that the first 2 and 4 are balanced as well.
 VIEWS = [(quarter, mirrored) for mirrored in (False, True) for quarter in (0, 2, 1, 3)]
+# Rows that are given on at a time: what follows holds several copies of them.
+BAND = 128
 
 
 def predict(
@@ -105,8 +107,9 @@ def predict_bands(
         # No later tile reaches these rows; the others move up to meet the next row of tiles.
         done = stride if y + tile < len(rows) else tile
         inside = np.s_[max(border - y, 0) : min(done, border + height - y), border : border + width]
-        if inside[0].start < inside[0].stop:
-            yield total[:, *inside] / weights[inside]
+        for top in range(inside[0].start, inside[0].stop, BAND):
+            part = np.s_[top : min(top + BAND, inside[0].stop), inside[1]]
+            yield total[:, *part] / weights[part]
         for sums in (*total, weights):
             sums[:overlap] = sums[stride:].copy()
             sums[overlap:] = 0
