@@ -38,7 +38,7 @@ class IngestionSettings(Settings):
 
     mpp: Positive = Field(0.25, description="Working magnification, µm per pixel (0.25 is 40×).")
     max_pixels: Count = Field(
-        10_000_000_000, description="Largest slide that is accepted, pixels; more is refused."
+        4_000_000_000, description="Largest slide that is accepted, pixels; more is refused."
     )
     max_vertices: Count = Field(
         5_000_000,

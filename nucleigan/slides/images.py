@@ -22,7 +22,7 @@ from nucleigan.windows import Mapped, Picture, page_picture
 
 TIFF_ENDINGS = {".tif", ".tiff", ".svs", ".ndpi", ".btf"}
 PILLOW_ENDINGS = {".png", ".jpg", ".jpeg"}
-MAX_PIXELS = 10_000_000_000
+MAX_PIXELS = 4_000_000_000
 DECODER_MEMORY = 4_000_000_000
 # Bytes a pixel that a decoder may need by right: four channels of 16 bits, twice.
 ROOM = 16
