@@ -40,8 +40,8 @@ def test_touching_files_reruns_nothing(finished):
 
 def test_editing_a_stain_function_reruns_stain_and_what_follows(finished, edited):
     change = (
-        "image = read_tiff(image_path)\n",
-        "image = read_tiff(image_path).copy()\n",
+        "source = StainProfile.from_dict(read_json(profile_json))\n",
+        "source = StainProfile.from_dict(dict(read_json(profile_json)))\n",
     )
     with edited("nucleigan/stain/stage.py", *change):
         rules = finished.planned("all")
