@@ -199,10 +199,7 @@ def open_image(path: str | Path, in_memory: float | None = None) -> Iterator[Pic
             picture = page_picture(page)
             if math.prod(picture.shape) * picture.dtype.itemsize <= most:
                 picture = page.asarray()
-            digest = _digest(picture.shape, picture.dtype)
-            for band in bands(picture):
-                digest.update(np.ascontiguousarray(band).data)
-            if page.description != DIGEST + digest.hexdigest():
+            if page.description != DIGEST + _pixel_digest(picture):
                 raise ValueError("its pixels are not those that were written")
         # Whatever a damaged file makes the decoders raise.
         except Exception as error:
@@ -264,10 +261,11 @@ def _digest(shape: tuple[int, ...], dtype: np.dtype) -> Any:
     return hashlib.sha256(f"{shape} {dtype.str}".encode())
 
 
-def _pixel_digest(pixels: np.ndarray) -> str:
+def _pixel_digest(pixels: Picture) -> str:
     """SHA-256 of the pixels' shape, type and bytes."""
     digest = _digest(pixels.shape, pixels.dtype)
-    digest.update(np.ascontiguousarray(pixels).data)
+    for band in bands(pixels):
+        digest.update(np.ascontiguousarray(band).data)
     return digest.hexdigest()
 
 

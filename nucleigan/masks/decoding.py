@@ -12,8 +12,7 @@ from nucleigan.masks.encoding import channels
 EIGHT = np.ones((3, 3), bool)
 # Of the interior before it is flooded, pixels: AJI of 30 perfectly drawn real label maps is .9985,
 # without blur .9975. It does not change the AJI of noisy masks, and blurring the probabilities
-# themselves lowers it.
-# It reaches that many pixels.
+# themselves lowers it. And how many pixels it reaches.
 LANDSCAPE_BLUR = 1.0
 BLUR_REACH = 4
 # Blur of the distance to the background, and how far a summit must rise above the saddle to another

@@ -102,7 +102,7 @@ def decode_bands(
     the nuclei that begin in them, in the order of their ids.
     """
     rows: _Rows | None = None
-    first = done = count = 0
+    first = count = 0
     # Nuclei that are known, of rows that are not yet given away; and those that have an id, too.
     waiting: list[Nucleus] = []
     drawn: list[Nucleus] = []
@@ -128,10 +128,9 @@ def decode_bands(
             count += 1
             one.number = count
         drawn += ready
-        if safe > done:
-            yield _draw(drawn, done, safe, width), ready
+        if safe > first:
+            yield _draw(drawn, first, safe, width), ready
         drawn = [one for one in drawn if one.bottom > safe]
-        done = safe
         rows = rows[kept:].within(unfinished[regions[kept:]])
         first = safe
 

@@ -1,10 +1,11 @@
 """Segmentations in the formats that other programs open: GeoJSON for QuPath."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from skimage import measure
@@ -49,29 +50,44 @@ def write_geojson(path: str | Path, labels: np.ndarray, mpp: float | None = None
     mpp
         µm per pixel, for areas in µm².
     """
-    with geojson(path, mpp) as add:
-        add(nuclei_of(labels))
+    with geojson(path, mpp) as features:
+        features.add(nuclei_of(labels))
+
+
+@dataclass
+class Features:
+    """The nuclei of a GeoJSON file that is being written.
+
+    Attributes
+    ----------
+    count
+        How many there are so far.
+    """
+
+    stream: TextIO
+    mpp: float | None
+    scale: tuple[float, float]
+    count: int = 0
+
+    def add(self, nuclei: Iterable[Nucleus]) -> None:
+        """Write further ones."""
+        for nucleus in nuclei:
+            between = ", " if self.count else ""
+            self.stream.write(between + json.dumps(_feature(nucleus, self.mpp, self.scale)))
+            self.count += 1
 
 
 @contextmanager
 def geojson(
     path: str | Path, mpp: float | None = None, scale: tuple[float, float] = (1.0, 1.0)
-) -> Iterator[Callable[[Iterable[Nucleus]], None]]:
-    """Write such a file little by little; what it yields takes further nuclei.
+) -> Iterator[Features]:
+    """Write such a file little by little.
 
     ``scale`` is the file's height and width of a pixel in which the nuclei were found.
     """
     with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
         stream.write('{"type": "FeatureCollection", "features": [')
-        between = ""
-
-        def add(nuclei: Iterable[Nucleus]) -> None:
-            nonlocal between
-            for nucleus in nuclei:
-                stream.write(between + json.dumps(_feature(nucleus, mpp, scale)))
-                between = ", "
-
-        yield add
+        yield Features(stream, mpp, scale)
         stream.write("]}")
 
 

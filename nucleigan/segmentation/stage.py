@@ -13,7 +13,7 @@ from nucleigan.artifacts import atomic, open_image, write_bands
 from nucleigan.config import ComputeSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.figures.overlay import overlay
-from nucleigan.segmentation.export import geojson
+from nucleigan.segmentation.export import Features, geojson
 from nucleigan.segmentation.segmenter import Segmenter
 from nucleigan.slides.images import opened_level, read_header
 from nucleigan.slides.resample import (
@@ -23,7 +23,7 @@ from nucleigan.slides.resample import (
     scaled_shape,
     shrunk,
 )
-from nucleigan.windows import bands
+from nucleigan.windows import Picture, bands
 
 # Pictures for people are at most this large, pixels.
 PICTURE_SIDE = 1000
@@ -55,23 +55,15 @@ def segment_slide(
     """
     segmenter = Segmenter.load(model, compute)
     mpp = float(segmenter.facts["mpp"])
-    count = 0
-    with open_image(image) as picture, geojson(geojson_output, mpp) as add:
-
-        def rows() -> Iterator[np.ndarray]:
-            nonlocal count
-            for labels, nuclei in segmenter.segment_bands(picture):
-                add(nuclei)
-                count += len(nuclei)
-                yield labels
-
-        write_bands(labels_output, picture.shape[:2], np.int32, rows(), mpp)
+    with open_image(image) as picture, geojson(geojson_output, mpp) as features:
+        rows = _label_rows(segmenter, picture, features)
+        write_bands(labels_output, picture.shape[:2], np.int32, rows, mpp)
         small = shrunk(picture, PICTURE_SIDE)
     found = _shrunk_labels(labels_output, small)
     known = None if truth is None else _shrunk_labels(truth, small)
     with atomic(picture_output) as temporary:
         Image.fromarray(overlay(small, known, found)).save(temporary)
-    print(f"{count} nuclei", flush=True)
+    print(f"{features.count} nuclei", flush=True)
 
 
 def segment_file(
@@ -114,7 +106,6 @@ def segment_file(
     shape = scaled_shape(header.shape, factor)
     labels_output = Path(labels_output)
     labels_output.parent.mkdir(parents=True, exist_ok=True)
-    count = 0
     with TemporaryDirectory(prefix=".", dir=labels_output.parent) as name, ExitStack() as files:
         scaled, normalized = Path(name) / "image.tif", Path(name) / "normalized.tif"
         source, warnings = files.enter_context(opened_level(image, 1 / factor))
@@ -126,18 +117,18 @@ def segment_file(
         write_bands(normalized, picture.shape, np.uint8, map(normalize, bands(picture)))
         picture = files.enter_context(open_image(normalized))
         scale = (header.shape[0] / shape[0], header.shape[1] / shape[1])
-        add = files.enter_context(geojson(geojson_output, mpp, scale))
-
-        def rows() -> Iterator[np.ndarray]:
-            nonlocal count
-            for labels, nuclei in segmenter.segment_bands(picture):
-                add(nuclei)
-                count += len(nuclei)
-                yield labels
-
-        labels = resampled_labels(rows(), shape, header.shape)
+        features = files.enter_context(geojson(geojson_output, mpp, scale))
+        rows = _label_rows(segmenter, picture, features)
+        labels = resampled_labels(rows, shape, header.shape)
         write_bands(labels_output, header.shape, np.int32, labels, mpp)
-    return count
+    return features.count
+
+
+def _label_rows(segmenter: Segmenter, picture: Picture, features: Features) -> Iterator[np.ndarray]:
+    """Rows of the label map from top to bottom; their nuclei become features on the way."""
+    for labels, nuclei in segmenter.segment_bands(picture):
+        features.add(nuclei)
+        yield labels
 
 
 def _shrunk_labels(path: str | Path, picture: np.ndarray) -> np.ndarray:

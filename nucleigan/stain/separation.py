@@ -21,6 +21,8 @@ MIN_PERCENTILE = 0.1
 EXTREME = 1.0
 # Pixels handled at once, so that temporary arrays stay in the cache.
 CHUNK = 1 << 16
+# Pixels of tissue that are held until it is known which are chosen; for more, read the image twice.
+HELD = 1 << 23
 
 
 def estimate_stains(image: Picture, settings: StainSettings | None = None) -> StainProfile:
@@ -64,14 +66,18 @@ def _tissue(image: Picture, settings: StainSettings) -> np.ndarray:
 
     number = 0
     kept: list[np.ndarray] = []
+    most = max(settings.max_pixels, HELD)
     for pixels in found():
         number += len(pixels)
-        if number <= settings.max_pixels:
+        if number <= most:
             kept.append(pixels)
     if number <= settings.max_pixels:
         return np.concatenate(kept)
-    # Evenly spread over the image, and without chance. Read again, since not all need fit memory.
+    # Evenly spread over the image, and without chance.
     chosen = np.linspace(0, number - 1, settings.max_pixels).astype(np.int64)
+    if number <= most:
+        return np.concatenate(kept)[chosen]
+    # Read again, since not all need fit into memory.
     kept = []
     first = 0
     for pixels in found():

@@ -15,8 +15,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from nucleigan import windows
 from nucleigan.config import StainSettings
-from nucleigan.stain import StainProfile, concentrations, estimate_stains, normalize
+from nucleigan.stain import (
+    StainProfile,
+    concentrations,
+    estimate_stains,
+    normalize,
+    separation,
+)
 from nucleigan.stain.optical_density import optical_density, to_image
 from nucleigan.stain.profile import angles
 from nucleigan.stain.separation import MIN_PERCENTILE, solve
@@ -347,3 +354,17 @@ def test_real_tiles_give_stains_like_the_textbook(real_data: Path) -> None:
     assert (found.mean(axis=0) < [5, 7]).all()
     assert (found < StainSettings().max_angle).all()
     assert not any(profile.warnings for profile in profiles)
+
+
+@pytest.mark.parametrize("most", [1000, 5000, 10**6])
+def test_a_slide_that_is_read_twice_has_the_same_stains(
+    render: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    image = render(TEXTBOOK, size=120)
+    few = StainSettings(max_pixels=most)
+    once = estimate_stains(image, few)
+    monkeypatch.setattr(separation, "HELD", 0)
+    monkeypatch.setattr(windows, "BAND", 7 * 120 * 3)
+    twice = estimate_stains(image, few)
+    np.testing.assert_array_equal(twice.matrix, once.matrix)
+    np.testing.assert_array_equal(twice.percentiles, once.percentiles)
