@@ -89,7 +89,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--configfile", type=Path, default=ROOT / "configs/kumar-cpu.yaml")
-    parser.add_argument("--batches", type=int, default=4)
+    parser.add_argument("--batches", type=int, default=12)
     parser.add_argument("--turns", type=int, default=3)
     options = parser.parse_args()
     config = load(ROOT / "config.yaml", options.configfile)

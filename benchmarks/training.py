@@ -1,7 +1,8 @@
 """One training step of both GANs, as trained here and run plainly, side by side.
 
-Plainly is float32, PyTorch's default memory layout, and every batch prepared before its step, not
-beside the step before. Networks, losses, batches and threads are the same:
+Plainly is float32, PyTorch's default memory layout, memory given back to the system after each
+step, and every batch prepared before its step, not beside the step before. Networks, losses,
+batches and threads are the same:
 
     python benchmarks/training.py --configfile configs/kumar-cpu.yaml
 
@@ -10,10 +11,11 @@ its time, as part of the machine's own rate for products of large bfloat16 matri
 """
 
 import argparse
+import multiprocessing
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -58,17 +60,6 @@ def batches(
     return make
 
 
-@contextmanager
-def default_layout() -> Iterator[None]:
-    """Build and train the conditional GAN in PyTorch's default memory layout."""
-    before = cgan.CHANNELS_LAST
-    cgan.CHANNELS_LAST = torch.contiguous_format
-    try:
-        yield
-    finally:
-        cgan.CHANNELS_LAST = before
-
-
 def seconds(model: Any, prepared: Iterable[tuple[np.ndarray, np.ndarray]]) -> list[float]:
     """Seconds of one step a batch, waiting for the batch included, the first left out."""
     taken = []
@@ -83,6 +74,7 @@ def seconds(model: Any, prepared: Iterable[tuple[np.ndarray, np.ndarray]]) -> li
 
 def matrix_rate(threads: int) -> float:
     """GFLOP/s of products of bfloat16 matrices, the best of five."""
+    torch.set_num_threads(threads)
     a, b = (torch.randn(MATRIX, MATRIX).bfloat16() for _ in range(2))
     best = np.inf
     for _ in range(5):
@@ -99,6 +91,33 @@ def operations(model: Any, batch: tuple[np.ndarray, np.ndarray]) -> float:
     return counter.get_total_flops() / 1e9
 
 
+def measure(name: str, plainly: bool, config: Config, steps: int) -> tuple[list[float], float]:
+    """Seconds of the steps and GFLOP of one; in a process of its own, whose memory it sets up."""
+    if plainly:
+        computing.CHANNELS_LAST = cgan.CHANNELS_LAST = torch.contiguous_format
+        precision = {"precision": "float32"}
+    else:
+        computing.keep_memory()
+        precision = {}
+    compute = computing.prepare(config.compute.model_copy(update=precision))
+    channels = masks.channels(config.masks)
+    if name == "CycleGAN":
+        model: Any = cyclegan.CycleGAN(config.cyclegan, channels, compute, 0)
+        make = batches(config.cyclegan, cyclegan.JITTER, config)
+    else:
+        model = cgan.ConditionalGAN(config.segmentation, channels, compute, 0)
+        make = batches(config.segmentation, config.segmentation.jitter, config)
+    gigaflop = operations(model, make(0))
+    prepared = map(make, range(steps + 1)) if plainly else prefetch(make, 0, steps + 1)
+    return seconds(model, prepared), gigaflop
+
+
+def apart(*arguments: Any) -> tuple[list[float], float]:
+    """Call :func:`measure` in a fresh process."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(measure, *arguments).result()
+
+
 def main() -> None:
     """Measure and print a Markdown table."""
     parser = argparse.ArgumentParser(
@@ -110,28 +129,18 @@ def main() -> None:
     options = parser.parse_args()
     config = load(ROOT / "config.yaml", options.configfile)
     compute = config.compute.model_copy(update={"device": "cpu", "threads": options.threads})
-    fast = computing.prepare(compute)
-    slow = computing.prepare(compute.model_copy(update={"precision": "float32"}))
-    channels = masks.channels(config.masks)
+    config = config.model_copy(update={"compute": compute})
     rate = matrix_rate(options.threads)
-    print(f"torch {torch.__version__}, {options.threads} threads, {fast.precision}")
+    precision = computing.prepare(compute).precision
+    print(f"torch {torch.__version__}, {options.threads} threads, {precision}")
     print(f"matrix products: {rate:.0f} GFLOP/s\n")
     print("| step | ours, s | plainly, s | ratio | GFLOP | of the matrix rate |")
     print("|---|---:|---:|---:|---:|---:|")
-    kinds: list[tuple[str, Any, Any, JitterSettings]] = [
-        ("CycleGAN", cyclegan.CycleGAN, config.cyclegan, cyclegan.JITTER),
-        ("cGAN", cgan.ConditionalGAN, config.segmentation, config.segmentation.jitter),
-    ]
-    for name, build, settings, jitter in kinds:
-        make = batches(settings, jitter, config)
-        model = build(settings, channels, fast, 0)
-        gigaflop = operations(model, make(0))
-        mine = seconds(model, prefetch(make, 0, options.steps + 1))
-        with default_layout():
-            plain = build(settings, channels, slow, 0)
-            theirs = seconds(plain, map(make, range(options.steps + 1)))
+    for name in ("CycleGAN", "cGAN"):
+        mine, gigaflop = apart(name, False, config, options.steps)
+        theirs, _ = apart(name, True, config, options.steps)
         # Once more, the other way round, so that a machine that warms up favours neither.
-        mine += seconds(model, prefetch(make, 0, options.steps + 1))
+        mine += apart(name, False, config, options.steps)[0]
         a, b = statistics.median(mine), statistics.median(theirs)
         print(
             f"| {name} | {a:.2f} | {b:.2f} | {b / a:.2f} | {gigaflop:.0f} | "

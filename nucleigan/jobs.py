@@ -95,6 +95,10 @@ def job(log: str | Path) -> Iterator[None]:
     except Exception as error:
         if rank is None or not _left_to_parent(error):
             _say(error, path)
+    if rank is not None:
+        # The threads of a group that has broken may abort an orderly end, and say so on the way.
+        sys.stderr.flush()
+        os._exit(1)
     sys.exit(1)
 
 

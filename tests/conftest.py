@@ -1,7 +1,9 @@
 """Fixtures that several test packages share."""
 
 import os
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -41,6 +43,13 @@ def finished(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Workfl
     workflow = Workflow(checkout, folder, draw_sheet(folder / "slides"))
     workflow.make("all")
     return workflow
+
+
+@pytest.fixture
+def copied(finished: Workflow, tmp_path: Path) -> Workflow:
+    """A copy of the finished run; what a test takes away or spoils is made again from its sheet."""
+    shutil.copytree(finished.folder, tmp_path / "run")
+    return replace(finished, folder=tmp_path / "run")
 
 
 @pytest.fixture

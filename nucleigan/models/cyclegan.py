@@ -108,7 +108,7 @@ class CycleGAN:
         self.compute = compute
         self.networks = Networks.build(settings, mask_channels, seed)
         for network in self.networks.all().values():
-            network.to(compute.device)
+            network.to(compute.device).to(memory_format=computing.CHANNELS_LAST)
             processes.share_layers(network)
         nets = self.networks
         self.optimise_generators = adam([nets.to_image, nets.to_mask], settings.optimiser)
@@ -121,7 +121,12 @@ class CycleGAN:
         self, batch: tuple[np.ndarray, np.ndarray], rng: np.random.Generator
     ) -> dict[str, torch.Tensor]:
         """Learn from images and masks, each (B, C, H, W) float32 in [-1, 1], not paired."""
-        images, masks_ = (torch.from_numpy(part).to(self.compute.device) for part in batch)
+        images, masks_ = (
+            torch.from_numpy(part)
+            .to(self.compute.device)
+            .contiguous(memory_format=computing.CHANNELS_LAST)
+            for part in batch
+        )
         nets = self.networks
         with frozen(nets.judge_image, nets.judge_mask):
             fake_images, fake_masks, losses = self._generator_losses(images, masks_)
@@ -367,7 +372,7 @@ class Painter:
         inputs = masks.channels(self.mask_settings) + facts["latent_channels"]
         self.network = build_generator(settings, inputs, IMAGE_CHANNELS).eval()
         self.network.load_state_dict(tensors)
-        self.network.to(compute.device)
+        self.network.to(compute.device).to(memory_format=computing.CHANNELS_LAST)
         self.compute = compute
 
     def paint(self, labels: list[np.ndarray], seeds: list[int]) -> np.ndarray:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nucleigan.config import GeneratorSettings
-from nucleigan.networks.blocks import has_affine_shift, norm
+from nucleigan.networks.blocks import Doubled, ReflectionPad, has_affine_shift, norm
 
 # The widest level has this many times the channels of the first (pix2pix: 64 to 512).
 WIDEST = 8
@@ -25,8 +25,8 @@ def transposed(channels: int, bias: bool) -> nn.Module:
 def resized(channels: int, bias: bool) -> nn.Module:
     """The same by resizing first, so that every pixel is made alike (Odena et al. 2016)."""
     return nn.Sequential(
-        nn.Upsample(scale_factor=2, mode="nearest"),
-        nn.ReflectionPad2d(1),
+        Doubled(),
+        ReflectionPad(1),
         nn.Conv2d(channels, channels // 2, 3, bias=bias),
     )
 
@@ -68,7 +68,7 @@ class ResNet(nn.Module):
         def level(convolution: nn.Module, channels: int) -> list[nn.Module]:
             return [convolution, norm(norm_kind, channels), nn.ReLU(inplace=True)]
 
-        layers: list[nn.Module] = [nn.ReflectionPad2d(3)]
+        layers: list[nn.Module] = [ReflectionPad(3)]
         layers += level(nn.Conv2d(inputs, width, 7, bias=bias), width)
         for channels in (width, 2 * width):
             down = nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1, bias=bias)
@@ -76,7 +76,7 @@ class ResNet(nn.Module):
         layers += [ResidualBlock(4 * width, norm_kind, dropout, bias) for _ in range(blocks)]
         for channels in (4 * width, 2 * width):
             layers += level(UPSAMPLINGS[upsampling](channels, bias), channels // 2)
-        layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, outputs, 7)]
+        layers += [ReflectionPad(3), nn.Conv2d(width, outputs, 7)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -90,12 +90,12 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, norm_kind: str, dropout: float, bias: bool) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.ReflectionPad2d(1),
+            ReflectionPad(1),
             nn.Conv2d(channels, channels, 3, bias=bias),
             norm(norm_kind, channels),
             nn.ReLU(inplace=True),
             nn.Dropout(dropout) if dropout else nn.Identity(),
-            nn.ReflectionPad2d(1),
+            ReflectionPad(1),
             nn.Conv2d(channels, channels, 3, bias=bias),
             norm(norm_kind, channels),
         )

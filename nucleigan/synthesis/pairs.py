@@ -45,6 +45,7 @@ def synthesize(
         Of what differs between images of the same map.
     """
     compute = computing.prepare(compute_settings)
+    computing.keep_memory()
     painter = Painter(generator, compute)
     maps = Patches.open(polygons)
     if stop > len(maps):
@@ -80,7 +81,9 @@ def synthesize(
 def _row(pair: int, image: np.ndarray, labels: np.ndarray) -> dict[str, object]:
     """Facts of a pair: whether the nuclei are darker than what surrounds them."""
     inside = labels > 0
-    grey = image.mean(axis=2)
+    # A mean over the last axis takes eight times as long.
+    red, green, blue = np.moveaxis(image.astype(np.uint16), 2, 0)
+    grey = (red + green + blue) / 3
     return {
         "pair": pair,
         "nuclei": len(np.unique(labels[inside])),

@@ -17,7 +17,7 @@ from nucleigan.artifacts import atomic
 from nucleigan.config import TrainingSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.randomness import generator, torch_seed
-from nucleigan.training import checkpoint, processes
+from nucleigan.training import checkpoint, compute, processes
 from nucleigan.training.data import prefetch
 from nucleigan.training.events import Events
 from nucleigan.training.schedule import rate_factor
@@ -90,6 +90,7 @@ def run(
     SystemExit
         With status 143, after a checkpoint, if SIGTERM came: the same call goes on from there.
     """
+    compute.keep_memory()
     name = json.dumps(identity, sort_keys=True, default=str)
     first, history, totals = 0, [], {}
     leads = processes.rank() == 0

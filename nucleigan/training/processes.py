@@ -163,8 +163,7 @@ def total(value: torch.Tensor) -> torch.Tensor:
 
 def normal_like(part: torch.Tensor) -> torch.Tensor:
     """Standard normal numbers of a part's shape, as one process would draw them for the batch."""
-    if count() == 1:
-        return torch.randn_like(part)
+    # Not randn_like: its draws would follow the layout in memory.
     shape = (len(part) * count(), *part.shape[1:])
     return mine(torch.randn(shape, dtype=part.dtype, device=part.device))
 

@@ -1,15 +1,19 @@
-"""The tiny workflow through SLURM: the same results as here, whatever happens to its jobs."""
+"""The tiny workflow through SLURM: the same results as here, whatever happens to its jobs.
+
+One file, since a machine has one cluster and the files of a test run may be spread over processes.
+"""
 
 import os
 import re
 import signal
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from cluster.conftest import ONE_THREAD, PATIENCE
 from cluster.slurm import KILL_WAIT, ask, processes, wait_until
-from tiny_workflow import assert_same_file, assert_same_results
+from tiny_workflow import ROOT, assert_same_file, assert_same_results
 
 # What asks SLURM for a GPU.
 NETWORKS = {
@@ -28,6 +32,8 @@ NETWORKS = {
 URGENT = "sbatch --output=/dev/null --partition=urgent --nodes=2 --gpus=2 --mem=100 --wrap=true"
 # Half a minute of training, long enough to be disturbed.
 EPOCHS = 300
+# A training by processes on several nodes.
+SHORT = ROOT / "tests/training/short_training.py"
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +162,22 @@ def test_cancelling_snakemake_cancels_its_jobs(how, prepared, cluster):
     # At once, not only when they have come to their ends.
     wait_until(lambda: not cluster.jobs(), KILL_WAIT + 60, "all jobs to be gone")
     assert "SIGTERM: stopped after step" in prepared.slurm_log(running.id)
+
+
+@pytest.mark.parametrize("what", ["stopped", "stopped at last"])
+def test_two_nodes_train_together(cluster, tmp_path, what):
+    # Snakemake runs a job in a step of one task. Names of nodes that share a machine are no hosts.
+    step = "srun -n1 --cpu-bind=q env SLURMD_NODENAME=localhost"
+    script = f"{step} {sys.executable} {SHORT} '{what}' {tmp_path}; echo $? > {tmp_path}/status"
+    options = ["--nodes=2", "--ntasks-per-node=1", "--mem=3000", f"--chdir={ROOT}"]
+    options += [f"--output={tmp_path}/said", f"--export=ALL,PYTHONPATH={ROOT}"]
+    ask("sbatch", *options, f"--wrap={script}")
+    wait_until((tmp_path / "status").exists, PATIENCE, f"the training to end ({tmp_path}/said)")
+    lines = (tmp_path / "log.txt").read_text().splitlines()
+    # Once before the processes are started, on each node, and once in the first.
+    assert lines[:4] == ["begins"] * 4 and len(lines) == 5
+    if what == "stopped":
+        assert lines[4] == "SIGTERM: stopped after step 4 of 5, saved"
+        assert (tmp_path / "status").read_text() == f"{128 + signal.SIGTERM}\n"
+    else:
+        assert (tmp_path / "status").read_text() == "0\n" and (tmp_path / "done").exists()

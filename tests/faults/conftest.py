@@ -1,42 +1,33 @@
-"""Finished runs to damage, and disks to fill."""
+"""Disks to fill, and signals that arrive."""
 
 import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from tiny_workflow import Workflow
 
 
 @pytest.fixture
-def damaged(finished: Workflow, tmp_path: Path) -> Workflow:
-    """A copy of a finished run; what a test takes away or spoils is made again from its sheet."""
-    shutil.copytree(finished.folder, tmp_path / "run")
-    return replace(finished, folder=tmp_path / "run")
-
-
-@pytest.fixture
-def disk(damaged: Workflow) -> Iterator[Callable[[str], None]]:
+def disk(copied: Workflow) -> Iterator[Callable[[str], None]]:
     """Moves the results to a disk of their own; called with options, it mounts that anew."""
-    kept = damaged.folder / "kept"
-    damaged.results.rename(kept)
-    damaged.results.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=200m", "results", str(damaged.results)]
+    kept = copied.folder / "kept"
+    copied.results.rename(kept)
+    copied.results.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=200m", "results", str(copied.results)]
     if subprocess.run(command, capture_output=True).returncode:
         pytest.skip("this user may not mount a small disk")
-    shutil.copytree(kept, damaged.results, dirs_exist_ok=True)
+    shutil.copytree(kept, copied.results, dirs_exist_ok=True)
     shutil.rmtree(kept)
 
     def remount(options: str) -> None:
         subprocess.run(
-            ["mount", "-o", f"remount,{options}", str(damaged.results)], check=True, timeout=60
+            ["mount", "-o", f"remount,{options}", str(copied.results)], check=True, timeout=60
         )
 
     yield remount
-    subprocess.run(["umount", "--lazy", str(damaged.results)], check=True, timeout=60)
+    subprocess.run(["umount", "--lazy", str(copied.results)], check=True, timeout=60)
 
 
 @pytest.fixture

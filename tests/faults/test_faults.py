@@ -98,66 +98,66 @@ def running_predictions(workflow):
     return process
 
 
-def test_the_machine_goes_down(finished, damaged):
-    with running_predictions(damaged) as process:
+def test_the_machine_goes_down(finished, copied):
+    with running_predictions(copied) as process:
         for child in psutil.Process(process.pid).children(recursive=True):
             child.kill()
         process.kill()
     # Snakemake cannot know that the run which held the lock is no more.
-    again = damaged.run(*TARGETS)
+    again = copied.run(*TARGETS)
     assert again.returncode != 0 and "--unlock" in again.stdout
-    damaged.make(*TARGETS, options=["--unlock"])
-    damaged.make(*TARGETS)
-    assert_same_results(damaged, finished)
-    assert no_remains(damaged)
+    copied.make(*TARGETS, options=["--unlock"])
+    copied.make(*TARGETS)
+    assert_same_results(copied, finished)
+    assert no_remains(copied)
 
 
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-def test_snakemake_is_asked_to_stop(finished, damaged, kind):
-    with running_predictions(damaged) as process:
+def test_snakemake_is_asked_to_stop(finished, copied, kind):
+    with running_predictions(copied) as process:
         process.send_signal(kind)
         process.communicate(timeout=PATIENCE)
     assert process.returncode != 0
-    damaged.make(*TARGETS)
-    assert_same_results(damaged, finished)
+    copied.make(*TARGETS)
+    assert_same_results(copied, finished)
 
 
-def test_two_runs_of_one_folder(finished, damaged):
-    with running_predictions(damaged) as first:
-        second = damaged.run(*TARGETS)
+def test_two_runs_of_one_folder(finished, copied):
+    with running_predictions(copied) as first:
+        second = copied.run(*TARGETS)
         assert second.returncode != 0
         assert "cannot be locked" in second.stdout and "--unlock" in second.stdout
         output, _ = first.communicate(timeout=PATIENCE)
     assert first.returncode == 0, output
-    assert_same_results(damaged, finished)
+    assert_same_results(copied, finished)
 
 
-def test_a_full_disk(finished, damaged, disk):
-    shutil.rmtree(damaged.results / "synthesis")
-    used = sum(path.stat().st_blocks * 512 for path in damaged.results.rglob("*"))
+def test_a_full_disk(finished, copied, disk):
+    shutil.rmtree(copied.results / "synthesis")
+    used = sum(path.stat().st_blocks * 512 for path in copied.results.rglob("*"))
     # Enough for the segmenter that judges the pairs, not for the pairs.
     disk(f"size={(used + 250_000) >> 10}k")
-    full = damaged.run("synthesis")
+    full = copied.run("synthesis")
     assert full.returncode != 0
     assert "no space is left on its device; free some" in full.stdout
-    assert len(list(damaged.results.glob("synthesis/*.images.tif"))) < 2 and no_remains(damaged)
+    assert len(list(copied.results.glob("synthesis/*.images.tif"))) < 2 and no_remains(copied)
     disk("size=200m")
-    damaged.make("synthesis")
-    assert_same_results(damaged, finished)
+    copied.make("synthesis")
+    assert_same_results(copied, finished)
 
 
-def test_a_disk_that_takes_no_writing(finished, damaged, disk):
-    (damaged.results / "synthesis/quality.csv").unlink()
+def test_a_disk_that_takes_no_writing(finished, copied, disk):
+    (copied.results / "synthesis/quality.csv").unlink()
     disk("ro")
-    refused = damaged.run("synthesis")
+    refused = copied.run("synthesis")
     assert refused.returncode != 0
     assert re.search(r"(?i)write-protected|read-only file system", refused.stdout)
     assert "results/synthesis" in refused.stdout
-    assert "Nothing to be done" in damaged.make("slides", "stain")
+    assert "Nothing to be done" in copied.make("slides", "stain")
     disk("rw")
-    damaged.make("synthesis")
-    assert_same_results(damaged, finished)
+    copied.make("synthesis")
+    assert_same_results(copied, finished)
 
 
 def truncate(path):
@@ -179,28 +179,28 @@ def flip(path):
         (f"segmentation/{RUN}/weights.safetensors", flip, "segmentation"),
     ],
 )
-def test_a_damaged_artifact(finished, damaged, artifact, damage, target):
-    path = damaged.results / artifact
+def test_a_damaged_artifact(finished, copied, artifact, damage, target):
+    path = copied.results / artifact
     damage(path)
-    said = damaged.run(target, options=["--keep-going"])
+    said = copied.run(target, options=["--keep-going"])
     assert said.returncode != 0
     assert re.search(rf"error: results/{re.escape(artifact)}: cannot be .* again", said.stdout)
     path.unlink()
-    damaged.make(target)
-    assert_same_results(damaged, finished)
+    copied.make(target)
+    assert_same_results(copied, finished)
 
 
-def test_the_clock_jumps(finished, damaged):
+def test_the_clock_jumps(finished, copied):
     """Outputs from tomorrow, inputs from yesterday, and the other way round."""
-    files = [path for path in sorted(damaged.results.rglob("*.*")) if path.is_file()]
+    files = [path for path in sorted(copied.results.rglob("*.*")) if path.is_file()]
     chance = random.Random(2)
     for path in files:
         moment = time.time() + chance.choice((-DAY, 0, DAY))
         os.utime(path, (moment, moment))
     assert {path.suffix for path in files} >= {".tif", ".csv", ".safetensors"}
-    assert damaged.planned("all") == set()
+    assert copied.planned("all") == set()
     # A run in between, with the clock as it is now.
-    shutil.rmtree(damaged.results / "predictions")
-    damaged.make(*TARGETS)
-    assert damaged.planned(*TARGETS) == set()
-    assert_same_results(damaged, finished)
+    shutil.rmtree(copied.results / "predictions")
+    copied.make(*TARGETS)
+    assert copied.planned(*TARGETS) == set()
+    assert_same_results(copied, finished)

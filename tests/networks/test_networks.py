@@ -7,6 +7,7 @@ from torch.nn.utils import parametrize
 
 from nucleigan.config import DiscriminatorSettings, GeneratorSettings
 from nucleigan.networks import build_discriminator, build_generator, effective_state
+from nucleigan.networks.blocks import Doubled, InstanceNorm, ReflectionPad
 
 KINDS = [("resnet", 3), ("pix2pix_unet", 5), ("unet", 4)]
 
@@ -32,6 +33,32 @@ def test_reduction_folds_squares_into_channels(reduction):
     network.down[0].register_forward_hook(lambda module, given, made: seen.append(made.shape))
     assert network(torch.zeros(1, 3, 64, 96)).shape == (1, 2, 64, 96)
     assert seen == [(1, 8, 64 // reduction, 96 // reduction)]
+
+
+@pytest.mark.parametrize(
+    ("layer", "known"),
+    [
+        (InstanceNorm(6), nn.InstanceNorm2d(6)),
+        (ReflectionPad(3), nn.ReflectionPad2d(3)),
+        (Doubled(), nn.Upsample(scale_factor=2, mode="nearest")),
+    ],
+    ids=["norm", "pad", "double"],
+)
+def test_layers_keep_layout_and_precision_and_give_the_known_numbers(layer, known):
+    drawn = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 6, 10, 12, generator=drawn, dtype=torch.float64)
+    ours = x.to(memory_format=torch.channels_last).requires_grad_()
+    theirs = x.clone().requires_grad_()
+    made, expected = layer(ours), known(theirs)
+    assert made.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(made, expected)
+    slope = torch.randn(expected.shape, generator=drawn, dtype=torch.float64)
+    made.backward(slope)
+    expected.backward(slope)
+    torch.testing.assert_close(ours.grad, theirs.grad)
+    half = x.bfloat16().to(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(half).dtype == torch.bfloat16
 
 
 def test_patchgan_sees_70_pixels():

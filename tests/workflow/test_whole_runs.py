@@ -147,7 +147,7 @@ def test_phantoms_are_drawn_by_the_workflow_itself(fresh):
     assert facts["nuclei"] > 0
 
 
-def test_other_methods_and_training_sets_are_set_beside_the_main_run(finished):
+def test_other_methods_and_training_sets_are_set_beside_the_main_run(copied):
     changes = {
         "baselines": {
             "methods": ["classical", "dist", "cnn3"],
@@ -157,23 +157,23 @@ def test_other_methods_and_training_sets_are_set_beside_the_main_run(finished):
         "ablation": {"data": ["real", "real-1", "both-1"], "seeds": [0, 1]},
         "report": {"comparisons": ["baselines", "ablation"]},
     }
-    finished.make("baselines", "ablation", "report", changes=changes)
-    baselines = pd.read_csv(finished.results / "baselines/slides.csv")
+    copied.make("baselines", "ablation", "report", changes=changes)
+    baselines = pd.read_csv(copied.results / "baselines/slides.csv")
     assert set(baselines["method"]) == {"cgan", "classical", "dist", "cnn3"}
     assert set(baselines["slide"]) == {"test1", "test2"}
-    ablation = pd.read_csv(finished.results / "ablation/organs.csv")
+    ablation = pd.read_csv(copied.results / "ablation/organs.csv")
     assert set(ablation["data"]) == {"real", "real-1", "both-1"}
     assert set(ablation["seeds"]) == {2}
-    assert len(pd.read_csv(finished.results / "synthesis/agreement.csv")) == 16
-    assert (finished.results / "ablation/training_sets.png").stat().st_size > 5000
-    start = (finished.results / "report/start.html").read_text()
+    assert len(pd.read_csv(copied.results / "synthesis/agreement.csv")) == 16
+    assert (copied.results / "ablation/training_sets.png").stat().st_size > 5000
+    start = (copied.results / "report/start.html").read_text()
     assert "Baselines under the same conditions" in start and "What the training set does" in start
     assert 'id="ablation-differences"' in start and "cgan, both-1" in start
-    table = (finished.results / "ablation/table.md").read_text()
+    table = (copied.results / "ablation/table.md").read_text()
     assert "cgan, real-1" in table and "cgan, both-1" in table
     for seed in (0, 1):
         slides = [
-            read_weights(finished.results / f"segmentation/cgan/{data}-1/{seed}/model.safetensors")[
+            read_weights(copied.results / f"segmentation/cgan/{data}-1/{seed}/model.safetensors")[
                 1
             ]["training"]["slides"]
             for data in ("real", "both")
