@@ -34,9 +34,9 @@ experiments: $(STAMP)
 	$(BIN)/nucleigan compare $(EXPERIMENTS:%=results/experiments/%) \
 	  --output results/experiments/comparison
 
-# Tests that share runs of the workflow go to cores together (tests/conftest.py), in this order.
+# The tests of a file share runs of the workflow, so that files go to cores as a whole.
 test: $(STAMP)
-	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile
 
 docs: $(STAMP)
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs

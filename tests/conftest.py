@@ -18,15 +18,6 @@ settings.register_profile("default", deadline=None)
 settings.load_profile("default")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What one process runs, where there are several: a file, or all that use the finished run."""
-    for item in items:
-        uses_it = "finished" in getattr(item, "fixturenames", ())
-        group = "finished" if uses_it else item.path.relative_to(ROOT).as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real slides; tests that need it skip where it is absent.
