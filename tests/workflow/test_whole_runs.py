@@ -150,19 +150,19 @@ def test_phantoms_are_drawn_by_the_workflow_itself(fresh):
 def test_other_methods_and_training_sets_are_set_beside_the_main_run(copied):
     changes = {
         "baselines": {
-            "methods": ["classical", "dist"],
+            "methods": ["classical", "dist", "cnn3"],
             "generator": {"width": 4, "depth": 2},
         },
         "segmentation": {"crop": 48},
-        "ablation": {"data": ["real-1", "both-1"], "seeds": [0, 1]},
+        "ablation": {"data": ["real", "real-1", "both-1"], "seeds": [0, 1]},
         "report": {"comparisons": ["baselines", "ablation"]},
     }
     copied.make("baselines", "ablation", "report", changes=changes)
     baselines = pd.read_csv(copied.results / "baselines/slides.csv")
-    assert set(baselines["method"]) == {"cgan", "classical", "dist"}
+    assert set(baselines["method"]) == {"cgan", "classical", "dist", "cnn3"}
     assert set(baselines["slide"]) == {"test1", "test2"}
     ablation = pd.read_csv(copied.results / "ablation/organs.csv")
-    assert set(ablation["data"]) == {"real-1", "both-1"}
+    assert set(ablation["data"]) == {"real", "real-1", "both-1"}
     assert set(ablation["seeds"]) == {2}
     assert len(pd.read_csv(copied.results / "synthesis/agreement.csv")) == 16
     assert (copied.results / "ablation/training_sets.png").stat().st_size > 5000
