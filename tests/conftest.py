@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 from tiny_workflow import Workflow, copy_checkout, draw_sheet
 
@@ -38,11 +39,24 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
-    """The whole workflow, run once on two cores with two shards; only look at its results."""
-    folder = tmp_path_factory.mktemp("finished")
-    workflow = Workflow(checkout, folder, draw_sheet(folder / "slides"))
-    workflow.make("all")
-    return workflow
+    """The whole workflow, run once on two cores with two shards; only look at its results.
+
+    Processes that share the tests share that run and its slides: each has a copy of its folder and
+    a checkout of its own.
+    """
+    ours = tmp_path_factory.mktemp("finished")
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    # The folder that pytest gives to all its processes lies above that of each.
+    once = (ours.parents[1] if worker else ours.parent) / "once"
+    sheet, run = once / "slides" / "slides.csv", once / "run"
+    with FileLock(once.with_suffix(".lock")):
+        if not (once / "done").exists():
+            shutil.rmtree(once, ignore_errors=True)
+            run.mkdir(parents=True)
+            Workflow(checkout, run, draw_sheet(sheet.parent)).make("all")
+            (once / "done").touch()
+    shutil.copytree(run, ours, dirs_exist_ok=True)
+    return Workflow(checkout, ours, sheet)
 
 
 @pytest.fixture

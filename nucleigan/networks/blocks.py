@@ -1,6 +1,8 @@
 """Pieces that the networks share: normalisation, initialisation, spectral normalisation."""
 
+import itertools
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,6 +15,14 @@ CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 GROUP_CHANNELS = 8
 
 
+def has_fast_path(x: torch.Tensor) -> bool:
+    """Whether the layers below do their own work for it instead of PyTorch's plain layers.
+
+    They were measured on CPUs, for channels-last.
+    """
+    return x.device.type == "cpu" and x.is_contiguous(memory_format=torch.channels_last)
+
+
 class InstanceNorm(nn.InstanceNorm2d):
     """The same numbers as its parent, without leaving the channels-last layout on CPUs.
 
@@ -22,7 +32,7 @@ class InstanceNorm(nn.InstanceNorm2d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) to the same shape."""
-        if x.device.type != "cpu" or not x.is_contiguous(memory_format=torch.channels_last):
+        if not has_fast_path(x):
             return super().forward(x)
         # Statistics of a batch of one image are those of the image.
         images = [
@@ -41,16 +51,132 @@ class ReflectionPad(nn.ReflectionPad2d):
             return super().forward(x)
 
 
-class Doubled(nn.Upsample):
-    """Every pixel becomes four equal ones, in the precision of what it is given."""
+class ResizedConvolution(nn.Conv2d):
+    """A 3×3 convolution, borders reflected, of an image whose every pixel became four equal ones.
 
-    def __init__(self) -> None:
-        super().__init__(scale_factor=2, mode="nearest")
+    On CPUs it is done as four 2×2 convolutions of the image itself, one for each of the four
+    pixels: of the three rows (columns) under the kernel two are equal, so that their weights may be
+    added first. That takes 16 multiplications instead of 36 and gives the same numbers but for
+    rounding. Reflecting the large image is repeating the outermost pixel of the small one.
+
+    Parameters
+    ----------
+    inputs, outputs
+        Channels.
+    bias
+        Whether to learn an offset.
+    """
+
+    def __init__(self, inputs: int, outputs: int, bias: bool) -> None:
+        super().__init__(inputs, outputs, 3, bias=bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) to (B, C, 2H, 2W)."""
-        with torch.autocast(x.device.type, enabled=False):
+        """(B, inputs, H, W) to (B, outputs, 2H, 2W)."""
+        if not has_fast_path(x):
+            with torch.autocast(x.device.type, enabled=False):
+                large = functional.interpolate(x, scale_factor=2, mode="nearest")
+                large = functional.pad(large, (1, 1, 1, 1), mode="reflect")
+            return super().forward(large)
+        upper, middle, lower = self.weight.unbind(2)
+        rows = (
+            torch.stack([upper, middle + lower], 2),
+            torch.stack([upper + middle, lower], 2),
+        )
+        kernels = []
+        for row in rows:
+            left, centre, right = row.unbind(3)
+            kernels.append(torch.stack([left, centre + right], 3))
+            kernels.append(torch.stack([left + centre, right], 3))
+        bias = None if self.bias is None else self.bias.repeat(len(kernels))
+        return _Interleaved.apply(
+            functional.conv2d(_EdgeRepeated.apply(x), torch.cat(kernels), bias)
+        )
+
+
+class _EdgeRepeated(torch.autograd.Function):
+    """(B, C, H, W) to (B, C, H + 2, W + 2), in channels-last; PyTorch's own way back is slow."""
+
+    @staticmethod
+    def forward(_: Any, x: torch.Tensor) -> torch.Tensor:
+        inner = x.permute(0, 2, 3, 1)
+        batch, height, width, channels = inner.shape
+        padded = x.new_empty(batch, height + 2, width + 2, channels)
+        padded[:, 1:-1, 1:-1] = inner
+        padded[:, 0, 1:-1], padded[:, -1, 1:-1] = inner[:, 0], inner[:, -1]
+        padded[:, :, 0], padded[:, :, -1] = padded[:, :, 1], padded[:, :, -2]
+        return padded.permute(0, 3, 1, 2)
+
+    @staticmethod
+    def backward(_: Any, gradient: torch.Tensor) -> torch.Tensor:
+        padded = gradient.permute(0, 2, 3, 1)
+        columns = padded[:, :, 1:-1].clone()
+        columns[:, :, 0] += padded[:, :, 0]
+        columns[:, :, -1] += padded[:, :, -1]
+        inner = columns[:, 1:-1]
+        inner[:, 0] += columns[:, 0]
+        inner[:, -1] += columns[:, -1]
+        return inner.contiguous().permute(0, 3, 1, 2)
+
+
+class _Interleaved(torch.autograd.Function):
+    """(B, 4C, H + 1, W + 1), what each of four pixels is, to (B, C, 2H, 2W), in channels-last.
+
+    The first C channels are the upper left pixels, then come the upper right, lower left and lower
+    right ones; those on the left (above) leave the last column (row) unused, the others the first.
+    """
+
+    @staticmethod
+    def forward(_: Any, x: torch.Tensor) -> torch.Tensor:
+        parts = x.permute(0, 2, 3, 1)
+        batch, height, width, channels = parts.shape
+        height, width, channels = height - 1, width - 1, channels // 4
+        made = x.new_empty(batch, height, 2, width, 2, channels)
+        for place, (a, b) in enumerate(itertools.product(range(2), repeat=2)):
+            own = slice(place * channels, (place + 1) * channels)
+            made[:, :, a, :, b] = parts[:, a : a + height, b : b + width, own]
+        return made.view(batch, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
+
+    @staticmethod
+    def backward(_: Any, gradient: torch.Tensor) -> torch.Tensor:
+        batch, channels, height, width = gradient.shape
+        height, width = height // 2, width // 2
+        made = gradient.permute(0, 2, 3, 1).contiguous().view(batch, height, 2, width, 2, channels)
+        parts = gradient.new_zeros(batch, height + 1, width + 1, 4 * channels)
+        for place, (a, b) in enumerate(itertools.product(range(2), repeat=2)):
+            own = slice(place * channels, (place + 1) * channels)
+            parts[:, a : a + height, b : b + width, own] = made[:, :, a, :, b]
+        return parts.permute(0, 3, 1, 2)
+
+
+class LastConvolution(nn.Conv2d):
+    """A convolution with a large square kernel and few outputs, such as colours.
+
+    On CPUs every row of the kernel is convolved by itself and the rows are added: a handful of
+    outputs leaves most of a vector register empty, and a kernel's height times as many do not.
+
+    Parameters
+    ----------
+    inputs, outputs
+        Channels.
+    side
+        Of the kernel, pixels.
+    """
+
+    def __init__(self, inputs: int, outputs: int, side: int) -> None:
+        super().__init__(inputs, outputs, side)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, inputs, H + side - 1, W + side - 1) to (B, outputs, H, W)."""
+        if not has_fast_path(x):
             return super().forward(x)
+        side = self.kernel_size[0]
+        kernels = self.weight.permute(2, 0, 1, 3).flatten(0, 1).unsqueeze(2)
+        rows = functional.conv2d(x, kernels)
+        height = rows.shape[2] - side + 1
+        total = self.bias.view(1, -1, 1, 1)  # type: ignore[union-attr]
+        for place, row in enumerate(rows.to(total).split(self.out_channels, 1)):
+            total = total + row[:, :, place : place + height]
+        return total.to(rows)
 
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {

@@ -10,7 +10,13 @@ import torch
 from torch import nn
 
 from nucleigan.config import GeneratorSettings
-from nucleigan.networks.blocks import Doubled, ReflectionPad, has_affine_shift, norm
+from nucleigan.networks.blocks import (
+    LastConvolution,
+    ReflectionPad,
+    ResizedConvolution,
+    has_affine_shift,
+    norm,
+)
 
 # The widest level has this many times the channels of the first (pix2pix: 64 to 512).
 WIDEST = 8
@@ -24,11 +30,7 @@ def transposed(channels: int, bias: bool) -> nn.Module:
 
 def resized(channels: int, bias: bool) -> nn.Module:
     """The same by resizing first, so that every pixel is made alike (Odena et al. 2016)."""
-    return nn.Sequential(
-        Doubled(),
-        ReflectionPad(1),
-        nn.Conv2d(channels, channels // 2, 3, bias=bias),
-    )
+    return ResizedConvolution(channels, channels // 2, bias)
 
 
 UPSAMPLINGS = {"transposed": transposed, "resize": resized}
@@ -76,7 +78,7 @@ class ResNet(nn.Module):
         layers += [ResidualBlock(4 * width, norm_kind, dropout, bias) for _ in range(blocks)]
         for channels in (4 * width, 2 * width):
             layers += level(UPSAMPLINGS[upsampling](channels, bias), channels // 2)
-        layers += [ReflectionPad(3), nn.Conv2d(width, outputs, 7)]
+        layers += [ReflectionPad(3), LastConvolution(width, outputs, 7)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

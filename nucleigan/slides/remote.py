@@ -73,10 +73,11 @@ def check_address(text: str, what: str) -> None:
 
 
 def set_patience(silence: float) -> None:
-    """Let all later HTTP transfers of this process try again, and end when a server falls silent.
+    """Let all later transfers of this process try again, and end when a server falls silent.
 
-    Without it the transfers of Snakemake's plugin wait for ever, and take a server's page of errors
-    for the file. It changes ``requests`` for the whole process, which here is Snakemake's.
+    Without it the HTTP transfers of Snakemake's plugins wait for ever, and take a server's page of
+    errors for the file; those from buckets try again by themselves, but wait a minute each time.
+    It changes ``requests`` and ``botocore`` for the whole process, which here is Snakemake's.
 
     Parameters
     ----------
@@ -103,3 +104,7 @@ def set_patience(silence: float) -> None:
             return answer
 
     requests.sessions.HTTPAdapter = Patient  # type: ignore[misc, assignment]
+    if find_spec(PLUGINS["s3"]) is not None:
+        from botocore.config import Config
+
+        Config.OPTION_DEFAULTS |= {"connect_timeout": CONNECT_SECONDS, "read_timeout": silence}

@@ -7,7 +7,12 @@ from torch.nn.utils import parametrize
 
 from nucleigan.config import DiscriminatorSettings, GeneratorSettings
 from nucleigan.networks import build_discriminator, build_generator, effective_state
-from nucleigan.networks.blocks import Doubled, InstanceNorm, ReflectionPad
+from nucleigan.networks.blocks import (
+    InstanceNorm,
+    LastConvolution,
+    ReflectionPad,
+    ResizedConvolution,
+)
 
 KINDS = [("resnet", 3), ("pix2pix_unet", 5), ("unet", 4)]
 
@@ -35,27 +40,47 @@ def test_reduction_folds_squares_into_channels(reduction):
     assert seen == [(1, 8, 64 // reduction, 96 // reduction)]
 
 
+def resized(bias):
+    convolution = nn.Conv2d(6, 5, 3, bias=bias)
+    large = nn.Upsample(scale_factor=2, mode="nearest")
+    return nn.Sequential(large, nn.ReflectionPad2d(1), convolution)
+
+
+@pytest.mark.parametrize("size", [(10, 12), (7, 9)])
 @pytest.mark.parametrize(
     ("layer", "known"),
     [
         (InstanceNorm(6), nn.InstanceNorm2d(6)),
         (ReflectionPad(3), nn.ReflectionPad2d(3)),
-        (Doubled(), nn.Upsample(scale_factor=2, mode="nearest")),
+        (ResizedConvolution(6, 5, bias=True), resized(bias=True)),
+        (ResizedConvolution(6, 5, bias=False), resized(bias=False)),
+        (LastConvolution(6, 2, 7), nn.Conv2d(6, 2, 7)),
     ],
-    ids=["norm", "pad", "double"],
+    ids=["norm", "pad", "resized", "resized without bias", "last"],
 )
-def test_layers_keep_layout_and_precision_and_give_the_known_numbers(layer, known):
+def test_layers_keep_layout_and_precision_and_give_the_known_numbers(layer, known, size):
     drawn = torch.Generator().manual_seed(0)
-    x = torch.randn(3, 6, 10, 12, generator=drawn, dtype=torch.float64)
-    ours = x.to(memory_format=torch.channels_last).requires_grad_()
-    theirs = x.clone().requires_grad_()
-    made, expected = layer(ours), known(theirs)
+    layer, known = layer.double(), known.double()
+    weights = list(zip(layer.parameters(), known.parameters(), strict=True))
+    for mine, theirs in weights:
+        mine.data = torch.randn(mine.shape, generator=drawn, dtype=torch.float64)
+        theirs.data = mine.detach().clone()
+    x = torch.randn(3, 6, *size, generator=drawn, dtype=torch.float64)
+    fast = x.to(memory_format=torch.channels_last).requires_grad_()
+    plain, expected = x.clone().requires_grad_(), x.clone().requires_grad_()
+    with torch.no_grad():
+        torch.testing.assert_close(layer(plain), known(expected))
+    made, wanted = layer(fast), known(expected)
     assert made.is_contiguous(memory_format=torch.channels_last)
-    torch.testing.assert_close(made, expected)
-    slope = torch.randn(expected.shape, generator=drawn, dtype=torch.float64)
+    torch.testing.assert_close(made, wanted)
+    slope = torch.randn(wanted.shape, generator=drawn, dtype=torch.float64)
     made.backward(slope)
-    expected.backward(slope)
-    torch.testing.assert_close(ours.grad, theirs.grad)
+    wanted.backward(slope)
+    torch.testing.assert_close(fast.grad, expected.grad)
+    for mine, theirs in weights:
+        torch.testing.assert_close(mine.grad, theirs.grad)
+        mine.grad = theirs.grad = None
+    layer.float()
     half = x.bfloat16().to(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(half).dtype == torch.bfloat16

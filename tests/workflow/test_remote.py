@@ -8,7 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
+import boto3
 import pytest
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
 
 STALL = 30
 
@@ -74,6 +77,53 @@ def server(fresh):
     thread.join()
 
 
+class Bucket:
+    """A WSGI server of buckets, moto's; what it sends of objects has a fault where one is set."""
+
+    def __init__(self):
+        self.buckets = DomainDispatcherApplication(create_backend_app)
+        self.fault = None
+        self.asked = Counter()
+
+    def __call__(self, environment, start):
+        is_slide = environment["REQUEST_METHOD"] == "GET" and "lab/" in environment["PATH_INFO"]
+        if not is_slide or self.fault is None:
+            return self.buckets(environment, start)
+        self.asked[self.fault] += 1
+        if self.fault == "moody" and self.asked[self.fault] % 3:
+            start("503 Slow Down", [("Content-Length", "0")])
+            return []
+        content = b"".join(self.buckets(environment, start))
+        return self.part(content) if self.fault in ("short", "stalled") else [content]
+
+    def part(self, content):
+        yield content[: len(content) // 2]
+        if self.fault == "stalled":
+            time.sleep(STALL)
+
+
+@pytest.fixture
+def bucket(fresh, monkeypatch):
+    """Buckets on this machine, with the slides in s3://slides/lab/, and the options to reach it."""
+    served = Bucket()
+    serving = make_server("127.0.0.1", 0, served, threaded=True)
+    serving.daemon_threads = True
+    thread = threading.Thread(target=serving.serve_forever)
+    thread.start()
+    monkeypatch.setenv("SNAKEMAKE_STORAGE_S3_ACCESS_KEY", "key")
+    monkeypatch.setenv("SNAKEMAKE_STORAGE_S3_SECRET_KEY", "secret")
+    address = f"http://127.0.0.1:{serving.server_port}"
+    served.options = ["--storage-s3-endpoint-url", address]
+    access = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
+    client = boto3.client("s3", endpoint_url=address, region_name="us-east-1", **access)
+    client.create_bucket(Bucket="slides")
+    for path in fresh.sheet.parent.glob("test1.*"):
+        client.upload_file(str(path), "slides", f"lab/{path.name}")
+    yield served
+    serving.shutdown()
+    thread.join()
+
+
 def fetch(workflow, address, slide="test1", **changes):
     """Let a slide of the sheet, and its annotation, be fetched."""
     with workflow.sheet.open(newline="") as stream:
@@ -130,5 +180,45 @@ def test_a_faulty_server_ends_the_run_and_the_next_one_goes_on(fresh, server, ho
 def test_another_file_than_the_sheet_expects(fresh, server):
     fetch(fresh, f"{server}/whole", sha256="ab" * 32)
     failed = fresh.run(TARGET)
+    assert failed.returncode != 0 and "but the sample sheet expects abab" in failed.stdout
+    assert not (fresh.results / "slides/test1/slide.json").exists()
+
+
+LAB = "s3://slides/lab"
+
+
+@pytest.mark.parametrize("fault", [None, "moody"])
+def test_a_slide_and_its_annotation_come_from_a_bucket(fresh, bucket, finished, fault):
+    fetch(fresh, LAB, annotation=f"{LAB}/test1.npy")
+    bucket.fault = fault
+    fresh.make(TARGET, options=bucket.options)
+    for name in ("image.tif", "labels.tif", "overview.png"):
+        made = fresh.results / "slides/test1" / name
+        assert made.read_bytes() == (finished.results / "slides/test1" / name).read_bytes()
+    assert "Nothing to be done" in fresh.make(TARGET, options=bucket.options)
+    assert bucket.asked["moody"] >= (3 if fault else 0)
+
+
+@pytest.mark.parametrize("fault", ["short", "stalled"])
+def test_a_bucket_that_breaks_off_ends_the_run_and_the_next_one_goes_on(fresh, bucket, fault):
+    fetch(fresh, LAB)
+    bucket.fault = fault
+    began = time.monotonic()
+    failed = fresh.run(TARGET, changes=IMPATIENT, options=bucket.options)
+    assert bucket.asked[fault] == 5
+    assert failed.returncode != 0 and f"{LAB}/test1.png" in failed.stdout
+    assert time.monotonic() - began < STALL + 60
+    assert not (fresh.results / "slides/test1").exists()
+    bucket.fault = None
+    fresh.make(TARGET, changes=IMPATIENT, options=bucket.options)
+
+
+def test_a_bucket_without_the_slide_or_with_another(fresh, bucket):
+    fetch(fresh, "s3://slides/elsewhere")
+    failed = fresh.run(TARGET, options=bucket.options)
+    assert failed.returncode != 0 and "Missing input files" in failed.stdout
+    assert "s3://slides/elsewhere/test1.png" in failed.stdout
+    fetch(fresh, LAB, sha256="ab" * 32)
+    failed = fresh.run(TARGET, options=bucket.options)
     assert failed.returncode != 0 and "but the sample sheet expects abab" in failed.stdout
     assert not (fresh.results / "slides/test1/slide.json").exists()

@@ -69,7 +69,6 @@ def test_nothing_is_left_half_written(finished):
         ".snakemake",
         "overlay.yaml",
         "results",
-        "slides",
     }
 
 
