@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -17,6 +18,10 @@ ROOT = Path(__file__).parent.parent
 # Shared machines stall; a slow example is not a wrong one.
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")
+
+# A shell's background jobs ignore Ctrl-C, and so would every program that is started from here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
