@@ -130,11 +130,18 @@ class _Interleaved(torch.autograd.Function):
         parts = x.permute(0, 2, 3, 1)
         batch, height, width, channels = parts.shape
         height, width, channels = height - 1, width - 1, channels // 4
-        made = x.new_empty(batch, height, 2, width, 2, channels)
+        # Not a view of something: a rectifier that follows may write into it.
+        large = torch.empty(
+            (batch, channels, 2 * height, 2 * width),
+            dtype=x.dtype,
+            device=x.device,
+            memory_format=torch.channels_last,
+        )
+        made = large.permute(0, 2, 3, 1).view(batch, height, 2, width, 2, channels)
         for place, (a, b) in enumerate(itertools.product(range(2), repeat=2)):
             own = slice(place * channels, (place + 1) * channels)
             made[:, :, a, :, b] = parts[:, a : a + height, b : b + width, own]
-        return made.view(batch, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
+        return large
 
     @staticmethod
     def backward(_: Any, gradient: torch.Tensor) -> torch.Tensor:

@@ -86,6 +86,16 @@ def test_layers_keep_layout_and_precision_and_give_the_known_numbers(layer, know
         assert layer(half).dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("norm", ["instance", "batch", "group", "none"])
+def test_a_resizing_generator_learns_with_every_norm(norm):
+    settings = GeneratorSettings(kind="resnet", width=8, depth=1, norm=norm, upsampling="resize")
+    network = build_generator(settings, 2, 3).to(memory_format=torch.channels_last)
+    image = torch.randn(2, 2, 16, 24).to(memory_format=torch.channels_last)
+    network(image).square().sum().backward()
+    assert all(weight.grad.isfinite().all() for weight in network.parameters())
+    assert network.layers[-1].weight.grad.abs().sum() > 0
+
+
 def test_patchgan_sees_70_pixels():
     """With three strided layers one logit depends on 70×70 pixels, as published."""
     settings = DiscriminatorSettings(width=2, layers=3, norm="none", spectral_norm=False)
