@@ -1,7 +1,7 @@
 """Pieces that the networks share: normalisation, initialisation, spectral normalisation."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -77,20 +77,17 @@ class ResizedConvolution(nn.Conv2d):
                 large = functional.interpolate(x, scale_factor=2, mode="nearest")
                 large = functional.pad(large, (1, 1, 1, 1), mode="reflect")
             return super().forward(large)
-        upper, middle, lower = self.weight.unbind(2)
-        rows = (
-            torch.stack([upper, middle + lower], 2),
-            torch.stack([upper + middle, lower], 2),
-        )
-        kernels = []
-        for row in rows:
-            left, centre, right = row.unbind(3)
-            kernels.append(torch.stack([left, centre + right], 3))
-            kernels.append(torch.stack([left + centre, right], 3))
+        kernels = [kernel for rows in _sums(self.weight, 2) for kernel in _sums(rows, 3)]
         bias = None if self.bias is None else self.bias.repeat(len(kernels))
         return _Interleaved.apply(
             functional.conv2d(_EdgeRepeated.apply(x), torch.cat(kernels), bias)
         )
+
+
+def _sums(kernel: torch.Tensor, axis: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Three weights along an axis as two, for the first and the second of two equal pixels."""
+    before, here, after = kernel.unbind(axis)
+    return torch.stack([before, here + after], axis), torch.stack([before + here, after], axis)
 
 
 class _EdgeRepeated(torch.autograd.Function):
@@ -127,32 +124,40 @@ class _Interleaved(torch.autograd.Function):
 
     @staticmethod
     def forward(_: Any, x: torch.Tensor) -> torch.Tensor:
-        parts = x.permute(0, 2, 3, 1)
-        batch, height, width, channels = parts.shape
-        height, width, channels = height - 1, width - 1, channels // 4
+        batch, channels, height, width = x.shape
         # Not a view of something: a rectifier that follows may write into it.
         large = torch.empty(
-            (batch, channels, 2 * height, 2 * width),
+            (batch, channels // 4, 2 * (height - 1), 2 * (width - 1)),
             dtype=x.dtype,
             device=x.device,
             memory_format=torch.channels_last,
         )
-        made = large.permute(0, 2, 3, 1).view(batch, height, 2, width, 2, channels)
-        for place, (a, b) in enumerate(itertools.product(range(2), repeat=2)):
-            own = slice(place * channels, (place + 1) * channels)
-            made[:, :, a, :, b] = parts[:, a : a + height, b : b + width, own]
+        for part, pixels in _Interleaved.pairs(x, large):
+            pixels.copy_(part)
         return large
 
     @staticmethod
     def backward(_: Any, gradient: torch.Tensor) -> torch.Tensor:
-        batch, channels, height, width = gradient.shape
+        large = gradient.contiguous(memory_format=torch.channels_last)
+        batch, channels, height, width = large.shape
+        parts = large.new_zeros(batch, height // 2 + 1, width // 2 + 1, 4 * channels)
+        parts = parts.permute(0, 3, 1, 2)
+        for part, pixels in _Interleaved.pairs(parts, large):
+            part.copy_(pixels)
+        return parts
+
+    @staticmethod
+    def pairs(
+        parts: torch.Tensor, large: torch.Tensor
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Views (B, H, W, C) of each of the four pixels in what is given and in what is made."""
+        batch, channels, height, width = large.shape
         height, width = height // 2, width // 2
-        made = gradient.permute(0, 2, 3, 1).contiguous().view(batch, height, 2, width, 2, channels)
-        parts = gradient.new_zeros(batch, height + 1, width + 1, 4 * channels)
+        given = parts.permute(0, 2, 3, 1)
+        made = large.permute(0, 2, 3, 1).view(batch, height, 2, width, 2, channels)
         for place, (a, b) in enumerate(itertools.product(range(2), repeat=2)):
             own = slice(place * channels, (place + 1) * channels)
-            parts[:, a : a + height, b : b + width, own] = made[:, :, a, :, b]
-        return parts.permute(0, 3, 1, 2)
+            yield given[:, a : a + height, b : b + width, own], made[:, :, a, :, b]
 
 
 class LastConvolution(nn.Conv2d):

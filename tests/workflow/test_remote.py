@@ -4,6 +4,7 @@ import csv
 import threading
 import time
 from collections import Counter
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -64,17 +65,26 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+@contextmanager
+def running(serving):
+    """Let a server answer; its address."""
+    serving.daemon_threads = True
+    thread = threading.Thread(target=serving.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{serving.server_port}"
+    finally:
+        serving.shutdown()
+        serving.server_close()
+        thread.join()
+
+
 @pytest.fixture
 def server(fresh):
     """The address of a server of the slides."""
     Handler.folder, Handler.asked = fresh.sheet.parent, Counter()
-    serving = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    serving.daemon_threads = True
-    thread = threading.Thread(target=serving.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{serving.server_port}"
-    serving.shutdown()
-    thread.join()
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as address:
+        yield address
 
 
 class Bucket:
@@ -105,23 +115,17 @@ class Bucket:
 @pytest.fixture
 def bucket(fresh, monkeypatch):
     """Buckets on this machine, with the slides in s3://slides/lab/, and the options to reach it."""
-    served = Bucket()
-    serving = make_server("127.0.0.1", 0, served, threaded=True)
-    serving.daemon_threads = True
-    thread = threading.Thread(target=serving.serve_forever)
-    thread.start()
     monkeypatch.setenv("SNAKEMAKE_STORAGE_S3_ACCESS_KEY", "key")
     monkeypatch.setenv("SNAKEMAKE_STORAGE_S3_SECRET_KEY", "secret")
-    address = f"http://127.0.0.1:{serving.server_port}"
-    served.options = ["--storage-s3-endpoint-url", address]
     access = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
-    client = boto3.client("s3", endpoint_url=address, region_name="us-east-1", **access)
-    client.create_bucket(Bucket="slides")
-    for path in fresh.sheet.parent.glob("test1.*"):
-        client.upload_file(str(path), "slides", f"lab/{path.name}")
-    yield served
-    serving.shutdown()
-    thread.join()
+    served = Bucket()
+    with running(make_server("127.0.0.1", 0, served, threaded=True)) as address:
+        served.options = ["--storage-s3-endpoint-url", address]
+        client = boto3.client("s3", endpoint_url=address, region_name="us-east-1", **access)
+        client.create_bucket(Bucket="slides")
+        for path in fresh.sheet.parent.glob("test1.*"):
+            client.upload_file(str(path), "slides", f"lab/{path.name}")
+        yield served
 
 
 def fetch(workflow, address, slide="test1", **changes):
@@ -207,6 +211,7 @@ def test_a_bucket_that_breaks_off_ends_the_run_and_the_next_one_goes_on(fresh, b
     failed = fresh.run(TARGET, changes=IMPATIENT, options=bucket.options)
     assert bucket.asked[fault] == 5
     assert failed.returncode != 0 and f"{LAB}/test1.png" in failed.stdout
+    assert "Max Retries Exceeded" in failed.stdout
     assert time.monotonic() - began < STALL + 60
     assert not (fresh.results / "slides/test1").exists()
     bucket.fault = None

@@ -107,8 +107,8 @@ def test_a_setting_reruns_what_depends_on_it(finished, changes, expected):
 
 
 def test_a_changed_slide_reruns_its_own_slide_jobs(finished):
-    text = finished.sheet.read_text()
+    sheet = finished.sheet.read_text()
     changed = finished.sheet.with_name("changed.csv")
-    changed.write_text(text.replace("test2,kidney,test", "test2,liver,test"))
+    changed.write_text(sheet.replace("test2,kidney,test", "test2,liver,test"))
     text = replace(finished, sheet=changed).make("slides", options=["--dry-run"])
     assert text.count("rule ingest_slide:") == 1
