@@ -19,6 +19,10 @@ ROOT = Path(__file__).parent.parent
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")
 
+# Several programs at once have more threads than there are cores; one that waits for its others
+# must not keep a core busy meanwhile. Read when a process loads its OpenMP, so before any does.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # A shell's background jobs ignore Ctrl-C, and so would every program that is started from here.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -45,7 +45,7 @@ TINY: dict[str, Any] = {
         "steps_per_epoch": 2,
         "crop": 32,
         "average_decay": 0.5,
-        "generator": {"width": 4, "depth": 1},
+        "generator": {"width": 4, "depth": 1, "upsampling": "resize"},
         "discriminator": {"width": 4, "layers": 2},
     },
     "synthesis": {"count": 16, "shards": 2, "batch_size": 4, "judge_epochs": 1},

@@ -24,6 +24,7 @@ from nucleigan.config import (
     JitterSettings,
     MaskSettings,
 )
+from nucleigan.errors import NucleiganError
 from nucleigan.figures.sheets import contact_sheet
 from nucleigan.models.weights import read_weights, write_weights
 from nucleigan.networks import IMAGE_CHANNELS, build_discriminator, build_generator, effective_state
@@ -362,6 +363,11 @@ class Painter:
         Weights written by :func:`train`.
     compute
         Device and precision.
+
+    Raises
+    ------
+    NucleiganError
+        The file is missing, damaged, or of another version's generator.
     """
 
     def __init__(self, path: str | Path, compute: computing.Compute) -> None:
@@ -371,7 +377,13 @@ class Painter:
         settings = GeneratorSettings(**{**facts["generator"], "spectral_norm": False})
         inputs = masks.channels(self.mask_settings) + facts["latent_channels"]
         self.network = build_generator(settings, inputs, IMAGE_CHANNELS).eval()
-        self.network.load_state_dict(tensors)
+        try:
+            self.network.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise NucleiganError(
+                f"{path}: its weights do not fit the generator it names; it was made by another "
+                "version: train it again."
+            ) from error
         self.network.to(compute.device).to(memory_format=computing.CHANNELS_LAST)
         self.compute = compute
 

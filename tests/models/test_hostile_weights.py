@@ -13,9 +13,11 @@ import torch
 from nucleigan import masks
 from nucleigan.config import ComputeSettings, GeneratorSettings, MaskSettings, StainSettings
 from nucleigan.errors import NucleiganError
+from nucleigan.models.cyclegan import Painter
 from nucleigan.models.weights import FORMAT, read_weights, write_weights
-from nucleigan.networks import build_generator
+from nucleigan.networks import IMAGE_CHANNELS, build_generator
 from nucleigan.segmentation import Segmenter
+from nucleigan.training.compute import prepare
 
 GENERATOR = GeneratorSettings(kind="unet", width=4, depth=2)
 
@@ -159,3 +161,21 @@ def test_facts_that_ask_for_the_impossible(path, changes, memory_growth):
     refused(load, path)
     assert time.process_time() - start < 10
     assert memory_growth() < 200 << 20
+
+
+def test_a_generator_with_other_weights_than_it_names(path):
+    """As one that an older version wrote, whose layers had other names."""
+    settings = GeneratorSettings(kind="resnet", width=4, depth=1, upsampling="resize")
+    network = build_generator(settings, masks.channels(MaskSettings()), IMAGE_CHANNELS)
+    facts = {
+        "kind": "mask-to-image generator",
+        "generator": settings.model_dump(mode="json"),
+        "latent_channels": 0,
+        "masks": MaskSettings().model_dump(mode="json"),
+    }
+    compute = prepare(ComputeSettings(device="cpu", threads=1))
+    write_weights(path, network.state_dict(), facts)
+    assert Painter(path, compute).paint([np.zeros((32, 32), np.int32)], [0]).shape == (1, 32, 32, 3)
+    renamed = {f"older.{name}": tensor for name, tensor in network.state_dict().items()}
+    write_weights(path, renamed, facts)
+    assert "train it again" in refused(lambda path: Painter(path, compute), path)
