@@ -464,6 +464,12 @@ class PredictionSettings(Settings):
     views: Literal[1, 2, 4, 8] = Field(
         1, description="Mirrored and turned views that are averaged."
     )
+    scales: Annotated[
+        tuple[Annotated[float, Field(ge=0.5, le=2)], ...], Field(min_length=1, max_length=4)
+    ] = Field(
+        (1.0,),
+        description="Enlargements in which the network sees a tile; what it finds is averaged.",
+    )
     least_tissue: Annotated[float, Field(ge=0, le=1)] = Field(
         0.001,
         description="A tile with a smaller part of tissue than this is glass: no nuclei, and no "

@@ -150,6 +150,7 @@ class Segmenter:
             "tile": self.prediction.tile,
             "overlap": self.prediction.tile_overlap,
             "views": self.prediction.views,
+            "scales": self.prediction.scales,
             "least_tissue": self.prediction.least_tissue,
         }
 

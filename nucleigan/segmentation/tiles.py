@@ -1,10 +1,11 @@
 """Masks of images of any size, tile by tile, blended without seams."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from nucleigan.slides.tissue import tissue_mask
 from nucleigan.training.compute import CHANNELS_LAST, Compute
@@ -25,6 +26,7 @@ def predict(
     overlap: int = 64,
     views: int = 1,
     least_tissue: float = 0.0,
+    scales: Sequence[float] = (1.0,),
 ) -> np.ndarray:
     """The network's mask of an image.
 
@@ -42,6 +44,9 @@ def predict(
         1, 2, 4 or 8 mirrored and turned views to average.
     least_tissue
         A tile with a smaller part of tissue than this is glass: it gets the mask −1.
+    scales
+        Enlargements of a tile in which the network sees it, to average; its side is rounded to what
+        the network takes.
 
     Returns
     -------
@@ -49,7 +54,7 @@ def predict(
     """
     found: np.ndarray | None = None
     top = 0
-    for band in predict_bands(network, image, compute, tile, overlap, views, least_tissue):
+    for band in predict_bands(network, image, compute, tile, overlap, views, least_tissue, scales):
         if found is None:
             found = np.empty((len(band), *image.shape[:2]), np.float32)
         found[:, top : top + band.shape[1]] = band
@@ -66,12 +71,13 @@ def predict_bands(
     overlap: int = 64,
     views: int = 1,
     least_tissue: float = 0.0,
+    scales: Sequence[float] = (1.0,),
 ) -> Iterator[np.ndarray]:
     """The rows of :func:`predict`, from top to bottom, a row of tiles at a time.
 
     Parameters
     ----------
-    network, compute, tile, overlap, views, least_tissue
+    network, compute, tile, overlap, views, least_tissue, scales
         As of :func:`predict`.
     image
         (H, W, 3) uint8, read by the row of tiles.
@@ -96,7 +102,7 @@ def predict_bands(
             glass = least_tissue > 0 and tissue_mask(seen).mean() < least_tissue
             # The network alone knows its number of channels, so that it sees the first in any case.
             if total is None or not glass:
-                mask = _one_tile(network, seen, compute, views)
+                mask = _one_tile(network, seen, compute, views, scales)
             if total is None:
                 total = np.zeros((len(mask), tile, len(columns)), np.float32)
             if glass:
@@ -138,18 +144,29 @@ def _window(tile: int, overlap: int) -> np.ndarray:
 
 
 @torch.inference_mode()
-def _one_tile(network: nn.Module, image: np.ndarray, compute: Compute, views: int) -> np.ndarray:
-    base = to_network(image)
-    summed = None
-    for quarter, mirrored in VIEWS[:views]:
-        view = np.rot90(base, quarter, axes=(1, 2))
-        view = view[:, :, ::-1] if mirrored else view
-        given = torch.from_numpy(np.ascontiguousarray(view))[None].to(compute.device)
-        given = given.contiguous(memory_format=CHANNELS_LAST)
-        with compute.autocast():
-            mask = torch.tanh(network(given).float())[0].cpu().numpy()
-        mask = mask[:, :, ::-1] if mirrored else mask
-        mask = np.rot90(mask, -quarter, axes=(1, 2))
-        summed = mask if summed is None else summed + mask
-    assert summed is not None
-    return summed / views
+def _one_tile(
+    network: nn.Module, image: np.ndarray, compute: Compute, views: int, scales: Sequence[float]
+) -> np.ndarray:
+    tile, factor = len(image), network.factor
+    assert isinstance(factor, int)
+    base = torch.from_numpy(to_network(image))[None].to(compute.device)
+    average = 0
+    for scale in scales:
+        scaled = _resized(base, max(1, round(tile * scale / factor)) * factor)
+        summed = 0
+        for quarter, mirrored in VIEWS[:views]:
+            view = torch.rot90(scaled, quarter, (2, 3))
+            view = view.flip(3) if mirrored else view
+            with compute.autocast():
+                mask = torch.tanh(network(view.contiguous(memory_format=CHANNELS_LAST)).float())
+            mask = mask.flip(3) if mirrored else mask
+            summed = summed + torch.rot90(mask, -quarter, (2, 3))
+        average = average + _resized(summed / views, tile)
+    return (average / len(scales))[0].cpu().numpy()
+
+
+def _resized(image: torch.Tensor, side: int) -> torch.Tensor:
+    """A square image (B, C, H, H) at another size."""
+    if side == image.shape[-1]:
+        return image
+    return functional.interpolate(image, (side, side), mode="bilinear", antialias=True)

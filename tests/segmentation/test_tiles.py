@@ -68,3 +68,24 @@ def test_views_of_a_directed_network_average(views):
     lit = {(int(y), int(x)) for y, x in np.argwhere(mask[0] > mask.min() + 0.01)}
     sides = {(8, 9), (8, 7)} if views == 2 else {(8, 9), (8, 7), (9, 8), (7, 8)}
     assert lit == sides
+
+
+def test_scales_show_larger_and_smaller_tiles_and_average_at_the_image():
+    seen = []
+
+    class Sized(Pointwise):
+        def forward(self, x):
+            seen.append(x.shape[-1])
+            return super().forward(x) + len(seen)
+
+    y, x = np.mgrid[:64, :64]
+    blob = 255 * np.exp(-((y - 30) ** 2 + (x - 40) ** 2) / 200)
+    image = np.repeat(blob[..., None], 3, axis=2).astype(np.uint8)
+    # 1.3 of 64 is 83.2 pixels, which the network rounds to 80.
+    mask = predict(Sized(), image, COMPUTE, tile=64, overlap=0, scales=(0.5, 1.0, 1.3))
+    assert seen == [32, 64, 80]
+    pointwise = 0.7 * to_network(image)[:2]
+    average = sum(np.tanh(pointwise + call) for call in (1, 2, 3)) / 3
+    assert np.abs(mask - average).max() < 0.02
+    # A blob that moved by a pixel would differ by more.
+    assert np.abs(np.roll(mask, 1, axis=2) - average).max() > 0.04
