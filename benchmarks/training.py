@@ -9,8 +9,8 @@ batches and threads are the same:
 ``--compile`` compares ours with ours through ``torch.compile`` instead; compiling takes minutes.
 
 Achieved rate: multiplications and additions of a step (counted by PyTorch) over its time, as part
-of the machine's own rate for products of large bfloat16 matrices. It is given for the operations
-that were done, and for those of the plain step: the same result may be had by fewer.
+of the machine's own rate for products of large matrices in the precision of ours. It is given for
+the operations that were done, and for those of the plain step: the same result may be had by fewer.
 """
 
 import argparse
@@ -75,10 +75,10 @@ def seconds(model: Any, prepared: Iterable[tuple[np.ndarray, np.ndarray]]) -> li
     return taken
 
 
-def matrix_rate(threads: int) -> float:
-    """GFLOP/s of products of bfloat16 matrices, the best of five."""
-    torch.set_num_threads(threads)
-    a, b = (torch.randn(MATRIX, MATRIX).bfloat16() for _ in range(2))
+def matrix_rate(precision: str) -> float:
+    """GFLOP/s of products of matrices of that precision, the best of five."""
+    kind = getattr(torch, precision)
+    a, b = (torch.randn(MATRIX, MATRIX).to(kind) for _ in range(2))
     best = np.inf
     for _ in range(5):
         began = time.perf_counter()
@@ -176,8 +176,8 @@ def main() -> None:
     config = load(ROOT / "config.yaml", options.configfile)
     compute = config.compute.model_copy(update={"device": "cpu", "threads": options.threads})
     config = config.model_copy(update={"compute": compute})
-    rate = matrix_rate(options.threads)
     precision = computing.prepare(compute).precision
+    rate = matrix_rate(precision)
     print(f"torch {torch.__version__}, {options.threads} threads, {precision}")
     print(f"matrix products: {rate:.0f} GFLOP/s\n")
     (compare_compiled if options.compile else compare_plain)(config, options.steps, rate)
