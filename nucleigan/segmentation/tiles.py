@@ -150,10 +150,10 @@ def _one_tile(
     tile, factor = len(image), network.factor
     assert isinstance(factor, int)
     base = torch.from_numpy(to_network(image))[None].to(compute.device)
-    average = 0
+    average = torch.zeros((), device=compute.device)
     for scale in scales:
         scaled = _resized(base, max(1, round(tile * scale / factor)) * factor)
-        summed = 0
+        summed = torch.zeros((), device=compute.device)
         for quarter, mirrored in VIEWS[:views]:
             view = torch.rot90(scaled, quarter, (2, 3))
             view = view.flip(3) if mirrored else view
