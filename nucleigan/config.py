@@ -403,6 +403,28 @@ class SegmentationSettings(TrainingSettings):
     )
     dice: NonNegative = Field(0.0, description="Weight of a soft Dice loss.")
     cross_entropy: NonNegative = Field(0.0, description="Weight of a pixel cross-entropy.")
+    boundary_weight: NonNegative = Field(
+        0.0,
+        description="How much more the pixels near a border of the mask count in `l1` and "
+        "`cross_entropy`, since few pixels decide whether touching nuclei are split; 0 counts all "
+        "alike.",
+    )
+    start_from: str = Field(
+        "",
+        description="Model file whose weights a training starts from, to adapt a trained segmenter "
+        "to further slides or to train it longer; empty starts from random ones. Baselines and the "
+        "judge of synthetic pairs always do.",
+    )
+    validate_every: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="Epochs between looks at the annotated slides of the split val, whose AJI (at "
+        "the best of some thresholds) then stands in the history; 0 never looks.",
+    )
+    choose_epoch: bool = Field(
+        False,
+        description="Keep the weights of the look with the best AJI instead of the last; needs "
+        "`validate_every` and such slides.",
+    )
     pool_size: Annotated[int, Field(ge=0)] = Field(
         64,
         description="Past (image, mask) pairs kept to show the discriminator again (Mahmood et al. "
@@ -424,6 +446,8 @@ class SegmentationSettings(TrainingSettings):
                 f"synthetic_until ({self.synthetic_until:g}) needs a synthetic_share: which part "
                 "of the pairs before it is synthetic"
             )
+        if self.choose_epoch and not self.validate_every:
+            raise ValueError("choose_epoch needs validate_every: epochs between looks")
         return self
 
 

@@ -19,7 +19,14 @@ use rule train_segmenter as train_judge with:
         data="real",
         checkpoint=results("synthesis/judge/checkpoint"),
         settings=section(
-            "segmentation", "methods", "data", "seeds", "minimum_agreement"
+            "segmentation",
+            "methods",
+            "data",
+            "seeds",
+            "minimum_agreement",
+            "start_from",
+            "validate_every",
+            "choose_epoch",
         )
         | {
             "epochs": SETTINGS.synthesis.judge_epochs,

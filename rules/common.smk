@@ -35,6 +35,20 @@ def read_inputs():
     for method in (*settings.segmentation.methods, *settings.baselines.methods):
         method_module(method)
     warnings = check_slides(found, settings.stain.reference)
+    start = settings.segmentation.start_from
+    if start and not Path(start).is_file():
+        raise NucleiganError(
+            f"segmentation.start_from: there is no model file {start}; check the path, or leave it "
+            "empty to start from random weights."
+        )
+    looked_at = any(
+        slide.split == "val" and slide.annotation is not None for slide in found
+    )
+    if settings.segmentation.choose_epoch and not looked_at:
+        raise NucleiganError(
+            "segmentation.choose_epoch is set, but the sample sheet has no annotated slide of the "
+            "split val; name some in `validation`, or set it to false."
+        )
     splits = settings.evaluation.splits
     if not any(slide.split in splits for slide in found):
         raise NucleiganError(
@@ -102,12 +116,19 @@ def code(script):
 
 def training_settings(wildcards):
     """Those of segmentation; baselines have a network of their own."""
-    settings = section("segmentation", "methods", "data", "seeds")
+    settings = section("segmentation", "methods", "data", "seeds", "start_from")
     if wildcards.method in SETTINGS.baselines.methods:
         settings["generator"] = section("baselines")["generator"]
     if wildcards.data.startswith("real"):
         del settings["minimum_agreement"]
     return settings
+
+
+def starting_weights(wildcards):
+    """The model file that a training starts from; baselines start from random weights."""
+    path = SETTINGS.segmentation.start_from
+    own = wildcards.method not in SETTINGS.baselines.methods
+    return [path] if path and own else []
 
 
 def method_code(wildcards):

@@ -8,6 +8,7 @@ RUNS = runs(
 )
 # Thresholds are chosen on slides that no training sees and no evaluation judges by.
 VALIDATION = annotated("val") if SETTINGS.prediction.choose else []
+LOOKED_AT = annotated("val") if SETTINGS.segmentation.validate_every else []
 
 
 rule train_segmenter:
@@ -18,6 +19,9 @@ rule train_segmenter:
         synthetic_labels=synthetic_files("labels.tif"),
         agreement=agreement_tables,
         reference=results("stain/reference.json"),
+        start=starting_weights,
+        validation_images=expand(results("stain/{slide}/image.tif"), slide=LOOKED_AT),
+        validation_labels=expand(results("slides/{slide}/labels.tif"), slide=LOOKED_AT),
     output:
         weights=results(f"segmentation/{RUN}/weights.safetensors"),
         history=results(f"segmentation/{RUN}/history.csv"),

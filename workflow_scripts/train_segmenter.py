@@ -34,4 +34,9 @@ with job(snakemake.log[0]):
         seed=torch_seed(*snakemake.params.seed),
         mpp=snakemake.params.mpp,
         reference=snakemake.input.reference,
+        start=next(iter(snakemake.input.get("start", [])), None),
+        validation=(
+            list(snakemake.input.get("validation_images", [])),
+            list(snakemake.input.get("validation_labels", [])),
+        ),
     )

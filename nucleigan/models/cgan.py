@@ -19,13 +19,21 @@ from nucleigan import masks
 from nucleigan.config import MaskSettings, SegmentationSettings
 from nucleigan.models.contract import Method
 from nucleigan.models.supervised import stored_generator
-from nucleigan.networks import IMAGE_CHANNELS, build_discriminator, build_generator
+from nucleigan.networks import (
+    IMAGE_CHANNELS,
+    build_discriminator,
+    build_generator,
+    load_effective,
+)
 from nucleigan.randomness import torch_seed
 from nucleigan.training import processes
 from nucleigan.training.adversarial import adam, adversarial_loss, frozen, judge_loss, set_rate
 from nucleigan.training.average import AveragedNetwork
 from nucleigan.training.compute import CHANNELS_LAST, Compute
 from nucleigan.training.pool import HistoryPool
+
+# How far from a border of the mask pixels count more (segmentation.boundary_weight), pixels.
+BORDER_REACH = 3
 
 
 class ConditionalGAN:
@@ -72,6 +80,11 @@ class ConditionalGAN:
             processes.share_layers(self.judge)
             self.optimise_judge = adam([self.judge], settings.optimiser)
         self.past = HistoryPool(settings.pool_size)
+
+    def start_from(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Begin with these weights of a segmenter; the discriminator begins anew."""
+        load_effective(self.segmenter, tensors)
+        self.average = AveragedNetwork(self.segmenter, self.settings.average_decay)
 
     def step(
         self, batch: tuple[np.ndarray, np.ndarray], rng: np.random.Generator
@@ -151,15 +164,46 @@ def pixel_losses(
         Weights.
     """
     losses = {}
+    weights = None
+    if settings.boundary_weight:
+        weights = 1 + settings.boundary_weight * near_border(mask, BORDER_REACH)
     if settings.l1:
-        losses["l1"] = settings.l1 * functional.l1_loss(guess, mask)
+        losses["l1"] = settings.l1 * weighted_mean((guess - mask).abs(), weights)
     target = (mask + 1) / 2
     if settings.cross_entropy:
-        entropy = functional.binary_cross_entropy_with_logits(2 * logits, target)
-        losses["cross_entropy"] = settings.cross_entropy * entropy
+        entropy = functional.binary_cross_entropy_with_logits(2 * logits, target, reduction="none")
+        losses["cross_entropy"] = settings.cross_entropy * weighted_mean(entropy, weights)
     if settings.dice:
         losses["dice"] = settings.dice * dice_loss((guess + 1) / 2, target)
     return losses
+
+
+def near_border(mask: torch.Tensor, reach: int) -> torch.Tensor:
+    """1 where a square of ``2 reach + 1`` pixels holds both values of a mask's channel, else 0.
+
+    Parameters
+    ----------
+    mask
+        (B, C, H, W), two values; what lies outside of it counts as neither.
+    reach
+        Pixels.
+    """
+    size = 2 * reach + 1
+    # Rows, then columns: a square of 7 pixels by 14 looks instead of 49.
+    across, down = ((size, 1), 1, (reach, 0)), ((1, size), 1, (0, reach))
+    highest, lowest = (
+        functional.max_pool2d(functional.max_pool2d(signed, *across), *down)
+        for signed in (mask, -mask)
+    )
+    return (highest != -lowest).to(mask.dtype)
+
+
+def weighted_mean(values: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    """Mean over all pixels of the whole batch; all count alike without weights."""
+    if weights is None:
+        return values.mean()
+    # Of all processes, whose parts may hold different numbers of borders.
+    return (values * weights).mean() * (processes.count() / processes.total(weights.mean()))
 
 
 def dice_loss(probability: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

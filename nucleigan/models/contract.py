@@ -10,6 +10,7 @@ from nucleigan import masks
 from nucleigan.config import DecodingSettings, MaskSettings, SegmentationSettings
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from nucleigan.training.average import AveragedNetwork
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
         """What a method trains: its averaged network is the result."""
 
         average: AveragedNetwork
+
+        def start_from(self, tensors: dict[str, torch.Tensor]) -> None:
+            """Begin with these weights of a model file instead of random ones."""
+            ...
 
 
 # Markers by a threshold alone, or low ones that the summits inside them split: (marker, summit).

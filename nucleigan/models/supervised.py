@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nucleigan.config import GeneratorSettings, SegmentationSettings
-from nucleigan.networks import IMAGE_CHANNELS, build_generator
+from nucleigan.networks import IMAGE_CHANNELS, build_generator, load_effective
 from nucleigan.training import processes
 from nucleigan.training.adversarial import adam, set_rate
 from nucleigan.training.average import AveragedNetwork
@@ -52,6 +52,11 @@ class Supervised:
         processes.share_layers(self.network)
         self.optimise = adam([self.network], settings.optimiser)
         self.average = AveragedNetwork(self.network, settings.average_decay)
+
+    def start_from(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Begin with these weights."""
+        load_effective(self.network, tensors)
+        self.average = AveragedNetwork(self.network, self.settings.average_decay)
 
     def step(
         self, batch: tuple[np.ndarray, np.ndarray], rng: np.random.Generator

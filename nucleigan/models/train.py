@@ -1,5 +1,6 @@
 """The training run that all methods share: pairs, jitter, loop, pictures, weights."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,16 +8,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from nucleigan import masks
 from nucleigan.artifacts import file_digest, read_json
 from nucleigan.config import ComputeSettings, MaskSettings, SegmentationSettings, StainSettings
-from nucleigan.errors import NucleiganError
+from nucleigan.errors import NucleiganError, shown
 from nucleigan.figures.sheets import contact_sheet
 from nucleigan.models.contract import Method
 from nucleigan.models.cyclegan import mask_picture
 from nucleigan.models.methods import load_method, method_module
-from nucleigan.models.weights import write_weights
+from nucleigan.models.validation import BestWeights, Validation
+from nucleigan.models.weights import read_weights, write_weights
 from nucleigan.networks import effective_state
 from nucleigan.provenance import package_digest
 from nucleigan.randomness import generator
@@ -78,6 +81,8 @@ def train_segmenter(
     seed: int,
     mpp: float,
     reference: str | Path,
+    start: str | Path | None = None,
+    validation: Paths = ([], []),
 ) -> None:
     """Train one method on one training set and write its weights.
 
@@ -106,6 +111,11 @@ def train_segmenter(
         µm per pixel of the patches.
     reference
         Stain profile that the images were normalised to (JSON), stored in the model file.
+    start
+        Model file whose weights the training begins with; None begins with random ones.
+    validation
+        Normalised slides to look at while training (``settings.validate_every``), and their label
+        maps.
     """
     learned = load_method(method)
     compute = computing.prepare(compute_settings)
@@ -124,7 +134,12 @@ def train_segmenter(
         "threads": compute_settings.threads,
         "processes": processes.count(),
         "precision": compute.precision,
-        "files": [file_digest(path) for part in (*real, *synthetic, agreement) for path in part],
+        "files": [
+            file_digest(path)
+            for part in (*real, *synthetic, agreement, *validation)
+            for path in part
+        ],
+        "start": file_digest(start) if start else None,
         "code": [package_digest(name) for name in (__name__, method_module(method))],
     }
     facts: dict[str, Any] = {
@@ -156,20 +171,36 @@ def train_segmenter(
 
     processes.check_batch(settings.batch_size)
     model = learned.trainable(settings, mask_settings, compute, seed)
+    if start is not None:
+        tensors, facts["started_from"] = starting_weights(start, facts)
+        model.start_from(tensors)
     total = sum(map(len, sources))
     steps = settings.steps_per_epoch or -(-total // settings.batch_size)
     make_batch = _batches(sources, learned, settings, mask_settings, steps, seed)
 
+    looks = settings.validate_every if validation[0] else 0
+    held_out = Validation(validation[0], validation[1], learned, mask_settings) if looks else None
+    best = BestWeights(checkpoint, identity) if looks and settings.choose_epoch else None
+
     def end_of_epoch(epoch: int) -> dict[str, float]:
+        network = model.average.network
         if epoch % settings.sample_every == 0 or epoch == settings.epochs:
-            network = model.average.network
             _show(
                 sources[0],
                 lambda image: predict(network, image, compute),
                 mask_settings,
                 samples_output,
             )
-        return {}
+        if held_out is None:
+            return {}
+        # A column of every row: empty where nobody looked.
+        aji = math.nan
+        if epoch % looks == 0 or epoch == settings.epochs:
+            aji = held_out.look(lambda image: predict(network, image, compute))
+            print(f"epoch {epoch}: AJI {aji:.4f} of the validation slides", flush=True)
+            if best is not None:
+                best.offer(network, epoch, aji)
+        return {"validation_aji": aji}
 
     history = loop.run(
         model,
@@ -188,8 +219,53 @@ def train_segmenter(
         "steps": int(history["steps"].iloc[-1]),
         "seconds": float(pd.Series(history["seconds"]).sum()),
     }
-    write_weights(weights_output, effective_state(model.average.network), facts)
+    tensors = effective_state(model.average.network)
+    if best is not None:
+        tensors, facts["training"]["chosen"] = best.read()
+    write_weights(weights_output, tensors, facts)
     loop.finish(history, history_output, checkpoint)
+
+
+def starting_weights(
+    path: str | Path, facts: dict[str, Any]
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """The weights of a model file for a training to begin with, and what is to be told of them.
+
+    Parameters
+    ----------
+    path
+        A model file.
+    facts
+        Of the training: ``method``, ``generator``, ``backbone`` and ``masks`` must be the file's.
+
+    Raises
+    ------
+    NucleiganError
+        The file is damaged, or holds another network; which key differs is named.
+    """
+    tensors, theirs = read_weights(path)
+    for key in ("kind", "method", "generator", "backbone", "masks"):
+        wanted, found = (_comparable(some.get(key)) for some in (facts, theirs))
+        if wanted != found:
+            raise NucleiganError(
+                f"segmentation.start_from: {path} was trained with {key} {shown(str(found), 300)}, "
+                f"this training has {wanted}; set the same in the configuration, or start from "
+                "another file."
+            )
+    past = theirs.get("training", {})
+    earlier = theirs.get("started_from") or {}
+    told = {
+        "file": file_digest(path),
+        "steps": past.get("steps", 0) + earlier.get("steps", 0),
+        "data_licence": theirs.get("data_licence", ""),
+    }
+    print(f"starting from {path}, trained for {told['steps']} steps", flush=True)
+    return tensors, told
+
+
+def _comparable(value: Any) -> Any:
+    """A generator without what its stored weights no longer show."""
+    return {**value, "spectral_norm": None} if isinstance(value, dict) else value
 
 
 def open_sources(

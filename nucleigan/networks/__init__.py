@@ -4,11 +4,22 @@ import torch
 from torch import nn
 
 from nucleigan.config import DiscriminatorSettings, GeneratorSettings
-from nucleigan.networks.blocks import effective_state, initialise, normalise_spectrally
+from nucleigan.networks.blocks import (
+    effective_state,
+    initialise,
+    load_effective,
+    normalise_spectrally,
+)
 from nucleigan.networks.discriminators import PatchGAN
 from nucleigan.networks.generators import GENERATORS
 
-__all__ = ["IMAGE_CHANNELS", "build_discriminator", "build_generator", "effective_state"]
+__all__ = [
+    "IMAGE_CHANNELS",
+    "build_discriminator",
+    "build_generator",
+    "effective_state",
+    "load_effective",
+]
 
 # Red, green, blue.
 IMAGE_CHANNELS = 3

@@ -13,6 +13,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 # Channels of a group in group normalisation: small enough that 16-channel levels have several.
 GROUP_CHANNELS = 8
+# Steps of the power iteration by which the norm of given weights is found again.
+POWER_STEPS = 50
 
 
 def has_fast_path(x: torch.Tensor) -> bool:
@@ -248,7 +250,36 @@ def effective_state(network: nn.Module) -> dict[str, torch.Tensor]:
         if ".parametrizations." not in f".{name}"
     }
     for path, module in network.named_modules():
-        if parametrize.is_parametrized(module, "weight"):
+        if _is_normalised(module):
             state[f"{path}.weight"] = module.weight.detach().clone()
     network.train(was_training)
     return state
+
+
+@torch.no_grad()
+def load_effective(network: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
+    """Take over weights of :func:`effective_state`, also where this network normalises spectrally.
+
+    Raises
+    ------
+    RuntimeError
+        They are another network's.
+    """
+    known = network.state_dict()
+    wrapped = [path for path, module in network.named_modules() if _is_normalised(module)]
+    names = {f"{path}.weight": f"{path}.parametrizations.weight.original" for path in wrapped}
+    given = {names.get(name, name): tensor for name, tensor in tensors.items()}
+    vectors = {name: known[name] for name in known if ".parametrizations.weight.0." in name}
+    network.load_state_dict(vectors | given)
+    was_training = network.training
+    network.train()
+    for path in wrapped:
+        module = network.get_submodule(path)
+        for _ in range(POWER_STEPS):
+            # Looking at it takes one step.
+            module.weight  # noqa: B018
+    network.train(was_training)
+
+
+def _is_normalised(module: nn.Module) -> bool:
+    return parametrize.is_parametrized(module, "weight")

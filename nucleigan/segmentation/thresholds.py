@@ -51,7 +51,10 @@ def choose_thresholds(
     """
     tensors, facts = read_weights(weights)
     facts["prediction"] = settings.model_dump(exclude={"choose"})
-    facts["data_licence"] = data_licence
+    started = facts.get("started_from") or {}
+    licences = (data_licence, started.get("data_licence", ""))
+    # What the weights started from binds them as well.
+    facts["data_licence"] = "; ".join(dict.fromkeys(filter(None, licences)))
     table = pd.DataFrame(columns=[*THRESHOLDS, "aji"], dtype=float)
     if slides:
         segmenter = Segmenter(tensors, facts, computing.prepare(compute))

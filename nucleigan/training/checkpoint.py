@@ -17,6 +17,8 @@ from safetensors.torch import save_file
 from nucleigan.artifacts import atomic, partial
 
 CURRENT, PREVIOUS, ASIDE = "checkpoint.safetensors", "previous.safetensors", "set-aside"
+# Weights that a run may choose in the end.
+BEST = "best.safetensors"
 
 
 def save(folder: str | Path, state: dict[str, Any], identity: str) -> None:
@@ -73,7 +75,7 @@ def load(folder: str | Path, identity: str) -> dict[str, Any] | None:
 def clear(folder: str | Path) -> None:
     """Remove the checkpoints of a run that is complete."""
     current = Path(folder) / CURRENT
-    for path in (current, partial(current), Path(folder) / PREVIOUS):
+    for path in (current, partial(current), Path(folder) / PREVIOUS, Path(folder) / BEST):
         path.unlink(missing_ok=True)
 
 
