@@ -117,7 +117,11 @@ rule start_page:
             *of_runs(results(f"segmentation/{RUN}/history.png"), RUNS),
         ],
         synthesis=(
-            [results("synthesis/contact_sheet.png"), results("synthesis/quality.csv")]
+            [
+                results("synthesis/contact_sheet.png"),
+                results("synthesis/quality.csv"),
+                results("synthesis/agreement.csv"),
+            ]
             if USES_SYNTHETIC
             else []
         ),

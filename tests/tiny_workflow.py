@@ -59,6 +59,8 @@ TINY: dict[str, Any] = {
         "generator": {"kind": "unet", "width": 4, "depth": 2},
         "discriminator": {"width": 4, "layers": 2},
         "jitter": {"resize": 64},
+        "validate_every": 1,
+        "choose_epoch": True,
     },
     "prediction": {"tile": 64, "tile_overlap": 16},
 }

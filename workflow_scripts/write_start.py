@@ -47,7 +47,7 @@ with job(snakemake.log[0]):
         )
         if given.tables
         else None,
-        synthesis=dict(sheet=given.synthesis[0], quality=given.synthesis[1])
+        synthesis=dict(zip(("sheet", "quality", "agreement"), given.synthesis, strict=True))
         if given.synthesis
         else None,
         comparisons=compared,

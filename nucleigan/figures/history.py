@@ -10,33 +10,49 @@ import pandas as pd
 
 from nucleigan.artifacts import atomic
 
-NOT_LOSSES = {"epoch", "steps", "rate", "seconds", "waiting_seconds"}
+# Columns with a panel of their own, and the words beside it.
+PANELS = {
+    "rate": "rate",
+    "validation_aji": "AJI,\nvalidation",
+    "spread": "spread",
+    "hidden": "hidden",
+    "contrast": "contrast",
+}
+NOT_LOSSES = {"epoch", "steps", "seconds", "waiting_seconds", *PANELS}
 
 
 def plot_history(history: str | Path, output: str | Path) -> None:
-    """Draw every loss over the steps, and the learning rate below.
+    """Draw every loss over the steps, and below the learning rate and what was looked at.
 
     Parameters
     ----------
     history
-        CSV with a row an epoch.
+        CSV with a row an epoch; the columns of :data:`PANELS` may be empty in some rows.
     output
         PNG.
     """
     table = pd.read_csv(history)
     losses = [name for name in table.columns if name not in NOT_LOSSES]
-    figure, (upper, lower) = plt.subplots(
-        2, 1, figsize=(8, 5), sharex=True, height_ratios=(4, 1), layout="constrained"
+    panels = [name for name in PANELS if name in table.columns]
+    figure, (upper, *lower) = plt.subplots(
+        1 + len(panels),
+        1,
+        figsize=(8, 4 + len(panels)),
+        sharex=True,
+        height_ratios=(4, *(1 for _ in panels)),
+        layout="constrained",
     )
     for name in losses:
         upper.plot(table["steps"], table[name], label=name.replace("_", " "))
     upper.set_ylabel("loss, weighted")
     upper.set_yscale("log")
     upper.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
-    lower.plot(table["steps"], table["rate"], color="0.3")
-    lower.set_ylabel("rate")
-    lower.set_ylim(0, 1.1)
-    lower.set_xlabel("step")
+    for name, axes in zip(panels, lower, strict=True):
+        known = table.dropna(subset=[name])
+        axes.plot(known["steps"], known[name], color="0.3", marker="." if len(known) < 60 else "")
+        axes.set_ylabel(PANELS[name])
+        axes.set_ylim(min(0, known[name].min()), None)
+    lower[-1].set_xlabel("step")
     with atomic(output) as temporary:
         figure.savefig(temporary, dpi=120)
     plt.close(figure)

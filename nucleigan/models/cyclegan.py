@@ -6,17 +6,19 @@
     BCE(D_N(G(m)), 1) + BCE(D_M(S(n)), 1) + λ_n ‖G(S(n)) − n‖₁ + λ_m ‖S(G(m)) − m‖₁
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 from torch.nn import functional
 
 from nucleigan import masks
-from nucleigan.artifacts import file_digest
+from nucleigan.artifacts import atomic, file_digest
 from nucleigan.config import (
     ComputeSettings,
     CycleGANSettings,
@@ -26,6 +28,7 @@ from nucleigan.config import (
 )
 from nucleigan.errors import NucleiganError
 from nucleigan.figures.sheets import contact_sheet
+from nucleigan.models import guards
 from nucleigan.models.weights import read_weights, write_weights
 from nucleigan.networks import IMAGE_CHANNELS, build_discriminator, build_generator, effective_state
 from nucleigan.provenance import package_digest
@@ -39,6 +42,10 @@ from nucleigan.training.data import Patches, from_network, order, to_network
 from nucleigan.training.pool import HistoryPool
 
 SAMPLES = 6
+# Folder of the sample pictures beside that of the checkpoints, and how many of them a sheet shows.
+SNAPSHOTS, SHOWN_SNAPSHOTS = "snapshots", 5
+# Columns of the history.
+GUARDS = ("spread", "hidden", "contrast")
 # Of the range [-1, 1] of red light, which haematoxylin absorbs and eosin hardly does; in normalised
 # patches of the Kumar tiles nuclei are darker by 0.55 on average, by 0.35 in the fifth percentile.
 POLARITY_MARGIN = 0.3
@@ -179,6 +186,37 @@ class CycleGAN:
         latent = draw_latent(self.settings.latent_channels, everywhere, height, width, None)
         return torch.cat([masks_, processes.mine(latent).to(masks_)], dim=1)
 
+    @torch.inference_mode()
+    def watch(self, shown: np.ndarray, windows: np.ndarray) -> dict[str, float]:
+        """:func:`nucleigan.models.guards.watch` of fixed masks and real windows.
+
+        Parameters
+        ----------
+        shown, windows
+            (B, C, H, W) and (B, 3, H, W) float32 in [-1, 1].
+        """
+        nets = self.networks
+        height, width = shown.shape[2:]
+        latent = draw_latent(self.settings.latent_channels, 1, height, width, [0])
+
+        def run(network: nn.Module, given: torch.Tensor) -> torch.Tensor:
+            given = given.contiguous(memory_format=computing.CHANNELS_LAST)
+            with self.compute.autocast():
+                return torch.tanh(network(given).float())
+
+        def to_image(given: torch.Tensor) -> torch.Tensor:
+            beside = latent.to(given).expand(len(given), -1, -1, -1)
+            return run(nets.to_image, torch.cat([given, beside], dim=1))
+
+        learning = (nets.to_image, nets.to_mask)
+        for network in learning:
+            network.eval()
+        given, real = (torch.from_numpy(part).to(self.compute.device) for part in (shown, windows))
+        seen = guards.watch(to_image, lambda image: run(nets.to_mask, image), given, real)
+        for network in learning:
+            network.train()
+        return seen
+
     def set_rate(self, factor: float) -> None:
         """Set both optimisers to this part of the rate."""
         for optimiser in (self.optimise_generators, self.optimise_judges):
@@ -274,7 +312,7 @@ def train(
     polygons
         Stacks of polygon label maps, (N, H, W) int32.
     generator_output, history_output, samples_output
-        Weights, losses an epoch, and a picture of masks with their images at several epochs.
+        Weights, losses an epoch, and a picture of fixed masks with their images at several epochs.
     checkpoint
         Folder for checkpoints; removed from when the training is complete.
     settings, mask_settings, compute_settings
@@ -304,21 +342,28 @@ def train(
             encoded.append(masks.encode(labels, mask_settings))
         return (np.stack(pictures), np.stack(encoded)), f"(image, polygon map) {chosen}"
 
-    corner = slice(0, settings.crop)
+    corner = np.s_[: settings.crop, : settings.crop]
     shown = np.stack(
-        [
-            masks.encode(drawn[n][corner, corner], mask_settings)
-            for n in range(min(SAMPLES, len(drawn)))
-        ]
+        [masks.encode(drawn[n][corner], mask_settings) for n in range(min(SAMPLES, len(drawn)))]
     )
+    # Windows from all over the stack, so from different slides.
+    places = np.linspace(0, len(real) - 1, min(SAMPLES, len(real))).astype(int)
+    windows = np.stack([to_network(real[int(n)][corner]) for n in places])
     shown_seeds = [torch_seed(seed, "sample", n) for n in range(len(shown))]
+    snapshots = Path(checkpoint).with_name(SNAPSHOTS)
 
     def end_of_epoch(epoch: int) -> dict[str, float]:
-        if epoch % settings.sample_every == 0 or epoch == settings.epochs:
-            painted = paint(model.average.network, shown, shown_seeds, compute)
-            pictures = [*map(mask_picture, shown), *painted]
-            contact_sheet(pictures, samples_output, columns=len(shown))
-        return {}
+        if epoch % settings.sample_every and epoch != settings.epochs:
+            return dict.fromkeys(GUARDS, math.nan)
+        painted = paint(model.average.network, shown, shown_seeds, compute)
+        with atomic(snapshots / f"{epoch:05d}.png") as temporary:
+            Image.fromarray(np.concatenate(painted, axis=1)).save(temporary)
+        taken = _snapshots(snapshots, epoch, settings)
+        contact_sheet([*map(mask_picture, shown), *taken], samples_output, columns=len(shown))
+        seen = model.watch(shown, windows)
+        for doubt in guards.doubts(seen):
+            print(f"warning: epoch {epoch}: {doubt}.", flush=True)
+        return seen
 
     identity = {
         "settings": settings.model_dump(),
@@ -352,6 +397,17 @@ def train(
     }
     write_weights(generator_output, effective_state(model.average.network), facts)
     loop.finish(history, history_output, checkpoint)
+
+
+def _snapshots(folder: Path, epoch: int, settings: CycleGANSettings) -> list[np.ndarray]:
+    """The images of the fixed masks after some epochs up to this one, evenly chosen."""
+    epochs = [*range(settings.sample_every, epoch, settings.sample_every), epoch]
+    places = np.linspace(0, len(epochs) - 1, min(SHOWN_SNAPSHOTS, len(epochs))).astype(int)
+    found = []
+    for place in places:
+        row = np.asarray(Image.open(folder / f"{epochs[place]:05d}.png"))
+        found += np.split(row, row.shape[1] // settings.crop, axis=1)
+    return found
 
 
 class Painter:

@@ -1,5 +1,6 @@
 """How good a segmenter is while it learns, on slides that it does not learn from."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,18 +80,19 @@ class BestWeights:
 
     def __init__(self, folder: str | Path, identity: dict[str, Any]) -> None:
         self.path = Path(folder) / BEST
-        self.facts = {"identity": identity}
+        # As text: what has been in a file no longer tells tuples from lists.
+        self.identity = json.dumps(identity, sort_keys=True, default=str)
         self.best: tuple[float, int] | None = None
         if self.path.exists():
             facts = read_weights(self.path)[1]
-            if facts["identity"] == identity:
+            if facts["identity"] == self.identity:
                 self.best = facts["aji"], facts["epoch"]
 
     def offer(self, network: nn.Module, epoch: int, aji: float) -> None:
         """Keep these weights if they are better, or as good and earlier."""
         if self.best is None or (aji, -epoch) > (self.best[0], -self.best[1]):
             self.best = aji, epoch
-            facts = {**self.facts, "aji": aji, "epoch": epoch}
+            facts = {"identity": self.identity, "aji": aji, "epoch": epoch}
             write_weights(self.path, effective_state(network), facts)
 
     def read(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

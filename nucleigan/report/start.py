@@ -83,7 +83,7 @@ def write_start(
         slides are shown) and ``tiles`` (dictionaries with ``slide``, ``image``, ``labels`` and
         ``prediction``).
     synthesis
-        None without synthetic pairs, else ``sheet`` (PNG) and ``quality`` (CSV).
+        None without synthetic pairs, else ``sheet`` (PNG), ``quality`` and ``agreement`` (CSV).
     comparisons
         Target of further models to its ``organs`` and ``differences`` (CSV) and ``figures``
         (caption to PNG).
@@ -100,7 +100,7 @@ def write_start(
             for name, files in (comparisons or {}).items()
         ),
         _tiles(evaluation),
-        _synthesis(synthesis),
+        _synthesis(synthesis, settings),
         page.section(
             "Training curves",
             *(
@@ -192,9 +192,12 @@ def _tiles(evaluation: Mapping[str, Any] | None) -> str:
     return tiles(evaluation["slides"], evaluation["model"], evaluation["tiles"])
 
 
-def _synthesis(synthesis: Mapping[str, str | Path] | None) -> str:
+def _synthesis(synthesis: Mapping[str, str | Path] | None, settings: Mapping[str, Any]) -> str:
     if synthesis is None:
         return ""
+    agreement = pd.read_csv(synthesis["agreement"])["aji"]
+    minimum = _at(settings, "segmentation.minimum_agreement") or 0.0
+    left_out = int((agreement < minimum).sum())
     quality = pd.read_csv(synthesis["quality"])
     rows = [
         [row.measure, _short(row.synthetic), _short(row.reference), row.meaning]
@@ -209,6 +212,10 @@ def _synthesis(synthesis: Mapping[str, str | Path] | None) -> str:
     return page.section(
         "Synthetic images beside real ones",
         picture,
+        page.paragraph(
+            f"{left_out} of {len(agreement)} pairs were left out of the trainings: the judge finds "
+            f"their masks with an AJI below {minimum:g} (segmentation.minimum_agreement)."
+        ),
         page.table(["measure", "synthetic", "real", "meaning"], rows, "synthesis", kind="text"),
         page.paragraph(
             "Features come from a fixed random network: the figures compare runs of this workflow "

@@ -1,5 +1,6 @@
 """How good the synthetic pairs are: realism, diversity, memory, and the shapes of their nuclei."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,16 +25,23 @@ from nucleigan.training.data import Patches
 
 # Windows that images are compared by: side in pixels, and how many of each kind.
 SIDE, WINDOWS = 128, 400
+# Training windows that copies are looked for among, side by side at half their side.
+MOST_TRAINING = 4000
+# A window nearer to a training window than this part of the unseen ones is called a copy.
+COPY = 0.01
 # Unseen slides that windows are drawn from; more would cost memory and add little.
 UNSEEN = 16
 # Label maps whose nuclei are measured.
 MAPS = 200
+# Of those, the maps whose nuclei are wrapped into convex hulls, which takes long.
+HULLS = 40
 # Maps painted several times, and how often.
 REPAINTED, TIMES = 8, 4
 
 SHAPES = {
     "area": "Area, pixels",
     "elongation": "Elongation (major over minor axis)",
+    "solidity": "Solidity (part of the convex hull)",
     "irregularity": "Part outside the ellipse of equal moments",
     "density": "Nuclei a megapixel",
     "neighbour": "Distance to the nearest neighbour, pixels",
@@ -86,8 +94,10 @@ def judge(
     chosen = np.linspace(0, len(held_out) - 1, min(UNSEEN, len(held_out))).astype(int)
     windows.append(_windows([read_tiff(held_out[n]) for n in chosen], rng))
     made, train, unseen = (features(some) for some in windows)
-    unseen, made, train = standardise(unseen, made, train)
+    learned = features(_all_windows(real))
+    unseen, made, train, learned = standardise(unseen, made, train, learned)
     rows = _image_rows(made, train, unseen, rng)
+    rows += _memory_rows(nearest(made, learned), nearest(unseen, learned))
     repaint, between = _repainted(weights, maps, compute, seed)
     rows.append(
         {
@@ -122,6 +132,20 @@ def _windows(pictures: Patches | Sequence[np.ndarray], rng: np.random.Generator)
     return np.stack([one[:least, :least] for one in found])
 
 
+def _all_windows(patches: Patches) -> np.ndarray:
+    """Windows of all patches at every half side, an even choice if many; (N, s, s, 3) uint8."""
+    height, width = patches[0].shape[:2]
+    side = min(SIDE, height, width)
+    steps = [range(0, length - side + 1, max(1, SIDE // 2)) for length in (height, width)]
+    places = list(itertools.product(range(len(patches)), *steps))
+    chosen = np.linspace(0, len(places) - 1, min(MOST_TRAINING, len(places))).astype(int)
+    windows = [
+        patches[number][y : y + side, x : x + side]
+        for number, y, x in (places[place] for place in chosen)
+    ]
+    return np.stack(windows)
+
+
 def _image_rows(
     made: np.ndarray, train: np.ndarray, unseen: np.ndarray, rng: np.random.Generator
 ) -> list[dict[str, object]]:
@@ -132,8 +156,8 @@ def _image_rows(
             "measure": "kernel distance (KID)",
             "synthetic": distance,
             "reference": floor,
-            "meaning": f"to unseen real windows; the reference is that of training windows; "
-            f"standard errors {error:.3g} and {floor_error:.3g}",
+            "meaning": f"to unseen real windows, by {EXTRACTOR}; the reference is that of training "
+            f"windows; standard errors {error:.3g} and {floor_error:.3g}",
         },
         {
             "measure": "diversity",
@@ -141,11 +165,24 @@ def _image_rows(
             "reference": spread(unseen),
             "meaning": "mean distance between windows; lower than the reference: fewer looks",
         },
+    ]
+
+
+def _memory_rows(made: np.ndarray, unseen: np.ndarray) -> list[dict[str, object]]:
+    """Rows from the distances of synthetic and of unseen windows to the nearest training window."""
+    return [
         {
             "measure": "nearest training window",
-            "synthetic": float(np.median(nearest(made, train))),
-            "reference": float(np.median(nearest(unseen, train))),
+            "synthetic": float(np.median(made)),
+            "reference": float(np.median(unseen)),
             "meaning": "median distance; far below the reference: training images are repeated",
+        },
+        {
+            "measure": "copies of training windows",
+            "synthetic": float(np.mean(made < np.quantile(unseen, COPY))),
+            "reference": COPY,
+            "meaning": "part of the windows that is nearer to a training window than "
+            f"{1 - COPY:.0%} of the unseen ones are; far above the reference: some are repeated",
         },
     ]
 
@@ -188,8 +225,10 @@ def _shapes(maps: Patches, rng: np.random.Generator) -> dict[str, np.ndarray]:
     from scipy.spatial import KDTree
 
     found: dict[str, list[np.ndarray]] = {name: [] for name in SHAPES}
-    for number in rng.permutation(len(maps))[:MAPS]:
+    for place, number in enumerate(rng.permutation(len(maps))[:MAPS]):
         table = measure_nuclei(maps[number])
+        if place < HULLS:
+            found["solidity"].append(_solidity(maps[number])[table.complete])
         found["area"].append(table.area[table.complete])
         found["elongation"].append(table.elongation[table.complete])
         found["irregularity"].append(table.outside[table.complete])
@@ -199,6 +238,15 @@ def _shapes(maps: Patches, rng: np.random.Generator) -> dict[str, np.ndarray]:
             points = np.column_stack([table.x, table.y])
             found["neighbour"].append(KDTree(points).query(points, k=2)[0][:, 1])
     return {name: np.concatenate(values or [np.zeros(0)]) for name, values in found.items()}
+
+
+def _solidity(labels: np.ndarray) -> np.ndarray:
+    """Area over that of the convex hull, of each nucleus in the order of its id; (N,)."""
+    from skimage.measure import regionprops_table
+
+    measured = regionprops_table(labels, properties=("area", "area_convex"))
+    ratio: np.ndarray = measured["area"] / measured["area_convex"]
+    return ratio
 
 
 def _shape_row(name: str, ours: np.ndarray, theirs: np.ndarray) -> dict[str, object]:

@@ -72,6 +72,12 @@ def load(folder: str | Path, identity: str) -> dict[str, Any] | None:
     return None
 
 
+def newest(folder: str | Path) -> Path | None:
+    """The file that :func:`load` would read first, if there is any."""
+    paths = (Path(folder) / name for name in (CURRENT, PREVIOUS))
+    return next((path for path in paths if path.exists()), None)
+
+
 def clear(folder: str | Path) -> None:
     """Remove the checkpoints of a run that is complete."""
     current = Path(folder) / CURRENT

@@ -118,10 +118,7 @@ def run(
             model.set_rate(rate_factor(epoch, settings.epochs, settings.decay_from))
             # Dropout draws from torch's own generator: it, too, must depend on the step alone.
             torch.manual_seed(torch_seed(seed, "step", step))
-            losses = {
-                key: value.item() for key, value in model.step(batch, _rng(seed, step)).items()
-            }
-            losses = processes.mean_losses(losses)
+            losses = processes.mean_losses(_numbers(model.step(batch, _rng(seed, step))))
             _check_finite(losses, step, patches, folder)
             events.add("step", losses, step)
             for key, value in losses.items():
@@ -144,6 +141,7 @@ def run(
             stopped, due = processes.any_of(stop.is_set(), waited_long)
             if (stopped or due) and step < last - 1:
                 state = {"model": model.state(), "step": step + 1}
+                _check_weights(state, step, patches, folder)
                 if leads:
                     checkpoint.save(folder, state | {"history": history, "totals": totals}, name)
                 saved_at = time.monotonic()
@@ -183,14 +181,45 @@ def _rng(seed: int, step: int) -> np.random.Generator:
     return generator(seed, "pool", step)
 
 
+def _numbers(losses: dict[str, torch.Tensor]) -> dict[str, float]:
+    """The losses, fetched at once: a GPU is waited for once a step."""
+    values = torch.stack([loss.double() for loss in losses.values()])
+    return dict(zip(losses, values.tolist(), strict=True))
+
+
 def _check_finite(losses: dict[str, float], step: int, patches: str, folder: str | Path) -> None:
-    wrong = [key for key, value in losses.items() if not np.isfinite(value)]
-    if wrong:
-        raise NucleiganError(
-            f"the loss `{wrong[0]}` became {losses[wrong[0]]} at step {step} with the patches "
-            f"{patches}; the last good checkpoint is in {folder}: lower optimiser.learning_rate or "
-            "set compute.precision to float32, then run the same command again."
-        )
+    for key, value in losses.items():
+        if not np.isfinite(value):
+            raise _diverged(f"the loss `{key}` became {value}", step, patches, folder)
+
+
+def _check_weights(state: dict[str, Any], step: int, patches: str, folder: str | Path) -> None:
+    """Refuse a checkpoint that no step could go on from: a finite loss may have had no gradient."""
+    name = _not_finite(state, "")
+    if name is not None:
+        raise _diverged(f"the weights `{name}` are no longer finite", step, patches, folder)
+
+
+def _not_finite(value: Any, name: str) -> str | None:
+    """The place of the first tensor in a state that holds NaN or infinity."""
+    if isinstance(value, torch.Tensor):
+        wrong = value.is_floating_point() and not torch.isfinite(value).all()
+        return name if wrong else None
+    if not isinstance(value, dict | list | tuple):
+        return None
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    places = (_not_finite(part, f"{name}/{key}".strip("/")) for key, part in items)
+    return next((place for place in places if place is not None), None)
+
+
+def _diverged(what: str, step: int, patches: str, folder: str | Path) -> NucleiganError:
+    last = checkpoint.newest(folder)
+    kept = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
+    return NucleiganError(
+        f"{what} at step {step} with the patches {patches}; {kept}: lower "
+        "optimiser.learning_rate or set compute.precision to float32, then run the same command "
+        "again."
+    )
 
 
 def _report(done: int, last: int, seconds_a_step: float, losses: dict[str, float]) -> None:

@@ -35,7 +35,8 @@ class HistoryPool:
                 traded.append(picture)
             elif rng.random() < 0.5:
                 place = int(rng.integers(self.size))
-                traded.append(self.pictures[place])
+                # Those of a checkpoint come from the processor's memory.
+                traded.append(self.pictures[place].to(picture.device))
                 self.pictures[place] = picture.clone()
             else:
                 traded.append(picture)

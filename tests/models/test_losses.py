@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from nucleigan.config import (
     ComputeSettings,
@@ -15,7 +16,7 @@ from nucleigan.config import (
     GeneratorSettings,
     SegmentationSettings,
 )
-from nucleigan.models.cgan import ConditionalGAN, dice_loss, pixel_losses
+from nucleigan.models.cgan import ConditionalGAN, dice_loss, near_border, pixel_losses
 from nucleigan.models.cyclegan import CycleGAN, polarity_loss
 from nucleigan.training.adversarial import adversarial_loss, frozen, judge_loss
 from nucleigan.training.compute import prepare
@@ -61,6 +62,30 @@ def test_pixel_losses_by_hand():
     assert losses["cross_entropy"].item() == pytest.approx(2 * entropy, rel=1e-5)
     dice = 1 - (2 * (p[0] + p[1]) + 1) / (sum(p) + 2 + 1)
     assert losses["dice"].item() == pytest.approx(3 * dice, rel=1e-5)
+
+
+def test_a_border_is_near_where_a_square_holds_both_values():
+    mask = -torch.ones(1, 2, 9, 12)
+    mask[0, 0, :, 4:] = 1
+    mask[0, 1, 3, 3] = 1
+    near = near_border(mask, 2)[0]
+    assert near[0, 0].tolist() == [0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0]
+    assert near[1].sum() == 25 and near[1, 1:6, 1:6].all()
+
+
+def test_pixels_near_a_border_count_more():
+    mask = -torch.ones(1, 1, 1, 9)
+    mask[..., 8] = 1
+    # With a reach of three pixels the last four are near the border.
+    logits = torch.zeros(1, 1, 1, 9)
+    logits[..., 0] = 1.0
+    settings = SegmentationSettings(l1=70, cross_entropy=2, boundary_weight=3)
+    losses = pixel_losses(logits, torch.tanh(logits), mask, settings)
+    far, near, total = 5, 4, 5 + 4 * 4
+    l1 = (math.tanh(1) + 1 + (far - 1) * 1 + 4 * near) / total
+    assert losses["l1"].item() == pytest.approx(70 * l1, rel=1e-5)
+    entropy = (softplus(2) + (far - 1 + 4 * near) * math.log(2)) / total
+    assert losses["cross_entropy"].item() == pytest.approx(2 * entropy, rel=1e-5)
 
 
 def test_dice_of_a_perfect_guess_is_zero():
@@ -117,13 +142,12 @@ def batch(seed, channels):
     )
 
 
-def build(kind, seed=0):
+def build(kind, seed=0, compute=CPU, **changes):
     if kind == "cyclegan":
-        return CycleGAN(CycleGANSettings(**SMALL), 2, prepare(CPU), seed)
-    settings = SegmentationSettings(
-        **{**SMALL, "generator": GeneratorSettings(kind="unet", width=4, depth=2, norm="batch")}
-    )
-    return ConditionalGAN(settings, 2, prepare(CPU), seed)
+        return CycleGAN(CycleGANSettings(**{**SMALL, **changes}), 2, prepare(compute), seed)
+    generator = GeneratorSettings(kind="unet", width=4, depth=2, norm="batch")
+    settings = SegmentationSettings(**{**SMALL, "generator": generator, **changes})
+    return ConditionalGAN(settings, 2, prepare(compute), seed)
 
 
 @pytest.mark.parametrize("kind", ["cyclegan", "cgan"])
@@ -158,6 +182,35 @@ def test_every_network_learns(kind):
     for name, net in networks.items():
         moved = [not torch.equal(a, b) for a, b in zip(before[name], net.parameters(), strict=True)]
         assert any(moved), name
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("kind", ["cyclegan", "cgan"])
+def test_spectral_norms_are_one_after_training(kind, precision):
+    judge = DiscriminatorSettings(width=8, layers=2)
+    compute = CPU.model_copy(update={"precision": precision})
+    model = build(kind, compute=compute, discriminator=judge)
+    judges = (
+        [model.networks.judge_image, model.networks.judge_mask]
+        if kind == "cyclegan"
+        else [model.judge]
+    )
+    first = [judge.state_dict() for judge in copy.deepcopy(judges)]
+    for step in range(40):
+        # A faster rate than any configuration's.
+        model.set_rate(5.0)
+        model.step(batch(step, 2), np.random.default_rng(step))
+    for before, trained in zip(first, judges, strict=True):
+        layers = [module for module in trained.modules() if isinstance(module, nn.Conv2d)]
+        assert len(layers) == 4 and all(map(parametrize.is_parametrized, layers))
+        for name, original in trained.state_dict().items():
+            if name.endswith("weight.original") and original.numel() > 500:
+                assert abs(before[name].std().item() - 0.02) < 0.002
+                assert not torch.equal(original, before[name])
+        trained.eval()
+        for layer in layers:
+            largest = torch.linalg.matrix_norm(layer.weight.flatten(1), ord=2).item()
+            assert abs(largest - 1) < 0.05
 
 
 def test_rate_zero_stops_learning():

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
-from nucleigan.artifacts import write_json, write_stack
+from nucleigan.artifacts import write_image, write_json, write_stack
+from nucleigan.models.weights import read_weights
 
 SCRIPT = """
 import sys
@@ -22,22 +23,25 @@ from nucleigan.models import cyclegan
 from nucleigan.models.train import train_segmenter
 kind, data, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
 compute = ComputeSettings(device="cpu", threads=1)
-small = dict(epochs=6, decay_from=3, steps_per_epoch=10, batch_size=2, crop=32, pool_size=4,
+small = dict(epochs=6, decay_from=3, steps_per_epoch=20, batch_size=2, crop=32, pool_size=4,
              sample_every=2, checkpoint_seconds=0.05,
              discriminator=DiscriminatorSettings(width=4, layers=2))
 if kind == "cyclegan":
-    settings = CycleGANSettings(generator=GeneratorSettings(width=4, depth=1), **small)
+    settings = CycleGANSettings(generator=GeneratorSettings(width=4, depth=1), mask_noise=0.3,
+                                latent_channels=2, **small)
     cyclegan.train(data / "images.tif", [data / "labels.tif"], out / "model.safetensors",
                    out / "history.csv", out / "samples.png", out / "checkpoint", settings,
                    MaskSettings(), compute, 3)
 else:
     settings = SegmentationSettings(
         generator=GeneratorSettings(kind="pix2pix_unet", width=4, depth=4, dropout=0.5,
-                                    norm="batch"), synthetic_share=0.5, **small)
+                                    norm="batch"), synthetic_share=0.5, boundary_weight=1.0,
+        validate_every=1, choose_epoch=True, **small)
     pair = ([data / "images.tif"], [data / "labels.tif"])
     train_segmenter(kind, "both", pair, pair, data / "patches.csv", [], out / "model.safetensors",
                     out / "history.csv", out / "samples.png", out / "checkpoint", settings,
-                    MaskSettings(), StainSettings(), compute, 3, 0.25, data / "reference.json")
+                    MaskSettings(), StainSettings(), compute, 3, 0.25, data / "reference.json",
+                    None, ([data / "slide.tif"], [data / "truth.tif"]))
 """
 
 
@@ -54,6 +58,8 @@ def data(tmp_path_factory):
     write_stack(folder / "images.tif", images.shape, np.uint8, images.astype(np.uint8))
     write_stack(folder / "labels.tif", labels.shape, np.int32, labels)
     write_json(folder / "reference.json", {})
+    write_image(folder / "slide.tif", images[5].astype(np.uint8))
+    write_image(folder / "truth.tif", labels[5])
     rows = "".join(f"slide{n // 2},organ{n // 4}\n" for n in range(6))
     (folder / "patches.csv").write_text("slide,organ\n" + rows)
     return folder
@@ -74,10 +80,15 @@ def test_killed_runs_end_in_the_same_weights(kind, data, tmp_path):
     out, kills, resumed = tmp_path / "killed", 0, 0
     checkpoints = out / "checkpoint"
     chance = random.Random(kind)
+    # Once at any moment of the start, then at random ones after a checkpoint.
+    run = start(kind, data, out)
+    time.sleep(chance.uniform(0, 3))
+    run.kill()
+    run.communicate()
     for _ in range(12):
         run = start(kind, data, out)
         seen = {path: path.stat().st_mtime_ns for path in checkpoints.glob("*.safetensors")}
-        while run.poll() is None and kills < 2:
+        while run.poll() is None and kills < 4:
             now = {path: path.stat().st_mtime_ns for path in checkpoints.glob("*.safetensors")}
             if now != seen:
                 time.sleep(chance.uniform(0, 0.2))
@@ -90,7 +101,7 @@ def test_killed_runs_end_in_the_same_weights(kind, data, tmp_path):
         if run.returncode == 0:
             break
     assert run.returncode == 0, output
-    assert kills >= 1 and resumed >= 1
+    assert kills >= 3 and resumed >= 3
     expected = load_file(tmp_path / "whole" / "model.safetensors")
     found = load_file(out / "model.safetensors")
     assert expected.keys() == found.keys()
@@ -102,4 +113,14 @@ def test_killed_runs_end_in_the_same_weights(kind, data, tmp_path):
     ]
     pd.testing.assert_frame_equal(*history)
     assert len(history[0]) == 6 and (history[0]["rate"] > 0).all()
+    if kind == "cgan":
+        looks = history[0]["validation_aji"]
+        best = read_weights(out / "model.safetensors")[1]["training"]["chosen"]
+        assert looks.notna().all() and best["epoch"] == looks.argmax() + 1
+        assert best["aji"] == pytest.approx(looks.max(), abs=1e-5)
+    else:
+        snapshots = sorted(path.name for path in (out / "snapshots").iterdir())
+        assert snapshots == ["00002.png", "00004.png", "00006.png"]
+        columns = ["spread", "hidden", "contrast"]
+        assert (history[0][columns].notna().all(axis=1) == [False, True] * 3).all()
     assert (out / "samples.png").exists() and not list(checkpoints.glob("*.safetensors"))

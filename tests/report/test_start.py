@@ -186,6 +186,7 @@ def test_all_parts_in_order(tmp_path, html_tables):
         write_image(tmp_path / f"{kind}.tif", array)
     Image.new("RGB", (90, 30), "pink").save(tmp_path / "sheet.png")
     (tmp_path / "quality.csv").write_text("measure,synthetic,reference,meaning\na < b,1.23456,,m\n")
+    (tmp_path / "agreement.csv").write_text("pair,aji\n0,.4\n1,.6\n2,.8\n")
     (tmp_path / "benchmarks/stain").mkdir(parents=True)
     (tmp_path / "benchmarks/stain/a.tsv").write_text("s\th:m:s\tmax_rss\n75.2\t0:01:15\t812.4\n")
     paths = {"image": "image", "labels": "labels", "prediction": "labels"}
@@ -194,7 +195,12 @@ def test_all_parts_in_order(tmp_path, html_tables):
         **basics(
             tmp_path,
             histories={"CycleGAN": tmp_path / "sheet.png"},
-            synthesis={"sheet": tmp_path / "sheet.png", "quality": tmp_path / "quality.csv"},
+            settings={"slides": "phantoms", "segmentation": {"minimum_agreement": 0.65}},
+            synthesis={
+                "sheet": tmp_path / "sheet.png",
+                "quality": tmp_path / "quality.csv",
+                "agreement": tmp_path / "agreement.csv",
+            },
             evaluation={
                 "organs": tmp_path / "organs.csv",
                 "slides": tmp_path / "slides.csv",
@@ -217,6 +223,7 @@ def test_all_parts_in_order(tmp_path, html_tables):
     assert self_contained(text)
     assert "phantoms, drawn by the package" in text
     assert text.count("1 hit, 0 missed, 0 invented, 0 split, 0 merged, 0 inexact") == 3
+    assert "2 of 3 pairs were left out" in text and "AJI below 0.65" in text
     found = html_tables(text)
     assert found["synthesis"][1] == ["a < b", "1.23", "–", "m"]
     assert found["cost"][1] == ["stain", "1", "0:01:15", "0:01:15", "812"]

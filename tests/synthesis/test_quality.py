@@ -12,6 +12,7 @@ from nucleigan.networks import build_generator
 from nucleigan.randomness import generator
 from nucleigan.synthesis import judge
 from nucleigan.synthesis.features import features, kernel_distance, nearest, spread, standardise
+from nucleigan.synthesis.quality import _memory_rows, _solidity
 
 
 def noise(count, seed, contrast=20, side=32):
@@ -76,11 +77,13 @@ def run(tmp_path):
 def test_the_table_knows_copies_from_strangers(run, tmp_path):
     copies = run(0, noise(6, 5, side=64))
     assert copies.loc["nearest training window", "synthetic"] == 0
+    assert copies.loc["copies of training windows", "synthetic"] == 1
+    assert "random-convolutions-1" in copies.loc["kernel distance (KID)", "meaning"]
     assert copies.loc["one mask, many images", "synthetic"] == 0
     assert copies.loc["agreement (AJI)", "synthetic"] == 0.5
     assert copies.loc["agreement (Dice)", "synthetic"] == 0.75
     shapes = [name for name in copies.index if name.startswith("shape: ")]
-    assert len(shapes) == 5 and (copies.loc[shapes, "synthetic"] == 0).all()
+    assert len(shapes) == 6 and (copies.loc[shapes, "synthetic"] == 0).all()
     assert (tmp_path / "shapes.png").stat().st_size > 1000
 
     strangers = run(2, noise(6, 9, contrast=60, side=64))
@@ -88,3 +91,22 @@ def test_the_table_knows_copies_from_strangers(run, tmp_path):
     assert row["synthetic"] > 10 * abs(row["reference"])
     assert strangers.loc["one mask, many images", "synthetic"] > 0.01
     assert strangers.loc["nearest training window", "synthetic"] > 1
+    assert strangers.loc["copies of training windows", "synthetic"] == 0
+
+
+def test_few_copies_among_strangers_are_counted():
+    training, strangers = features(noise(60, 0)), features(noise(98, 1))
+    unseen = features(noise(100, 2))
+    unseen, training, made = standardise(
+        unseen, training, np.concatenate([strangers, training[:2] + 1e-6])
+    )
+    _, row = _memory_rows(nearest(made, training), nearest(unseen, training))
+    assert 0.02 <= row["synthetic"] <= 0.06 and row["reference"] == 0.01
+
+
+def test_solidity_of_a_square_and_of_a_cross():
+    labels = np.zeros((40, 40), np.int32)
+    labels[2:12, 2:12] = 1
+    labels[15:36, 22:29] = labels[22:29, 15:36] = 2
+    square, cross = _solidity(labels)
+    assert square == 1 and 0.6 < cross < 0.8

@@ -1,5 +1,6 @@
 """The training loop: asked to stop, it saves at once and goes on later as if nothing had been."""
 
+import math
 import os
 import signal
 import threading
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from nucleigan.config import TrainingSettings
+from nucleigan.errors import NucleiganError
 from nucleigan.training import loop
 
 # No checkpoint but the one that SIGTERM asks for.
@@ -99,3 +101,49 @@ def test_losses_go_to_tensorboard_where_asked_for(tmp_path):
     (written,) = (tmp_path / "tensorboard").iterdir()
     content = written.read_bytes()
     assert content.count(b"step/total") == 3 * STEPS and content.count(b"epoch/rate") == 3
+
+
+class Diverging(Accumulator):
+    """Its loss, or its state alone, is no number from one step on."""
+
+    def __init__(self, at: int, loss: float, weights: float) -> None:
+        super().__init__()
+        self.at, self.loss, self.weights = at, loss, weights
+
+    def step(self, batch, rng):
+        losses = super().step(batch, rng)
+        if batch >= self.at:
+            self.total = self.total * self.weights
+            return {"fine": torch.ones(()), "total": torch.tensor(self.loss)}
+        return losses
+
+
+EAGER = SETTINGS.model_copy(update={"checkpoint_seconds": 1e-9})
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_names_step_patches_and_checkpoint(loss, tmp_path):
+    def batch(step):
+        return step, f"patches of {step}"
+
+    with pytest.raises(NucleiganError, match=rf"`total` became {loss} at step 0 .* no checkpoint"):
+        loop.run(Diverging(0, loss, 1.0), batch, STEPS, EAGER, 5, tmp_path / "first", {})
+    with pytest.raises(NucleiganError) as stopped:
+        loop.run(Diverging(5, loss, 1.0), batch, STEPS, EAGER, 5, tmp_path, {})
+    said = str(stopped.value)
+    assert "at step 5 with the patches patches of 5" in said
+    assert str(tmp_path / "checkpoint.safetensors") in said
+    resumed = Accumulator()
+    loop.run(resumed, batch, STEPS, EAGER, 5, tmp_path, {})
+    assert resumed.seen == list(range(5, 12))
+
+
+def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
+    with pytest.raises(NucleiganError, match=r"weights `model/total` .* at step 5"):
+        loop.run(
+            Diverging(5, 1.0, math.nan), lambda n: (n, ""), STEPS, EAGER, 5, tmp_path, {"of": 1}
+        )
+    whole, resumed = Accumulator(), Accumulator()
+    loop.run(whole, lambda n: (n, ""), STEPS, SETTINGS, 5, tmp_path / "whole", {"of": 1})
+    loop.run(resumed, lambda n: (n, ""), STEPS, SETTINGS, 5, tmp_path, {"of": 1})
+    assert resumed.seen == list(range(5, 12)) and resumed.total == whole.total

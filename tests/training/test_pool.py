@@ -42,3 +42,11 @@ def test_state_survives():
     assert [p.item() for p in other.pictures] == [1, 2, 3]
     other.load(HistoryPool(4).state())
     assert other.pictures == []
+
+
+def test_pictures_of_a_checkpoint_go_where_the_new_ones_are():
+    """As on a GPU, whose checkpoints are read into the processor's memory."""
+    pool = HistoryPool(2)
+    pool.load({"pictures": numbered(1, 2)})
+    new = numbered(3, 4, 5, 6, 7, 8).to("meta")
+    assert pool.query(new, np.random.default_rng(0)).device.type == "meta"

@@ -1,0 +1,78 @@
+"""Signs that a CycleGAN goes wrong, looked for on fixed pictures while it learns."""
+
+import math
+from collections.abc import Callable
+
+import torch
+
+Network = Callable[[torch.Tensor], torch.Tensor]
+# Below this part of the real windows' spread the painted images look alike whatever the mask is.
+LEAST_SPREAD = 0.4
+# Images that grow this much less like themselves when the masks between are rounded were hidden
+# in what the rounding took away.
+MOST_HIDDEN = 2.0
+
+
+def watch(
+    to_image: Network, to_mask: Network, masks: torch.Tensor, images: torch.Tensor
+) -> dict[str, float]:
+    """What the networks make of fixed pictures.
+
+    Parameters
+    ----------
+    to_image
+        From masks (B, C, H, W) in [-1, 1] to images (B, 3, H, W) in [-1, 1]; the same random
+        numbers beside every mask and in every call.
+    to_mask
+        From images to masks.
+    masks, images
+        Not paired; at least two of each. The masks' first channel is high in nuclei.
+
+    Returns
+    -------
+    ``spread``
+        Standard deviation of painted images from one to the next, mean over pixels and colours,
+        over that of the real ones: 0 where every mask becomes the same image.
+    ``hidden``
+        L1 error of a real image's cycle when the mask between is rounded to its two values, over
+        the error when it is not: far above 1 where the cycle hides the image in the mask.
+    ``contrast``
+        How much darker painted nuclei are than their surroundings in red light, which haematoxylin
+        absorbs; of the range 2. Below 0 the images are inverted. NaN without nuclei.
+    """
+    painted = to_image(masks)
+    found = to_mask(images)
+    # A pixel on the fence is no nucleus.
+    rounded = torch.where(found > 0, 1.0, -1.0).to(found)
+    clean, coarse = ((to_image(mask) - images).abs().mean().item() for mask in (found, rounded))
+    within = masks[:, 0] > 0
+    red, outside = painted[:, 0], ~within
+    known = bool(within.any() and outside.any())
+    return {
+        "spread": painted.std(dim=0).mean().item() / max(images.std(dim=0).mean().item(), 1e-6),
+        "hidden": coarse / max(clean, 1e-6),
+        "contrast": (red[outside].mean() - red[within].mean()).item() if known else math.nan,
+    }
+
+
+def doubts(seen: dict[str, float]) -> list[str]:
+    """Sentences about what :func:`watch` found, none where nothing is wrong."""
+    told = []
+    if seen["spread"] < LEAST_SPREAD:
+        told.append(
+            f"the painted images hardly differ (spread {seen['spread']:.2f} of real windows, "
+            f"expected at least {LEAST_SPREAD:g}): the generator has collapsed; lower "
+            "cyclegan.discriminator.width or the learning rate, or train longer"
+        )
+    if seen["hidden"] > MOST_HIDDEN:
+        told.append(
+            f"images come back {seen['hidden']:.1f} times worse when the masks between are rounded "
+            f"(expected at most {MOST_HIDDEN:g}): they are hidden in the masks; raise "
+            "cyclegan.mask_noise or lower cyclegan.lambda_image"
+        )
+    if seen["contrast"] < 0:
+        told.append(
+            f"painted nuclei are brighter than their surroundings (by {-seen['contrast']:.2f} of "
+            "2): the images are inverted; raise cyclegan.lambda_polarity"
+        )
+    return told

@@ -1,0 +1,97 @@
+"""Guards of a CycleGAN on networks whose failure is known."""
+
+import numpy as np
+import pytest
+import torch
+
+from nucleigan.config import (
+    ComputeSettings,
+    CycleGANSettings,
+    DiscriminatorSettings,
+    GeneratorSettings,
+)
+from nucleigan.models.cyclegan import CycleGAN
+from nucleigan.models.guards import doubts, watch
+from nucleigan.training.compute import prepare
+
+
+def pictures():
+    """Masks of squares, and images of other squares that are dark on bright."""
+    masks = -torch.ones(4, 2, 32, 32)
+    for number, mask in enumerate(masks):
+        mask[:, 3 * number : 3 * number + 14, 5:20] = 1
+    shifted = masks.roll(6, 3)
+    return masks, painted(shifted)
+
+
+def painted(masks):
+    return (-0.5 * masks[:, :1]).repeat(1, 3, 1, 1)
+
+
+def found(images):
+    return torch.where(images[:, :1] < 0, 1.0, -1.0).repeat(1, 2, 1, 1)
+
+
+def test_honest_networks_raise_no_doubt():
+    masks, images = pictures()
+    noise = 0.01 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+    seen = watch(painted, found, masks, images + noise)
+    assert 0.5 < seen["spread"] < 2 and seen["hidden"] == pytest.approx(1, abs=0.01)
+    assert seen["contrast"] == pytest.approx(1.0)
+    assert doubts(seen) == []
+
+
+def test_one_image_for_all_masks_is_a_collapse():
+    masks, images = pictures()
+    seen = watch(lambda given: images[:1].expand(len(given), -1, -1, -1), found, masks, images)
+    assert seen["spread"] == 0
+    assert any("collapsed" in doubt for doubt in doubts(seen))
+
+
+def test_images_hidden_in_masks_are_found():
+    masks, images = pictures()
+
+    def hides(given):
+        return found(given) * 0.9 + 0.01 * given[:, :1]
+
+    def unpacks(given):
+        return ((given - 0.9 * torch.sign(given)) / 0.01)[:, :1].repeat(1, 3, 1, 1)
+
+    noisy = images + 0.2 * torch.rand(images.shape, generator=torch.Generator().manual_seed(0))
+    noisy = noisy[:, :1].repeat(1, 3, 1, 1)
+    seen = watch(unpacks, hides, masks, noisy)
+    assert seen["hidden"] > 10
+    assert any("hidden in the masks" in doubt for doubt in doubts(seen))
+
+
+def test_bright_nuclei_are_inverted():
+    masks, images = pictures()
+    seen = watch(lambda given: -painted(given), found, masks, images)
+    assert seen["contrast"] == pytest.approx(-1.0)
+    assert any("inverted" in doubt for doubt in doubts(seen))
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_watching_changes_nothing(norm):
+    settings = CycleGANSettings(
+        latent_channels=2,
+        generator=GeneratorSettings(width=4, depth=1, norm=norm),
+        discriminator=DiscriminatorSettings(width=4, layers=1),
+    )
+    model = CycleGAN(settings, 2, prepare(ComputeSettings(device="cpu", threads=1)), seed=0)
+    before = {
+        name: {key: value.clone() for key, value in network.state_dict().items()}
+        for name, network in model.networks.all().items()
+    }
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    masks, images = pictures()
+    first = model.watch(masks.numpy(), images.numpy())
+    assert torch.rand(1) == expected
+    assert first == model.watch(masks.numpy(), images.numpy())
+    assert all(np.isfinite(value) for value in first.values())
+    for name, network in model.networks.all().items():
+        assert network.training
+        for key, value in network.state_dict().items():
+            assert torch.equal(value, before[name][key])
