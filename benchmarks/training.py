@@ -6,11 +6,13 @@ batches and threads are the same:
 
     python benchmarks/training.py --configfile configs/kumar-cpu.yaml
 
-``--compile`` compares ours with ours through ``torch.compile`` instead; compiling takes minutes.
+``--compile`` compares ours with ours through ``torch.compile`` instead (compiling takes minutes),
+``--layout`` with ours in PyTorch's default memory layout.
 
 Achieved rate: multiplications and additions of a step (counted by PyTorch) over its time, as part
 of the machine's own rate for products of large matrices in the precision of ours. It is given for
 the operations that were done, and for those of the plain step: the same result may be had by fewer.
+Waiting is the part of a step in which ours waits for its batch.
 """
 
 import argparse
@@ -20,7 +22,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -37,6 +39,18 @@ from nucleigan.training.data import prefetch, to_network
 
 ROOT = Path(__file__).parents[1]
 MATRIX = 2048
+
+
+class Steps(NamedTuple):
+    """Seconds of each step, seconds of those that went by waiting for data, GFLOP of one."""
+
+    seconds: list[float]
+    waiting: list[float]
+    gigaflop: float
+
+    def of_one(self) -> float:
+        """Median, without the first, which prepares kernels."""
+        return statistics.median(self.seconds[1:])
 
 
 def batches(
@@ -63,16 +77,17 @@ def batches(
     return make
 
 
-def seconds(model: Any, prepared: Iterable[tuple[np.ndarray, np.ndarray]]) -> list[float]:
-    """Seconds of one step a batch, waiting for the batch included."""
-    taken = []
+def timed(model: Any, prepared: Iterable[tuple[np.ndarray, np.ndarray]], gigaflop: float) -> Steps:
+    """One step a batch, waiting for the batch included."""
+    steps = Steps([], [], gigaflop)
     began = time.perf_counter()
     for step, batch in enumerate(prepared):
+        steps.waiting.append(time.perf_counter() - began)
         model.step(batch, generator(0, "pool", step))
         now = time.perf_counter()
-        taken.append(now - began)
+        steps.seconds.append(now - began)
         began = now
-    return taken
+    return steps
 
 
 def matrix_rate(precision: str) -> float:
@@ -94,17 +109,16 @@ def operations(model: Any, batch: tuple[np.ndarray, np.ndarray]) -> float:
     return counter.get_total_flops() / 1e9
 
 
-def measure(name: str, how: str, config: Config, steps: int) -> tuple[list[float], float]:
-    """Seconds of the steps and GFLOP of one; in a process of its own, whose memory it sets up.
+def measure(name: str, how: str, config: Config, steps: int) -> Steps:
+    """Run some steps; in a process of its own, whose memory it sets up.
 
-    ``how`` is ``ours``, ``plainly``, or ``compiled``, whose first step compiles.
+    ``how`` is ``ours``, ``plainly``, ``default layout``, or ``compiled``: its first step compiles.
     """
-    if how == "plainly":
+    if how in ("plainly", "default layout"):
         computing.CHANNELS_LAST = cgan.CHANNELS_LAST = torch.contiguous_format
-        precision = {"precision": "float32"}
-    else:
+    precision = {"precision": "float32"} if how == "plainly" else {}
+    if how != "plainly":
         computing.keep_memory()
-        precision = {}
     compute = computing.prepare(config.compute.model_copy(update=precision))
     channels = masks.channels(config.masks)
     if name == "CycleGAN":
@@ -122,10 +136,10 @@ def measure(name: str, how: str, config: Config, steps: int) -> tuple[list[float
             network.compile()
     alone = how == "plainly"
     prepared = map(make, range(steps + 1)) if alone else prefetch(make, 0, steps + 1)
-    return seconds(model, prepared), gigaflop
+    return timed(model, prepared, gigaflop)
 
 
-def apart(*arguments: Any) -> tuple[list[float], float]:
+def apart(*arguments: Any) -> Steps:
     """Call :func:`measure` in a fresh process."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(measure, *arguments).result()
@@ -133,32 +147,35 @@ def apart(*arguments: Any) -> tuple[list[float], float]:
 
 def compare_plain(config: Config, steps: int, rate: float) -> None:
     """The table of ours beside the plain step."""
-    print("| step | ours, s | plainly, s | ratio | GFLOP | rate | GFLOP, plainly | its rate |")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|")
+    columns = ("step", "ours, s", "plainly, s", "ratio", "GFLOP", "rate", "GFLOP, plainly")
+    print("|", " | ".join((*columns, "its rate", "waiting")), "|")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
     for name in ("CycleGAN", "cGAN"):
-        mine, gigaflop = apart(name, "ours", config, steps)
-        theirs, asked = apart(name, "plainly", config, steps)
+        mine = apart(name, "ours", config, steps)
+        theirs = apart(name, "plainly", config, steps)
         # Once more, the other way round, so that a machine that warms up favours neither.
-        again, _ = apart(name, "ours", config, steps)
-        a, b = statistics.median(mine[1:] + again[1:]), statistics.median(theirs[1:])
+        again = apart(name, "ours", config, steps)
+        a = statistics.median(mine.seconds[1:] + again.seconds[1:])
+        waiting = sum(mine.waiting[1:]) / sum(mine.seconds[1:])
         print(
-            f"| {name} | {a:.3f} | {b:.3f} | {b / a:.2f} | {gigaflop:.0f} | "
-            f"{100 * gigaflop / a / rate:.0f} % | {asked:.0f} | {100 * asked / a / rate:.0f} % |",
+            f"| {name} | {a:.3f} | {theirs.of_one():.3f} | {theirs.of_one() / a:.2f} | "
+            f"{mine.gigaflop:.0f} | {100 * mine.gigaflop / a / rate:.0f} % | "
+            f"{theirs.gigaflop:.0f} | {100 * theirs.gigaflop / a / rate:.0f} % | "
+            f"{100 * waiting:.1f} % |",
             flush=True,
         )
 
 
-def compare_compiled(config: Config, steps: int, rate: float) -> None:
-    """The table of ours beside the same, compiled."""
-    print("| step | ours, s | compiled, s | ratio | the first, s | rate |")
+def compare_with(how: str, config: Config, steps: int, rate: float) -> None:
+    """The table of ours beside the same, but ``compiled`` or in the ``default layout``."""
+    print(f"| step | ours, s | {how}, s | ratio | the first, s | rate |")
     print("|---|---:|---:|---:|---:|---:|")
     for name in ("CycleGAN", "cGAN"):
-        mine, gigaflop = apart(name, "ours", config, steps)
-        (first, *theirs), _ = apart(name, "compiled", config, steps)
-        a, b = statistics.median(mine[1:]), statistics.median(theirs)
+        mine, theirs = (apart(name, one, config, steps) for one in ("ours", how))
+        a, b = mine.of_one(), theirs.of_one()
         print(
-            f"| {name} | {a:.3f} | {b:.3f} | {a / b:.2f} | {first:.0f} | "
-            f"{100 * gigaflop / b / rate:.0f} % |",
+            f"| {name} | {a:.3f} | {b:.3f} | {a / b:.2f} | {theirs.seconds[0]:.0f} | "
+            f"{100 * mine.gigaflop / b / rate:.0f} % |",
             flush=True,
         )
 
@@ -171,7 +188,9 @@ def main() -> None:
     parser.add_argument("--configfile", type=Path, default=ROOT / "configs/kumar-cpu.yaml")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--compile", action="store_true", help="ours beside ours compiled")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument("--compile", action="store_true", help="ours beside ours compiled")
+    other.add_argument("--layout", action="store_true", help="ours beside the default layout")
     options = parser.parse_args()
     config = load(ROOT / "config.yaml", options.configfile)
     compute = config.compute.model_copy(update={"device": "cpu", "threads": options.threads})
@@ -180,7 +199,11 @@ def main() -> None:
     rate = matrix_rate(precision)
     print(f"torch {torch.__version__}, {options.threads} threads, {precision}")
     print(f"matrix products: {rate:.0f} GFLOP/s\n")
-    (compare_compiled if options.compile else compare_plain)(config, options.steps, rate)
+    if options.compile or options.layout:
+        how = "compiled" if options.compile else "default layout"
+        compare_with(how, config, options.steps, rate)
+    else:
+        compare_plain(config, options.steps, rate)
 
 
 if __name__ == "__main__":
