@@ -59,7 +59,11 @@ def ingest(
         Names the slide or file, what was found, what was expected.
     """
     warnings: list[str] = []
-    digest = _checked_hash(slide)
+    if not slide.image.is_file():
+        raise NucleiganError(
+            f"slide {slide.slide}: {slide.image}: there is no such image; check the sample sheet."
+        )
+    digest = _checked_hash(slide, slide.image, slide.sha256)
     header = read_header(slide.image, settings.decoder_memory)
     mpp = _magnification(slide, header.mpp, settings.mpp, warnings)
     shape = scaled_shape(header.shape, mpp / settings.mpp)
@@ -72,6 +76,9 @@ def ingest(
     # The annotation first: it is the cheaper one to be wrong.
     labels = None
     if labels_output is not None and slide.annotation is not None:
+        # A missing one is told by its reader.
+        if slide.annotation.is_file():
+            _checked_hash(slide, slide.annotation, slide.annotation_sha256)
         labels, remarks = read_annotation(slide.annotation, header.shape, settings, shape)
         warnings += remarks
     nuclei = None if labels is None else int(labels.max(initial=0))
@@ -105,17 +112,12 @@ def ingest(
     )
 
 
-def _checked_hash(slide: Slide) -> str:
-    if not slide.image.is_file():
+def _checked_hash(slide: Slide, path: Path, expected: str | None) -> str:
+    digest = file_digest(path)
+    if expected is not None and digest != expected:
         raise NucleiganError(
-            f"slide {slide.slide}: {slide.image}: there is no such image; check the sample sheet."
-        )
-    digest = file_digest(slide.image)
-    if slide.sha256 is not None and digest != slide.sha256:
-        raise NucleiganError(
-            f"slide {slide.slide}: {slide.image} has the SHA-256 {digest}, but the sample sheet "
-            f"expects {slide.sha256}; fetch the file again, or correct the sheet if the new one is "
-            "meant."
+            f"slide {slide.slide}: {path} has the SHA-256 {digest}, but the sample sheet expects "
+            f"{expected}; fetch the file again, or correct the sheet if the new one is meant."
         )
     return digest
 

@@ -76,6 +76,7 @@ def monuseg_sheet(folder: str | Path) -> tuple[list[Slide], list[str]]:
                 annotation=annotation if annotation.is_file() else None,
                 mpp=MPP,
                 sha256=file_digest(image),
+                annotation_sha256=file_digest(annotation) if annotation.is_file() else None,
             )
         )
     return slides, warnings

@@ -16,12 +16,26 @@ from nucleigan.slides.limits import read_text
 from nucleigan.slides.remote import check_address, is_address
 
 SPLITS = ("train", "val", "test")
-COLUMNS = ("slide", "organ", "split", "image", "annotation", "mpp", "sha256")
+COLUMNS = (
+    "slide",
+    "organ",
+    "split",
+    "image",
+    "annotation",
+    "mpp",
+    "sha256",
+    "annotation_sha256",
+)
 REQUIRED = ("slide", "organ", "split", "image")
 # Names that sheets made by others use for our columns.
-ALIASES = {"annotation": "labels", "sha256": "image_sha256"}
+ALIASES = {
+    "annotation": "labels",
+    "sha256": "image_sha256",
+    "annotation_sha256": "labels_sha256",
+}
 # Slide names become folder names and wildcards.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+HASH = re.compile(r"[0-9a-f]{64}")
 # Organs become headings of tables, reports and figures, which have signs of their own.
 ORGAN = re.compile(r"\w[^<>|$`\\]{0,63}")
 # What every file system takes, bytes of a path and of its parts.
@@ -52,6 +66,8 @@ class Slide:
         µm per pixel, None to take it from the image file.
     sha256
         Of the image file, None to accept any content.
+    annotation_sha256
+        Of the annotation's file, likewise.
     image_address, annotation_address
         Where they are fetched from, None where they are files; ``image`` and ``annotation`` then
         are the names that the fetched files have.
@@ -64,6 +80,7 @@ class Slide:
     annotation: Path | None = None
     mpp: float | None = None
     sha256: str | None = None
+    annotation_sha256: str | None = None
     image_address: str | None = None
     annotation_address: str | None = None
 
@@ -79,6 +96,7 @@ def slide_from_row(row: Mapping[str, str | None]) -> Slide:
         annotation=Path(annotation) if annotation else None,
         mpp=float(mpp) if mpp else None,
         sha256=row.get("sha256") or None,
+        annotation_sha256=row.get("annotation_sha256") or None,
     )
 
 
@@ -90,10 +108,10 @@ def read_sheet(
     Parameters
     ----------
     path
-        CSV with the columns slide, organ, split, image and, where known, annotation, mpp and
-        sha256. Paths are relative to the sheet; they may lead anywhere, through symbolic links,
-        too, since they are only read. Images and annotations may also be addresses, http://,
-        https:// or s3://.
+        CSV with the columns slide, organ, split, image and, where known, annotation, mpp, sha256
+        and annotation_sha256. Paths are relative to the sheet; they may lead anywhere, through
+        symbolic links, too, since they are only read. Images and annotations may also be
+        addresses, http://, https:// or s3://.
     max_bytes
         Larger sheets are refused.
 
@@ -168,9 +186,14 @@ def check_slides(slides: Sequence[Slide], reference: str = "auto") -> list[str]:
         )
     judged = {slide.organ for slide in slides if slide.split == "test" and slide.annotation}
     learned = {slide.organ for slide in slides if slide.split == "train"}
-    unchecked = [slide.slide for slide in slides if slide.image_address and not slide.sha256]
+    unchecked = [
+        slide.slide
+        for slide in slides
+        if (slide.image_address and not slide.sha256)
+        or (slide.annotation_address and not slide.annotation_sha256)
+    ]
     warnings = [
-        f"slides are fetched without a `sha256` ({', '.join(unchecked[:5])}"
+        f"slides are fetched without `sha256` or `annotation_sha256` ({', '.join(unchecked[:5])}"
         f"{', …' if len(unchecked) > 5 else ''}); whatever their server sends is taken"
     ] * bool(unchecked)
     return warnings + [
@@ -200,6 +223,7 @@ def write_sheet(path: str | Path, slides: Iterable[Slide]) -> None:
                     or (_relative(slide.annotation, folder) if slide.annotation else ""),
                     "" if slide.mpp is None else slide.mpp,
                     slide.sha256 or "",
+                    slide.annotation_sha256 or "",
                 ]
             )
 
@@ -278,11 +302,6 @@ def _slide(values: Mapping[str, str], path: Path, line: int) -> Slide:
         raise NucleiganError(
             f"{where}: `split` is {shown(values['split'])!r}; expected {', '.join(SPLITS)}."
         )
-    sha256 = values.get("sha256", "").lower()
-    if sha256 and not re.fullmatch(r"[0-9a-f]{64}", sha256):
-        raise NucleiganError(
-            f"{where}: `sha256` is {shown(sha256)!r}; expected 64 hexadecimal digits or nothing."
-        )
     annotation = values.get("annotation", "")
     for name in ("image", "annotation"):
         _check_path(values.get(name, ""), f"{where}: `{name}`")
@@ -300,7 +319,8 @@ def _slide(values: Mapping[str, str], path: Path, line: int) -> Slide:
         image=_place(values["image"], path),
         annotation=_place(annotation, path) if annotation else None,
         mpp=_mpp(values.get("mpp", ""), where),
-        sha256=sha256 or None,
+        sha256=_hash("sha256", values, where),
+        annotation_sha256=_hash("annotation_sha256", values, where),
         image_address=values["image"] if is_address(values["image"]) else None,
         annotation_address=annotation if is_address(annotation) else None,
     )
@@ -328,6 +348,15 @@ def _check_path(text: str, what: str) -> None:
             f"{what} is {shown(text)!r}; expected a path without braces and control characters, "
             f"of at most {LONGEST_PATH} bytes, {LONGEST_PART} in each part."
         )
+
+
+def _hash(column: str, values: Mapping[str, str], where: str) -> str | None:
+    text = values.get(column, "").lower()
+    if text and not HASH.fullmatch(text):
+        raise NucleiganError(
+            f"{where}: `{column}` is {shown(text)!r}; expected 64 hexadecimal digits or nothing."
+        )
+    return text or None
 
 
 def _mpp(text: str, where: str) -> float | None:

@@ -70,5 +70,6 @@ def test_a_fetched_slide_without_hash_is_warned_of(tmp_path):
 
     assert warnings(SHA) == []
     assert warnings("") == [
-        "slides are fetched without a `sha256` (one); whatever their server sends is taken"
+        "slides are fetched without `sha256` or `annotation_sha256` (one); whatever their server "
+        "sends is taken"
     ]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from nucleigan.artifacts import file_digest
 from nucleigan.errors import NucleiganError
 from nucleigan.slides.sheet import (
     COLUMNS,
@@ -84,6 +85,10 @@ def test_spaces_byte_order_mark_quotes_and_blank_lines_are_no_faults(tmp_path):
         (HEADER + "a,liver,train,a.tif,a.xml,40,\n", ["line 2", "`mpp`", "'40'", "10"]),
         (HEADER + "a,liver,train,a.tif,a.xml,-1,\n", ["line 2", "`mpp`", "'-1'"]),
         (HEADER + "a,liver,train,a.tif,a.xml,,abc\n", ["line 2", "`sha256`", "abc", "64"]),
+        (
+            HEADER.replace("sha256", "annotation_sha256") + "a,liver,train,a.tif,a.xml,,abc\n",
+            ["line 2", "`annotation_sha256`", "abc", "64"],
+        ),
         (HEADER + "a,skin, left,train,a.tif,a.xml,,\n", ["line 2", "more values", "quotes"]),
         (HEADER + 'a,"skin,train,a.tif,a.xml,,\n', ["after line 1", "quotes"]),
         (HEADER + "../a,liver,train,a.tif,a.xml,,\n", ["line 2", "`slide`", "../a"]),
@@ -171,7 +176,8 @@ def test_kumar_sheet(real_data):
         assert slide.image.is_file()
         assert slide.annotation is not None
         assert slide.annotation.suffix == ".png"
-        assert slide.sha256 is not None
+        assert slide.sha256 == file_digest(slide.image)
+        assert slide.annotation_sha256 == file_digest(slide.annotation)
     assert check_slides(slides) == []
 
 
