@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from nucleigan import masks
-from nucleigan.artifacts import file_digest
+from nucleigan.artifacts import stored_digest
 from nucleigan.config import (
     ComputeSettings,
     CycleGANSettings,
@@ -327,7 +327,7 @@ def train(
         "threads": compute_settings.threads,
         "processes": processes.count(),
         "precision": compute.precision,
-        "data": [file_digest(path) for path in (images, *polygons)],
+        "data": [stored_digest(path) for path in (images, *polygons)],
         "code": package_digest("nucleigan.models.cyclegan"),
     }
     history = loop.run(
