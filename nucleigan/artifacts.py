@@ -17,6 +17,8 @@ from nucleigan.windows import Picture, bands, page_picture
 
 # zlib is lossless and every TIFF reader has it.
 COMPRESSION = "zlib"
+# What its format can shrink to one byte, bytes.
+MOST_SHRUNK = 1032
 TILE = 256
 # Stands before the digest of the pixels, in the description of the first page, and what stands
 # there until they are known.
@@ -74,7 +76,8 @@ def read_json(path: str | Path) -> Any:
     """Read a JSON artifact."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    # The last is of brackets within brackets.
+    except (OSError, ValueError, RecursionError) as error:
         raise NucleiganError(
             f"{path}: cannot be read as JSON ({error}); delete it and run the same command again."
         ) from error
@@ -201,7 +204,11 @@ def open_image(path: str | Path, in_memory: float | None = None) -> Iterator[Pic
         try:
             page = files.enter_context(tifffile.TiffFile(path)).pages.first
             picture = page_picture(page)
-            if math.prod(picture.shape) * picture.dtype.itemsize <= most:
+            size = math.prod(picture.shape) * picture.dtype.itemsize
+            # A damaged header may announce more than there is memory.
+            if size > MOST_SHRUNK * Path(path).stat().st_size:
+                raise ValueError("it announces more pixels than it can hold")
+            if size <= most:
                 picture = page.asarray()
             if page.description != DIGEST + _pixel_digest(picture):
                 raise ValueError("its pixels are not those that were written")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from nucleigan.artifacts import (
     open_stack,
+    read_json,
     read_tiff,
     stored_digest,
     write_image,
@@ -142,6 +143,27 @@ def test_a_file_without_a_digest_is_refused(tmp_path):
     for path in (tmp_path / "foreign.tif", tmp_path / "none.tif"):
         with pytest.raises(NucleiganError, match=r"cannot be read as a TIFF .* again"):
             stored_digest(path)
+
+
+def test_a_header_that_announces_too_much_is_refused_before_memory_is_taken(files, tmp_path):
+    path = tmp_path / "image.tif"
+    path.write_bytes((files / "image.tif").read_bytes())
+    with tifffile.TiffFile(path, mode="r+") as file:
+        for tag in ("ImageWidth", "ImageLength"):
+            file.pages.first.tags[tag].overwrite(2**30)
+    with pytest.raises(NucleiganError, match=r"announces more pixels than it can hold.* again"):
+        read_tiff(path)
+
+
+def test_json_nested_without_end_is_refused(tmp_path):
+    (tmp_path / "facts.json").write_text("[" * 100_000)
+    with pytest.raises(NucleiganError, match=r"facts\.json: cannot be read as JSON .* again"):
+        read_json(tmp_path / "facts.json")
+
+
+def test_the_most_shrunk_picture_is_read(tmp_path):
+    write_image(tmp_path / "black.tif", np.zeros((4096, 4096), np.int32))
+    assert not read_tiff(tmp_path / "black.tif").any()
 
 
 def test_a_stack_that_finds_no_space_leaves_nothing(tmp_path, monkeypatch):
