@@ -2,10 +2,11 @@
 
     python benchmarks/large_slide.py --height 80000 --width 100000 --islands 8
 
-draws a TIFF of that size into a scratch folder (islands of phantom tissue on glass, in compressed
-tiles), then ingests, normalises and segments it with the model that comes with the package, each
-stage in a process of its own as the workflow does it. Prints seconds and peak memory of each stage.
-At the end every island is cut out and segmented alone, in memory: its nuclei must be the same.
+draws a pyramidal TIFF of that size into a scratch folder (islands of phantom tissue on glass, in
+compressed tiles; a quarter and a sixteenth of each side as sub-images), then ingests, normalises
+and segments it with the model that comes with the package, each stage in a process of its own as
+the workflow does it. Prints seconds and peak memory of each stage. At the end every island is cut
+out and segmented alone, in memory: its nuclei must be the same.
 """
 
 import argparse
@@ -34,6 +35,9 @@ MODEL = Path(__file__).parents[1] / "models/kumar-cpu.safetensors"
 MPP = 0.25
 GLASS = 244
 TILE = 512
+# Levels of the pyramid, as scanners write them. Corners and sides of islands are multiples of the
+# last, so that no pixel of a level mixes tissue and glass.
+REDUCTIONS = (1, 4, 16)
 # A phantom, how often an island repeats it in each direction, and the glass around an island that
 # belongs to it, pixels.
 PHANTOM, REPEATED = 1000, 2
@@ -53,7 +57,7 @@ def places(height: int, width: int, islands: int, stride: int) -> list[tuple[int
 
 
 def draw(path: Path, height: int, width: int, corners: list[tuple[int, int]], stride: int) -> None:
-    """Write the slide tile by tile."""
+    """Write the slide level by level, tile by tile."""
     phantoms = [
         np.tile(
             render(number, f"island{number}", "breast", PhantomSettings(size=PHANTOM)).image,
@@ -61,28 +65,46 @@ def draw(path: Path, height: int, width: int, corners: list[tuple[int, int]], st
         )
         for number in range(len(corners))
     ]
+    middles = [(top + stride, left + stride) for top, left in corners]
+    with tifffile.TiffWriter(path, bigtiff=True) as file:
+        for step in REDUCTIONS:
+            shape = (-(-height // step), -(-width // step))
+            islands = [_reduced(phantom, step) for phantom in phantoms]
+            here = [(top // step, left // step) for top, left in middles]
+            first = step == 1
+            file.write(
+                _tiles(shape, here, islands),
+                shape=(*shape, 3),
+                dtype=np.uint8,
+                photometric="rgb",
+                tile=(TILE, TILE),
+                compression="zlib",
+                metadata=None,
+                subifds=len(REDUCTIONS) - 1 if first else None,
+                subfiletype=0 if first else 1,
+                resolution=(1e4 / (MPP * step), 1e4 / (MPP * step)),
+                resolutionunit="CENTIMETER",
+            )
 
-    def tiles() -> Iterator[np.ndarray]:
-        for y in range(0, height, TILE):
-            for x in range(0, width, TILE):
-                tile = np.full((min(TILE, height - y), min(TILE, width - x), 3), GLASS, np.uint8)
-                for (top, left), phantom in zip(corners, phantoms, strict=True):
-                    _paste(tile, phantom, top + stride - y, left + stride - x)
-                yield tile
 
-    tifffile.imwrite(
-        path,
-        tiles(),
-        shape=(height, width, 3),
-        dtype=np.uint8,
-        photometric="rgb",
-        tile=(TILE, TILE),
-        compression="zlib",
-        metadata=None,
-        bigtiff=True,
-        resolution=(1e4 / MPP, 1e4 / MPP),
-        resolutionunit="CENTIMETER",
-    )
+def _reduced(picture: np.ndarray, step: int) -> np.ndarray:
+    """The mean of every square of so many pixels, (H / step, W / step, 3) uint8."""
+    height, width = (length // step for length in picture.shape[:2])
+    squares = picture.reshape(height, step, width, step, 3)
+    return np.rint(squares.mean(axis=(1, 3))).astype(np.uint8)
+
+
+def _tiles(
+    shape: tuple[int, int], corners: list[tuple[int, int]], islands: list[np.ndarray]
+) -> Iterator[np.ndarray]:
+    """The tiles of a level: glass, and the islands whose upper left corners are given."""
+    height, width = shape
+    for y in range(0, height, TILE):
+        for x in range(0, width, TILE):
+            tile = np.full((min(TILE, height - y), min(TILE, width - x), 3), GLASS, np.uint8)
+            for (top, left), island in zip(corners, islands, strict=True):
+                _paste(tile, island, top - y, left - x)
+            yield tile
 
 
 def _paste(tile: np.ndarray, picture: np.ndarray, top: int, left: int) -> None:

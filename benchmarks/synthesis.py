@@ -57,6 +57,7 @@ def stage(config: Config, weights: Path, polygons: Path, pairs: int) -> float:
         weights,
         [str(polygons)],
         0,
+        0,
         pairs,
         weights.with_name("images.tif"),
         weights.with_name("labels.tif"),

@@ -17,11 +17,17 @@ from nucleigan.windows import Picture, bands, page_picture
 
 # zlib is lossless and every TIFF reader has it.
 COMPRESSION = "zlib"
+# What its format can shrink to one byte, bytes.
+MOST_SHRUNK = 1032
 TILE = 256
 # Stands before the digest of the pixels, in the description of the first page, and what stands
 # there until they are known.
 DIGEST = "sha256="
 UNKNOWN = DIGEST + "0" * 64
+# A tag of the first page of a stack, from the range that TIFF leaves to private use: the digests of
+# its items, 32 bytes each, so that one item can be checked without reading all.
+ITEMS_TAG = 65_001
+DIGEST_BYTES = hashlib.sha256().digest_size
 # Above this many bytes before compression a TIFF gets offsets of 64 bits.
 CLASSIC_TIFF = 2**32 - 2**25
 # Pictures of more bytes are read in windows.
@@ -70,7 +76,8 @@ def read_json(path: str | Path) -> Any:
     """Read a JSON artifact."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    # The last is of brackets within brackets.
+    except (OSError, ValueError, RecursionError) as error:
         raise NucleiganError(
             f"{path}: cannot be read as JSON ({error}); delete it and run the same command again."
         ) from error
@@ -197,7 +204,11 @@ def open_image(path: str | Path, in_memory: float | None = None) -> Iterator[Pic
         try:
             page = files.enter_context(tifffile.TiffFile(path)).pages.first
             picture = page_picture(page)
-            if math.prod(picture.shape) * picture.dtype.itemsize <= most:
+            size = math.prod(picture.shape) * picture.dtype.itemsize
+            # A damaged header may announce more than there is memory.
+            if size > MOST_SHRUNK * Path(path).stat().st_size:
+                raise ValueError("it announces more pixels than it can hold")
+            if size <= most:
                 picture = page.asarray()
             if page.description != DIGEST + _pixel_digest(picture):
                 raise ValueError("its pixels are not those that were written")
@@ -214,7 +225,8 @@ def open_image(path: str | Path, in_memory: float | None = None) -> Iterator[Pic
 def write_stack(path: str | Path, shape: tuple[int, ...], dtype: Any, items: Any) -> None:
     """Write a stack as one contiguous TIFF, item by item, without holding it in memory.
 
-    The digest of its pixels stands in the description of the first page.
+    The digests of its items stand in a private tag of the first page, and the digest of these, with
+    shape and type, in the description.
 
     Parameters
     ----------
@@ -233,6 +245,7 @@ def write_stack(path: str | Path, shape: tuple[int, ...], dtype: Any, items: Any
             raise NucleiganError(
                 f"{path}: there is nothing to write; the stack would hold 0 items."
             )
+        unknown = bytes(DIGEST_BYTES * shape[0])
         stack = tifffile.memmap(
             temporary,
             shape=shape,
@@ -241,19 +254,25 @@ def write_stack(path: str | Path, shape: tuple[int, ...], dtype: Any, items: Any
             bigtiff=int(np.prod(shape)) * np.dtype(dtype).itemsize > 3 << 30,
             metadata=None,
             description=UNKNOWN,
+            extratags=[(ITEMS_TAG, 1, len(unknown), unknown, True)],
         )
         # A full disk is an error here, and would be the end of the process in a memory map.
         with temporary.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
         places = np.asarray(stack).reshape(shape)
-        count = 0
-        for count, item in enumerate(items, 1):
-            places[count - 1] = item
-        if count != shape[0]:
-            raise ValueError(f"{path}: {shape[0]} items announced, {count} given")
+        digests: list[bytes] = []
+        for count, item in enumerate(items):
+            places[count] = item
+            digests.append(_item_digest(places[count]))
+        if len(digests) != shape[0]:
+            raise ValueError(f"{path}: {shape[0]} items announced, {len(digests)} given")
         stack.flush()
         with tifffile.TiffFile(temporary, mode="r+") as file:
-            file.pages.first.tags["ImageDescription"].overwrite(DIGEST + _pixel_digest(places))
+            tags = file.pages.first.tags
+            tags[ITEMS_TAG].overwrite(b"".join(digests))
+            tags["ImageDescription"].overwrite(
+                DIGEST + _stack_digest(shape, np.dtype(dtype), b"".join(digests))
+            )
 
 
 def _digest(shape: tuple[int, ...], dtype: np.dtype) -> Any:
@@ -269,23 +288,110 @@ def _pixel_digest(pixels: Picture) -> str:
     return digest.hexdigest()
 
 
-def open_stack(path: str | Path) -> np.ndarray:
-    """Open a stack written by :func:`write_stack` as a read-only memory map, (N, H, W[, 3])."""
+def _item_digest(item: np.ndarray) -> bytes:
+    """SHA-256 of an item's bytes."""
+    return hashlib.sha256(np.ascontiguousarray(item).data).digest()
+
+
+def _stack_digest(shape: tuple[int, ...], dtype: np.dtype, items: bytes) -> str:
+    """SHA-256 of a stack's shape, type and the digests of its items."""
+    digest = _digest(tuple(shape), dtype)
+    digest.update(items)
+    return digest.hexdigest()
+
+
+class Stack:
+    """A stack on disk; an item is checked against its digest when it is first read.
+
+    What nobody reads is not checked, so that many large stacks are opened in no time.
+
+    Parameters
+    ----------
+    path
+        Of a file of :func:`write_stack`.
+    pixels
+        Its items as a read-only memory map, (N, H, W[, 3]).
+    items
+        Their digests, one behind the other.
+    """
+
+    def __init__(self, path: str | Path, pixels: np.ndarray, items: bytes) -> None:
+        self.path = path
+        self.pixels = pixels
+        self.items = items
+        self._checked = np.zeros(len(pixels), bool)
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """An item, (H, W[, 3]); a damaged one is an error."""
+        item = np.asarray(self.pixels[index])
+        if not self._checked[index]:
+            place = range(len(self))[index] * DIGEST_BYTES
+            if _item_digest(item) != self.items[place : place + DIGEST_BYTES]:
+                raise _unreadable_stack(
+                    self.path, f"the pixels of item {index} are not those that were written"
+                )
+            self._checked[index] = True
+        return item
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """All items, checked."""
+        return np.asarray(np.stack([self[index] for index in range(len(self))]), dtype)
+
+
+def open_stack(path: str | Path) -> Stack:
+    """Open a stack written by :func:`write_stack`.
+
+    Raises
+    ------
+    NucleiganError
+        It is not there, or its digest is not that of its shape and its items' digests.
+    """
     try:
         with tifffile.TiffFile(path) as file:
-            pages = len(file.pages)
             page = file.pages.first
-            shape, dtype = page.shape, np.dtype(page.dtype)
+            items = bytes(page.tags[ITEMS_TAG].value)
+            # The pages are not counted: that takes a look at each.
+            shape = (len(items) // DIGEST_BYTES, *page.shape)
+            dtype = np.dtype(page.dtype)
             offset = page.dataoffsets[0]
             contiguous, described = page.is_contiguous, page.description
         if not contiguous:
             raise ValueError("not contiguous")
-        stack = np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=(pages, *shape))
-        if described != DIGEST + _pixel_digest(stack):
-            raise ValueError("its pixels are not those that were written")
-        return stack
+        if described != DIGEST + _stack_digest(shape, dtype, items):
+            raise ValueError("its digests are not those that were written")
+        pixels = np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)
+        return Stack(path, pixels, items)
+    except Exception as error:
+        raise _unreadable_stack(path, error) from error
+
+
+def _unreadable_stack(path: str | Path, reason: object) -> NucleiganError:
+    return NucleiganError(
+        f"{path}: cannot be mapped as a stack of patches ({reason}); delete it and run the same "
+        "command again."
+    )
+
+
+def stored_digest(path: str | Path) -> str:
+    """The digest that an image or a stack of this module carries, without reading its pixels.
+
+    Whoever reads the pixels checks them against it.
+
+    Raises
+    ------
+    NucleiganError
+        There is no such file, or it carries none.
+    """
+    try:
+        with tifffile.TiffFile(path) as file:
+            described = file.pages.first.description
+        if not described.startswith(DIGEST):
+            raise ValueError("it carries no digest")
     except Exception as error:
         raise NucleiganError(
-            f"{path}: cannot be mapped as a stack of patches ({error}); delete it and run the "
-            "same command again."
+            f"{path}: cannot be read as a TIFF ({error}); delete it and run the same command again."
         ) from error
+    return described.removeprefix(DIGEST)

@@ -68,6 +68,7 @@ def _segment(options: argparse.Namespace) -> None:
     from nucleigan.config import ComputeSettings
     from nucleigan.segmentation import Segmenter, segment_file
 
+    _check_names(options.images)
     segmenter = Segmenter.load(options.model, ComputeSettings(device=options.device))
     for path in options.images:
         labels, polygons = (
@@ -75,6 +76,18 @@ def _segment(options: argparse.Namespace) -> None:
         )
         count = segment_file(segmenter, path, labels, polygons, options.mpp)
         print(f"{path}: {count} nuclei")
+
+
+def _check_names(images: Sequence[Path]) -> None:
+    """Results are named after the images alone: two of one name would share them."""
+    named: dict[str, Path] = {}
+    for path in images:
+        first = named.setdefault(path.stem, path)
+        if first is not path:
+            raise NucleiganError(
+                f"{path}: its results would have the same names as those of {first}; give each "
+                "image once, and segment those of one name into different folders."
+            )
 
 
 def _compare(options: argparse.Namespace) -> None:

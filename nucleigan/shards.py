@@ -16,3 +16,12 @@ def shard_bounds(count: int, shards: int, batch_size: int) -> list[tuple[int, in
     shards = min(shards, batches)
     edges = [-(-batches * shard // shards) * batch_size for shard in range(shards + 1)]
     return [(start, min(stop, count)) for start, stop in itertools.pairwise(edges)]
+
+
+def overlapping(bounds: list[tuple[int, int]], start: int, stop: int) -> list[int]:
+    """Numbers of the shards that hold the units from ``start`` to ``stop``.
+
+    >>> overlapping([(0, 4), (4, 8), (8, 12)], 6, 8)
+    [1]
+    """
+    return [shard for shard, (first, end) in enumerate(bounds) if first < stop and start < end]

@@ -1,14 +1,23 @@
 # Synthetic pairs: the generator paints an image into every polygon map.
 
+from nucleigan.shards import overlapping
+
 SYNTHESIS_SHARDS = shard_bounds(
     SETTINGS.synthesis.count, SETTINGS.synthesis.shards, SETTINGS.synthesis.batch_size
 )
 
 
+def painted_polygons(wildcards):
+    """The shards of polygon maps that a shard of pairs is painted into."""
+    return overlapping(POLYGON_SHARDS, *SYNTHESIS_SHARDS[int(wildcards.shard)])
+
+
 rule synthesize_pairs:
     input:
         generator=results("cyclegan/generator.safetensors"),
-        polygons=rules.show_polygons.input.labels,
+        polygons=lambda wildcards: expand(
+            results("polygons/{part}.labels.tif"), part=painted_polygons(wildcards)
+        ),
     output:
         images=results("synthesis/{shard}.images.tif"),
         labels=results("synthesis/{shard}.labels.tif"),
@@ -25,6 +34,7 @@ rule synthesize_pairs:
         device=SETTINGS.compute.device,
     params:
         bounds=lambda wildcards: SYNTHESIS_SHARDS[int(wildcards.shard)],
+        first_map=lambda wildcards: POLYGON_SHARDS[painted_polygons(wildcards)[0]][0],
         settings=section("synthesis", "count", "shards", "judge_epochs"),
         compute=section("compute", "device", "tensorboard", "processes"),
         seed=SETTINGS.seed,

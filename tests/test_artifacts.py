@@ -1,15 +1,24 @@
 """Artifacts on disk: complete or absent, and damage that is noticed."""
 
 import errno
+import hashlib
 import os
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nucleigan.artifacts import open_stack, read_tiff, write_image, write_stack
+from nucleigan.artifacts import (
+    open_stack,
+    read_json,
+    read_tiff,
+    stored_digest,
+    write_image,
+    write_stack,
+)
 from nucleigan.errors import NucleiganError
 from nucleigan.models.weights import read_weights, write_weights
 
@@ -80,6 +89,81 @@ def test_a_file_cut_short_is_refused(files, name, part):
     said = refused(path, files / name)
     # The last bytes of a stack may be those that pad its tags.
     assert (said is None and part > 0.9) or str(path) in said
+
+
+def flipped(path, array, damaged):
+    """A copy of a file of pixels with one bit of an array changed in it."""
+    content = path.read_bytes()
+    place = content.index(array.tobytes())
+    damaged.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    return damaged
+
+
+def test_only_what_is_read_of_a_stack_is_checked(files, tmp_path):
+    path = flipped(files / "images.tif", PIXELS[3], tmp_path / "images.tif")
+    stack = open_stack(path)
+    for place in (0, 1, 2, 4, -1):
+        np.testing.assert_array_equal(stack[place], PIXELS[place])
+    for _ in range(2):
+        with pytest.raises(NucleiganError, match=r"images\.tif: .* item 3 .* again"):
+            stack[3]
+    with pytest.raises(NucleiganError, match="item 3"):
+        np.asarray(stack)
+
+
+def test_an_item_is_checked_once(files, monkeypatch):
+    stack, taken = open_stack(files / "maps.tif"), []
+    monkeypatch.setattr(
+        "nucleigan.artifacts._item_digest",
+        lambda item: taken.append(1) or hashlib.sha256(item.tobytes()).digest(),
+    )
+    for place in (1, 1, 4, 1):
+        stack[place]
+    assert len(taken) == 2
+
+
+def test_stored_digests_tell_pixels_apart(files, tmp_path):
+    def digest_of(write, name, *arguments):
+        write(tmp_path / name, *arguments)
+        return stored_digest(tmp_path / name)
+
+    def stack(pixels):
+        return digest_of(write_stack, "stack.tif", pixels.shape, pixels.dtype, pixels)
+
+    assert stack(PIXELS) == stored_digest(files / "images.tif")
+    others = [PIXELS[::-1], PIXELS[:4], PIXELS.transpose(0, 2, 1, 3), PIXELS[..., 0], LABELS]
+    found = {stack(other) for other in [PIXELS, *others]}
+    assert len(found) == 6
+    assert digest_of(write_image, "a.tif", PIXELS[0]) == stored_digest(files / "image.tif")
+    assert digest_of(write_image, "a.tif", PIXELS[1]) != stored_digest(files / "image.tif")
+
+
+def test_a_file_without_a_digest_is_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "foreign.tif", PIXELS[0])
+    for path in (tmp_path / "foreign.tif", tmp_path / "none.tif"):
+        with pytest.raises(NucleiganError, match=r"cannot be read as a TIFF .* again"):
+            stored_digest(path)
+
+
+def test_a_header_that_announces_too_much_is_refused_before_memory_is_taken(files, tmp_path):
+    path = tmp_path / "image.tif"
+    path.write_bytes((files / "image.tif").read_bytes())
+    with tifffile.TiffFile(path, mode="r+") as file:
+        for tag in ("ImageWidth", "ImageLength"):
+            file.pages.first.tags[tag].overwrite(2**30)
+    with pytest.raises(NucleiganError, match=r"announces more pixels than it can hold.* again"):
+        read_tiff(path)
+
+
+def test_json_nested_without_end_is_refused(tmp_path):
+    (tmp_path / "facts.json").write_text("[" * 100_000)
+    with pytest.raises(NucleiganError, match=r"facts\.json: cannot be read as JSON .* again"):
+        read_json(tmp_path / "facts.json")
+
+
+def test_the_most_shrunk_picture_is_read(tmp_path):
+    write_image(tmp_path / "black.tif", np.zeros((4096, 4096), np.int32))
+    assert not read_tiff(tmp_path / "black.tif").any()
 
 
 def test_a_stack_that_finds_no_space_leaves_nothing(tmp_path, monkeypatch):

@@ -53,6 +53,18 @@ def test_mistakes_are_one_sentence(tmp_path, capsys):
     assert not (tmp_path / "slides.csv").exists()
 
 
+@pytest.mark.parametrize("second", ["b/x.tif", "b/x.svs", "a/x.tif"])
+def test_images_whose_results_share_a_name_are_refused(tmp_path, capsys, second):
+    images = [str(tmp_path / name) for name in ("a/x.tif", "c/y.tif", second)]
+    # There is no model: that is not looked at before.
+    output = tmp_path / "o"
+    assert main(["segment", "no.safetensors", *images, "--output", str(output)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {images[2]}: ") and said.count("\n") == 1
+    assert images[0] in said and "folders" in said
+    assert not output.exists()
+
+
 def test_schema(capsys):
     assert main(["schema"]) == 0
     assert json.loads(capsys.readouterr().out) == Config.model_json_schema()

@@ -67,8 +67,8 @@ def cut(folder, rows, settings=SETTINGS):
     images, labels, table, picture = (folder / "out" / name for name in OUTPUTS)
     cut_patches(rows, images, labels, table, picture, settings)
     return (
-        open_stack(images),
-        open_stack(labels),
+        np.asarray(open_stack(images)),
+        np.asarray(open_stack(labels)),
         pd.read_csv(table),
         np.asarray(Image.open(picture)),
     )

@@ -10,6 +10,7 @@ with job(snakemake.log[0]):
     synthesize(
         generator=snakemake.input.generator,
         polygons=list(snakemake.input.polygons),
+        first_map=snakemake.params.first_map,
         start=start,
         stop=stop,
         images_output=snakemake.output.images,

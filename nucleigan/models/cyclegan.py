@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from nucleigan import masks
-from nucleigan.artifacts import atomic, file_digest
+from nucleigan.artifacts import atomic, stored_digest
 from nucleigan.config import (
     ComputeSettings,
     CycleGANSettings,
@@ -372,7 +372,7 @@ def train(
         "threads": compute_settings.threads,
         "processes": processes.count(),
         "precision": compute.precision,
-        "data": [file_digest(path) for path in (images, *polygons)],
+        "data": [stored_digest(path) for path in (images, *polygons)],
         "code": package_digest("nucleigan.models.cyclegan"),
     }
     history = loop.run(

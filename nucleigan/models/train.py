@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from nucleigan import masks
-from nucleigan.artifacts import file_digest, read_json
+from nucleigan.artifacts import file_digest, read_json, stored_digest
 from nucleigan.config import ComputeSettings, MaskSettings, SegmentationSettings, StainSettings
 from nucleigan.errors import NucleiganError, shown
 from nucleigan.figures.sheets import contact_sheet
@@ -134,10 +134,10 @@ def train_segmenter(
         "threads": compute_settings.threads,
         "processes": processes.count(),
         "precision": compute.precision,
+        # Those that the images and stacks carry: their pixels are checked where they are read.
         "files": [
-            file_digest(path)
-            for part in (*real, *synthetic, agreement, *validation)
-            for path in part
+            *(stored_digest(path) for part in (*real, *synthetic, *validation) for path in part),
+            *(file_digest(path) for path in agreement),
         ],
         "start": file_digest(start) if start else None,
         "code": [package_digest(name) for name in (__name__, method_module(method))],

@@ -18,6 +18,7 @@ from nucleigan.training.data import Patches, prefetch
 def synthesize(
     generator: str | Path,
     polygons: list[str],
+    first_map: int,
     start: int,
     stop: int,
     images_output: str | Path,
@@ -34,9 +35,11 @@ def synthesize(
     generator
         Weights from masks to images.
     polygons
-        All polygon stacks, in order.
+        The polygon stacks that hold these maps, in order.
+    first_map
+        Number over all stacks of the first map in these.
     start, stop
-        Indices over all stacks; see :func:`nucleigan.shards.shard_bounds`.
+        Numbers over all stacks; see :func:`nucleigan.shards.shard_bounds`.
     images_output, labels_output, table_output
         Stacks (N, H, W, 3) uint8 and (N, H, W) int32, and a row a pair.
     settings, compute_settings
@@ -47,18 +50,22 @@ def synthesize(
     compute = computing.prepare(compute_settings)
     computing.keep_memory()
     painter = Painter(generator, compute)
-    maps = Patches.open(polygons)
-    if stop > len(maps):
+    stacks = Patches.open(polygons)
+    if stop > first_map + len(stacks):
         raise NucleiganError(
-            f"synthesis.count asks for map {stop}, but the polygon files hold {len(maps)}; raise "
-            "polygons.count."
+            f"synthesis.count asks for map {stop}, but the polygon files hold "
+            f"{first_map + len(stacks)}; raise polygons.count."
         )
-    shape = (stop - start, *maps[start].shape)
+
+    def map_of(pair: int) -> np.ndarray:
+        return stacks[pair - first_map]
+
+    shape = (stop - start, *map_of(start).shape)
     rows: list[dict[str, object]] = []
 
     def encoded(batch: int) -> tuple[int, list[np.ndarray], np.ndarray]:
         first = start + batch * settings.batch_size
-        labels = [maps[n] for n in range(first, min(first + settings.batch_size, stop))]
+        labels = [map_of(n) for n in range(first, min(first + settings.batch_size, stop))]
         return first, labels, painter.encode(labels)
 
     def painted() -> Iterator[np.ndarray]:
@@ -73,7 +80,7 @@ def synthesize(
             print(f"pair {rows[-1]['pair']} of {start}..{stop - 1}", flush=True)
 
     write_stack(images_output, (*shape, 3), np.uint8, painted())
-    write_stack(labels_output, shape, np.int32, (maps[n] for n in range(start, stop)))
+    write_stack(labels_output, shape, np.int32, map(map_of, range(start, stop)))
     with atomic(table_output) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.5g")
 

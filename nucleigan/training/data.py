@@ -5,14 +5,17 @@ What step ``n`` sees is a function of the seed and ``n``, so a resumed run sees 
 
 import queue
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from nucleigan.artifacts import open_stack
+from nucleigan.artifacts import Stack, open_stack
 from nucleigan.errors import NucleiganError
 from nucleigan.randomness import generator
 
@@ -30,22 +33,26 @@ class Patches:
         Each (N, H, W, 3) uint8 or (N, H, W) integer.
     """
 
-    stacks: tuple[np.ndarray, ...]
+    stacks: tuple[Stack | np.ndarray, ...]
 
     @classmethod
     def open(cls, paths: Sequence[str | Path]) -> "Patches":
         """Map files written by :func:`nucleigan.artifacts.write_stack`, in this order."""
         return cls(tuple(open_stack(path) for path in paths))
 
+    @cached_property
+    def _ends(self) -> list[int]:
+        """Number of patches up to the end of each stack."""
+        return list(accumulate(len(stack) for stack in self.stacks))
+
     def __len__(self) -> int:
-        return sum(len(stack) for stack in self.stacks)
+        return self._ends[-1] if self.stacks else 0
 
     def __getitem__(self, index: int) -> np.ndarray:
-        for stack in self.stacks:
-            if index < len(stack):
-                return np.asarray(stack[index])
-            index -= len(stack)
-        raise IndexError(index)
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        place = bisect_right(self._ends, index)
+        return np.asarray(self.stacks[place][index - self._ends[place]])
 
 
 @dataclass(frozen=True)

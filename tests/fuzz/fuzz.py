@@ -23,7 +23,7 @@ from readers import READERS
 from seeds import seeds
 
 WORKER = Path(__file__).with_name("worker.py")
-TEXTS = {".xml", ".geojson", ".csv", ".yaml"}
+TEXTS = {".xml", ".geojson", ".json", ".csv", ".yaml"}
 FINE = ("read", "refused")
 # A worker that answers no more, though it takes no processor time either, seconds.
 SILENCE = 900

@@ -1,9 +1,14 @@
 """The readers that are fuzzed, with small limits, and what must be true of what they accept."""
 
+import shutil
+import tempfile
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 
+from nucleigan.artifacts import open_stack, read_json, read_tiff
 from nucleigan.config import ComputeSettings, IngestionSettings, load
 from nucleigan.slides.annotations import read_annotation
 from nucleigan.slides.images import read_level
@@ -19,6 +24,8 @@ LIMITS = IngestionSettings(
 )
 # Of the label maps and images among the generated seeds; real outlines are cut at it.
 SHAPE = (40, 50)
+# Of the training that the generated checkpoints belong to.
+IDENTITY = '{"seed": 0}'
 
 
 def image(path: Path) -> None:
@@ -54,6 +61,30 @@ def model(path: Path) -> None:
     assert segmenter.segment(np.full((32, 32, 3), (200, 120, 180), np.uint8)).shape == (32, 32)
 
 
+def artifact(path: Path) -> None:
+    assert read_tiff(path).ndim in (2, 3)
+
+
+def stack(path: Path) -> None:
+    items = open_stack(path)
+    assert len(items) > 0
+    assert np.asarray(items).ndim in (3, 4)
+
+
+def facts(path: Path) -> None:
+    read_json(path)
+
+
+def checkpoint(path: Path) -> None:
+    """A damaged one is skipped, another's set aside; what is printed must not fill the pipe."""
+    from nucleigan.training import checkpoint as checkpoints
+
+    with tempfile.TemporaryDirectory() as name, redirect_stdout(StringIO()):
+        shutil.copy(path, Path(name) / checkpoints.CURRENT)
+        state = checkpoints.load(name, IDENTITY)
+        assert state is None or isinstance(state, dict)
+
+
 READERS = {
     "tiff": image,
     "png": image,
@@ -67,4 +98,8 @@ READERS = {
     "sheet": sheet,
     "configuration": configuration,
     "model": model,
+    "artifact": artifact,
+    "stack": stack,
+    "json": facts,
+    "checkpoint": checkpoint,
 }

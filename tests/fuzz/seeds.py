@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import tifffile
 from PIL import Image
-from readers import SHAPE
+from readers import IDENTITY, SHAPE
 from scipy.io import savemat
 
+from nucleigan.artifacts import write_image, write_json, write_stack
 from nucleigan.defaults import default_yaml
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (*SHAPE, 3)).astype(np.uint8)
@@ -216,6 +217,37 @@ def _models(folder: Path) -> list[Seed]:
     return found
 
 
+def _artifacts(folder: Path) -> list[Seed]:
+    found = []
+    for pixels in (PIXELS, LABELS.astype(np.int32)):
+        write_image(folder / "image.tif", pixels, 0.25)
+        found.append((".tif", (folder / "image.tif").read_bytes()))
+    return found
+
+
+def _stacks(folder: Path) -> list[Seed]:
+    found = []
+    for item in (PIXELS, LABELS.astype(np.int32)):
+        write_stack(folder / "stack.tif", (3, *item.shape), item.dtype, [item] * 3)
+        found.append((".tif", (folder / "stack.tif").read_bytes()))
+    return found
+
+
+def _facts(folder: Path) -> list[Seed]:
+    write_json(folder / "facts.json", {"matrix": np.eye(2), "slide": "µ", "warnings": [None, 1e-9]})
+    return [(".json", (folder / "facts.json").read_bytes())]
+
+
+def _checkpoints(folder: Path) -> list[Seed]:
+    import torch
+
+    from nucleigan.training import checkpoint
+
+    state = {"networks": {"a": torch.arange(6.0), 3: [torch.ones(2, 2), None, 0.5]}, "step": 7}
+    checkpoint.save(folder, state, IDENTITY)
+    return [(".safetensors", (folder / checkpoint.CURRENT).read_bytes())]
+
+
 MADE = {
     "tiff": _tiffs,
     "png": _pngs,
@@ -229,4 +261,8 @@ MADE = {
     "sheet": _sheets,
     "configuration": _configurations,
     "model": _models,
+    "artifact": _artifacts,
+    "stack": _stacks,
+    "json": _facts,
+    "checkpoint": _checkpoints,
 }

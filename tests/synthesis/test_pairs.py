@@ -10,7 +10,7 @@ from nucleigan.config import ComputeSettings, GeneratorSettings, MaskSettings, S
 from nucleigan.errors import NucleiganError
 from nucleigan.models.weights import write_weights
 from nucleigan.networks import build_generator
-from nucleigan.shards import shard_bounds
+from nucleigan.shards import overlapping, shard_bounds
 from nucleigan.synthesis import synthesize
 
 COMPUTE = ComputeSettings(device="cpu", threads=1)
@@ -24,6 +24,15 @@ def test_bounds_cover_everything_once_and_never_cut_a_batch(count, shards, batch
     assert len(bounds) <= shards
 
 
+@given(st.integers(1, 60), st.integers(1, 12), st.data())
+def test_overlapping_shards_hold_all_units_and_none_in_vain(count, shards, data):
+    bounds = shard_bounds(count, shards, 1)
+    start = data.draw(st.integers(0, count - 1))
+    units = set(range(start, data.draw(st.integers(start + 1, count))))
+    found = overlapping(bounds, min(units), max(units) + 1)
+    assert [number for number, edges in enumerate(bounds) if units & set(range(*edges))] == found
+
+
 @pytest.fixture
 def inputs(tmp_path):
     generator = GeneratorSettings(width=4, depth=1)
@@ -34,14 +43,16 @@ def inputs(tmp_path):
     maps = np.zeros((10, 32, 32), np.int32)
     for number, one in enumerate(maps):
         one[number : number + 12, 5:20] = 1
-    write_stack(tmp_path / "maps.tif", maps.shape, np.int32, maps)
+    for name, part in {"maps": maps, "first": maps[:5], "second": maps[5:]}.items():
+        write_stack(tmp_path / f"{name}.tif", part.shape, np.int32, part)
     return tmp_path
 
 
-def make(inputs, name, start, stop):
+def make(inputs, name, start, stop, polygons=("maps",), first_map=0):
     synthesize(
         inputs / "generator.safetensors",
-        [str(inputs / "maps.tif")],
+        [str(inputs / f"{part}.tif") for part in polygons],
+        first_map,
         start,
         stop,
         inputs / f"{name}.images.tif",
@@ -51,7 +62,9 @@ def make(inputs, name, start, stop):
         COMPUTE,
         seed=5,
     )
-    return open_stack(inputs / f"{name}.images.tif"), open_stack(inputs / f"{name}.labels.tif")
+    return tuple(
+        np.asarray(open_stack(inputs / f"{name}.{kind}.tif")) for kind in ("images", "labels")
+    )
 
 
 def test_one_or_three_shards_give_the_same_pairs(inputs):
@@ -60,6 +73,17 @@ def test_one_or_three_shards_give_the_same_pairs(inputs):
     assert np.array_equal(images, np.concatenate([part[0] for part in parts]))
     assert np.array_equal(labels, np.concatenate([part[1] for part in parts]))
     assert images.std() > 1 and labels.max() == 1
+
+
+@pytest.mark.parametrize("bounds", [(0, 4), (4, 8), (8, 10)])
+def test_a_shard_needs_only_the_maps_that_it_paints(inputs, bounds):
+    whole = make(inputs, "whole", *bounds)
+    halves = [(0, 5), (5, 10)]
+    parts = overlapping(halves, *bounds)
+    polygons = [("first", "second")[part] for part in parts]
+    few = make(inputs, "few", *bounds, polygons, halves[parts[0]][0])
+    assert all(np.array_equal(one, other) for one, other in zip(few, whole, strict=True))
+    assert (inputs / "few.csv").read_bytes() == (inputs / "whole.csv").read_bytes()
 
 
 def test_too_few_maps_is_said(inputs):

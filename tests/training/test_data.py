@@ -25,9 +25,14 @@ def test_stacks_count_as_one(tmp_path):
     patches = Patches.open([tmp_path / "a.tif", tmp_path / "b.tif"])
     assert len(patches) == 5
     assert all(np.array_equal(patches[n], data[n]) for n in range(5))
-    assert all(isinstance(stack, np.memmap) for stack in patches.stacks)
-    with pytest.raises(IndexError):
-        patches[5]
+    assert all(isinstance(stack.pixels, np.memmap) for stack in patches.stacks)
+    for outside in (5, -1):
+        with pytest.raises(IndexError):
+            patches[outside]
+
+
+def test_no_stacks_hold_no_patches():
+    assert len(Patches(())) == 0
 
 
 def test_pairs_must_match(tmp_path):
