@@ -76,8 +76,8 @@ class Stage:
     """The jobs of a stage.
 
     ``counts`` are those of each state; ``fraction`` is the part of the jobs that is done, running
-    ones by what they say; ``jobs_a_minute`` the rate of the last run; ``seconds_left`` the longer of
-    what is left at that rate and what the running jobs say. None is what nobody knows.
+    ones by what they say; ``jobs_a_minute`` the rate of the last run; ``seconds_left`` what is left
+    at that rate, or by what the running jobs say if that is more. None is what nobody knows.
     """
 
     name: str
