@@ -11,6 +11,7 @@ DEMO := --configfile configs/demo.yaml
 .PHONY: demo report experiments test docs lint lock clean
 
 demo: $(STAMP)
+	@echo "In another terminal, $(BIN)/nucleigan status --watch results/demo shows how far it is."
 	$(BIN)/snakemake --cores $(CORES) $(DEMO) --quiet rules
 	@cat results/demo/evaluation/table.md
 	@echo

@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
 from nucleigan.errors import NucleiganError
@@ -44,7 +45,9 @@ def _parser() -> argparse.ArgumentParser:
 
     status = commands.add_parser("status", help="say what a run has done, and what failed and why")
     status.add_argument("results", type=Path, nargs="?", help="folder of the run; else `results`")
-    status.add_argument("--json", action="store_true", help="every job, for machines")
+    form = status.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="every job, for machines")
+    form.add_argument("--watch", action="store_true", help="until the run ends; bars in a terminal")
     status.set_defaults(run=_status)
 
     config = commands.add_parser("config", help="print the default configuration")
@@ -74,7 +77,9 @@ def _segment(options: argparse.Namespace) -> None:
         labels, polygons = (
             options.output / f"{path.stem}{ending}" for ending in (".labels.tif", ".geojson")
         )
-        count = segment_file(segmenter, path, labels, polygons, options.mpp)
+        # Its lines of progress are no results.
+        with redirect_stdout(sys.stderr):
+            count = segment_file(segmenter, path, labels, polygons, options.mpp)
         print(f"{path}: {count} nuclei")
 
 
@@ -100,8 +105,14 @@ def _compare(options: argparse.Namespace) -> None:
 def _status(options: argparse.Namespace) -> None:
     from nucleigan.config import Config
     from nucleigan.status import as_json, as_text, read_status
+    from nucleigan.watch import watch
 
     folder = options.results or Path(Config.model_fields["results"].default)
+    if options.watch:
+        # Ctrl-C ends the look, not the run.
+        with suppress(KeyboardInterrupt):
+            watch(folder)
+        return
     jobs = read_status(folder)
     print(as_json(folder, jobs) if options.json else as_text(folder, jobs))
 

@@ -7,11 +7,12 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from pathlib import Path
 from typing import TextIO
 
 from nucleigan.errors import NucleiganError, shown
+from nucleigan.running import marked
 
 
 class _Tee:
@@ -75,13 +76,20 @@ def job(log: str | Path) -> Iterator[None]:
     terminal. All end the process with status 1.
 
     Of several processes that torchrun runs within the job the first alone prints; an error of any
-    is left to the process that started them, so that it is said once.
+    is left to the process that started them, so that it is said once. While the job runs, a file
+    beside ``log`` with the ending ``.running`` names its process.
     """
     path = Path(log)
     rank = os.environ.get("RANK")
+    begins = rank is None and FIRST_NODE not in os.environ
+    with marked(path.with_suffix(".running")) if begins else nullcontext():
+        yield from _logged(path, rank, begins)
+
+
+def _logged(path: Path, rank: str | None, begins: bool) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if rank is None and FIRST_NODE not in os.environ:
+        if begins:
             path.write_bytes(b"")
         # All of them write at the end of one file.
         with (

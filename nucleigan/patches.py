@@ -11,6 +11,7 @@ from nucleigan.artifacts import atomic, open_image, write_stack
 from nucleigan.config import PatchSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.figures.sheets import contact_sheet, outline
+from nucleigan.progress import progress
 
 SHOWN = 32
 CONTOUR = (0, 255, 0)
@@ -60,7 +61,8 @@ def cut_patches(
             "no slide with an annotation is there to cut patches from; add one to the sheet."
         )
     shape = (len(places), settings.size, settings.size)
-    write_stack(images_output, (*shape, 3), np.uint8, _windows(slides, "image", settings))
+    windows = progress(_windows(slides, "image", settings), len(places), "patches")
+    write_stack(images_output, (*shape, 3), np.uint8, windows)
     counts: list[int] = []
     shown: list[np.ndarray] = []
     chosen = set(np.linspace(0, len(places) - 1, min(SHOWN, len(places))).astype(int))
@@ -73,7 +75,7 @@ def cut_patches(
                 shown.append(outline(np.array(images[number]), labels, CONTOUR))
             yield labels
 
-    write_stack(labels_output, shape, np.int32, counted())
+    write_stack(labels_output, shape, np.int32, progress(counted(), len(places), "label maps"))
     contact_sheet(shown, picture_output)
     table = pd.DataFrame(places).assign(nuclei=counts)
     table.insert(0, "patch", range(len(table)))

@@ -17,7 +17,8 @@ ROOT = Path(__file__).parent.parent
 # Settings reach a job as its parameters, which the workflow compares by itself; the others shape
 # messages, or this digest, but no result.
 EXCLUDED = frozenset(
-    f"{PACKAGE}.{name}" for name in ("config", "defaults", "errors", "jobs", "provenance", "cli")
+    f"{PACKAGE}.{name}"
+    for name in ("config", "defaults", "errors", "jobs", "progress", "provenance", "cli")
 )
 
 

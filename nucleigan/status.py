@@ -1,8 +1,8 @@
 """How far a run of the workflow is, from its folder of results alone.
 
 A job opens its log anew when it begins (:mod:`nucleigan.jobs`), and Snakemake writes its benchmark
-when it has succeeded. What lies between the two is told by the log's end and age. Jobs that have
-not begun leave nothing: only Snakemake knows of them (``snakemake -n``).
+when it has succeeded. What lies between the two is told by the log's end and age, and by the file
+that names the job's process. Jobs that have not begun stand in :mod:`nucleigan.plan`.
 """
 
 import json
@@ -11,16 +11,19 @@ import textwrap
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
 from nucleigan.errors import NucleiganError, shown
-from nucleigan.report.run import STAGES
+from nucleigan.plan import read_plan
+from nucleigan.progress import Progress
+from nucleigan.report.run import STAGES, benchmark_seconds
+from nucleigan.running import is_alive, read_mark
 
 # Of a job, in the order of the table.
-STATES = ("done", "running", "silent", "stopped", "failed")
+STATES = ("done", "waiting", "running", "silent", "stopped", "failed")
 # Only their jobs train, so that the logs of other finished jobs need not be read.
 TRAINING_STAGES = ("cyclegan", "segmentation")
 # A job that has said nothing for so long may have been killed, seconds.
@@ -30,31 +33,28 @@ TAIL = 1 << 16
 # Jobs told of one by one, of each state; --json has all.
 LISTED = 20
 WIDTH = 80
+# Of a bar, characters.
+NARROWEST, WIDEST = 6, 26
 # As nucleigan.training.checkpoint names them; importing it would load torch, which takes seconds.
 CHECKPOINTS = ("checkpoint.safetensors", "previous.safetensors")
 
+KILLED = (
+    "its process {} on {} ended without a word, as one that was killed; run the same command "
+    "again, with fewer jobs beside each other if memory was short."
+)
 TRACEBACK = "Traceback (most recent call last):"
-REPORT = re.compile(r"step (\d+)/(\d+) \(\d+ %\), ([\d.]+) s a step, ([\d.]+) min left")
-PLACE = re.compile(r"(?:resumed|SIGTERM: stopped) after step (\d+) of (\d+)")
+PLACE = re.compile(r"(?:resumed|SIGTERM: stopped) after step (\d+) of ([1-9]\d*)")
 SIGTERM = "SIGTERM: stopped after step "
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a training said last: steps done and in all, seconds a step, minutes left."""
-
-    step: int
-    steps: int
-    seconds_a_step: float | None = None
-    minutes_left: float | None = None
 
 
 @dataclass(frozen=True)
 class Job:
     """One job: its name is the path of its log below ``logs``, without the ending.
 
-    ``seconds_ago`` is the age of the log's last line, or of the benchmark of a job that is done;
-    ``why`` the error of one that failed; ``saved_step`` the step from which a training would go on.
+    ``seconds_ago`` is the age of the log's last line, of the benchmark of a job that is done, or of
+    the plan of one that waits; ``why`` the error of one that failed; ``progress`` what it said last
+    of how far it is; ``saved_step`` the step from which a training would go on; ``planned`` whether
+    it belongs to the last run.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Job:
     why: str | None = None
     progress: Progress | None = None
     saved_step: int | None = None
+    planned: bool = False
 
     @property
     def stage(self) -> str:
@@ -70,8 +71,24 @@ class Job:
         return self.name.split("/")[0]
 
 
+@dataclass(frozen=True)
+class Stage:
+    """The jobs of a stage.
+
+    ``counts`` are those of each state; ``fraction`` is the part of the jobs that is done, running
+    ones by what they say; ``jobs_a_minute`` the rate of the last run; ``seconds_left`` what is left
+    at that rate, or by what the running jobs say if that is more. None is what nobody knows.
+    """
+
+    name: str
+    counts: Counter[str]
+    fraction: float
+    jobs_a_minute: float | None
+    seconds_left: float | None
+
+
 def read_status(folder: str | Path, now: float | None = None) -> list[Job]:
-    """Every job that has begun, in the order of the stages.
+    """Every job that has begun or is planned, in the order of the stages.
 
     Parameters
     ----------
@@ -82,10 +99,12 @@ def read_status(folder: str | Path, now: float | None = None) -> list[Job]:
 
     Returns
     -------
-    Jobs. The state is ``done`` where the benchmark is not older than the log. Otherwise it is
-    ``failed`` where the log ends in an error, ``stopped`` where a training ended at SIGTERM with a
-    checkpoint, ``running`` where the log changed in the last :data:`SILENCE` seconds, and
-    ``silent`` where it did not: such a job was interrupted, or runs and has nothing to say.
+    Jobs. The state is ``done`` where the benchmark is not older than the log, and ``waiting`` where
+    the last run will do it, or do it again. Otherwise it is ``failed`` where the log ends in an
+    error or the job's process is no more, ``stopped`` where a training ended at SIGTERM with a
+    checkpoint, ``running`` where the process is there. Where that cannot be told, as on another
+    machine, a job is ``running`` if the log changed in the last :data:`SILENCE` seconds, and
+    ``silent`` if it did not: it was interrupted, or has nothing to say.
 
     Raises
     ------
@@ -102,6 +121,7 @@ def read_status(folder: str | Path, now: float | None = None) -> list[Job]:
     try:
         names = _names(folder / "logs", ".log") | _names(folder / "benchmarks", ".tsv")
         jobs = [_read_job(folder, name, now) for name in names]
+        jobs = _with_plan(folder, jobs, now)
     except OSError as error:
         raise NucleiganError(
             f"{folder}: its logs cannot be read ({error}); make them readable, or run the command "
@@ -115,7 +135,14 @@ def as_json(folder: str | Path, jobs: Iterable[Job]) -> str:
     jobs = list(jobs)
     facts = {
         "results": str(folder),
-        "stages": {stage: dict(counts) for stage, counts in _counts(jobs).items()},
+        "stages": {
+            stage.name: {
+                **stage.counts,
+                "jobs_a_minute": stage.jobs_a_minute,
+                "seconds_left": stage.seconds_left,
+            }
+            for stage in read_stages(folder, jobs)
+        },
         "jobs": [{"stage": job.stage, **asdict(job)} for job in jobs],
     }
     return json.dumps(facts, indent=2, ensure_ascii=False)
@@ -126,15 +153,85 @@ def as_text(folder: str | Path, jobs: Iterable[Job]) -> str:
     jobs = list(jobs)
     if not jobs:
         return f"{folder}: no job has begun."
-    parts = [_stage_table(jobs), _training_table(jobs)]
+    parts = [_stage_table(read_stages(folder, jobs)), _training_table(jobs)]
     for state in ("failed", "stopped", "silent", "running"):
         parts.append(_list([job for job in jobs if job.state == state]))
+    parts.append(_waiting(folder, jobs))
     return "\n\n".join(part for part in parts if part)
+
+
+def read_stages(folder: str | Path, jobs: Iterable[Job]) -> list[Stage]:
+    """The stages of jobs, in their order.
+
+    Parameters
+    ----------
+    folder
+        Of the results.
+    jobs
+        Those that :func:`read_status` found there.
+    """
+    stages: dict[str, list[Job]] = {}
+    for job in jobs:
+        stages.setdefault(job.stage, []).append(job)
+    return [_stage(Path(folder), name, members) for name, members in stages.items()]
+
+
+def _stage(folder: Path, name: str, jobs: list[Job]) -> Stage:
+    counts = Counter(dict.fromkeys(STATES, 0))
+    counts.update(job.state for job in jobs)
+    running = [job for job in jobs if job.state == "running"]
+    parts = [job.progress.fraction for job in running if job.progress]
+    rate = _rate(folder, jobs)
+    return Stage(
+        name,
+        counts,
+        (counts["done"] + sum(parts)) / len(jobs),
+        None if rate is None else round(60 * rate, 3),
+        _seconds_left(running, counts["waiting"] + len(running) - sum(parts), rate),
+    )
+
+
+def _rate(folder: Path, jobs: list[Job]) -> float | None:
+    """Jobs a second that the last run has done, while any of the stage ran."""
+    done = [job for job in jobs if job.planned and job.state == "done"]
+    if not done:
+        return None
+    first = max(done, key=lambda job: job.seconds_ago)
+    runs = any(job.state == "running" for job in jobs)
+    until = 0.0 if runs else min(job.seconds_ago for job in done)
+    took = benchmark_seconds(folder / f"benchmarks/{first.name}.tsv")
+    seconds = first.seconds_ago + took - until
+    return len(done) / seconds if seconds > 0 else None
+
+
+def _seconds_left(running: list[Job], jobs: float, rate: float | None) -> float | None:
+    """Of a stage at work with so many jobs to do; nobody knows when one goes on that does not."""
+    said = [job.progress.seconds_left for job in running if job.progress]
+    known = [seconds for seconds in said if seconds is not None]
+    if running and rate is not None:
+        known.append(jobs / rate)
+    return round(max(known), 1) if known else None
 
 
 def _names(folder: Path, ending: str) -> set[str]:
     files = (path for path in folder.rglob(f"*{ending}") if path.is_file())
     return {path.relative_to(folder).as_posix().removesuffix(ending) for path in files}
+
+
+def _with_plan(folder: Path, jobs: list[Job], now: float) -> list[Job]:
+    """Jobs of the last run are marked, and those that it has not begun wait."""
+    plan = read_plan(folder)
+    if plan is None:
+        return jobs
+    ago = round(max(0.0, now - plan.time), 1)
+    # Those that were done before the plan was made are to be done again.
+    begun = [
+        replace(job, planned=job.name in plan.names)
+        for job in jobs
+        if job.name not in plan.names or job.state != "done" or job.seconds_ago <= ago
+    ]
+    missing = plan.names - {job.name for job in begun}
+    return begun + [Job(name, "waiting", ago, planned=True) for name in missing]
 
 
 def _place(stage: str) -> tuple[int, str]:
@@ -155,12 +252,16 @@ def _read_job(folder: Path, name: str, now: float) -> Job:
     if done:
         return Job(name, "done", ago, progress=progress)
     why = _error(lines)
+    process = read_mark(log.with_suffix(".running"))
+    alive = None if process is None else is_alive(process)
     if why is not None:
         state = "failed"
     elif any(line.startswith(SIGTERM) for line in lines[-1:]):
         state = "stopped"
+    elif process is not None and alive is False:
+        state, why = "failed", KILLED.format(process["pid"], shown(process.get("host"), 100))
     else:
-        state = "running" if ago <= SILENCE else "silent"
+        state = "running" if alive or ago <= SILENCE else "silent"
     saved = _saved_step(folder / _training_folder(name) / "checkpoint") if progress else None
     return Job(name, state, ago, why, progress, saved)
 
@@ -189,11 +290,10 @@ def _sentence(lines: list[str]) -> str:
 
 def _progress(lines: list[str]) -> Progress | None:
     for line in reversed(lines):
-        if found := REPORT.match(line):
-            step, steps, rate, left = found.groups()
-            return Progress(int(step), int(steps), float(rate), float(left))
+        if said := Progress.read(line):
+            return said
         if found := PLACE.match(line):
-            return Progress(int(found[1]), int(found[2]))
+            return Progress(int(found[1]), int(found[2]), "steps")
     return None
 
 
@@ -213,31 +313,49 @@ def _saved_step(folder: Path) -> int | None:
     return None
 
 
-def _counts(jobs: list[Job]) -> dict[str, Counter[str]]:
-    counts: dict[str, Counter[str]] = {}
-    for job in jobs:
-        counts.setdefault(job.stage, Counter(dict.fromkeys(STATES, 0)))[job.state] += 1
-    return counts
+def _stage_table(stages: list[Stage]) -> str:
+    total = Counter(dict.fromkeys(STATES, 0))
+    for stage in stages:
+        total.update(stage.counts)
+    everything = sum(stage.fraction * stage.counts.total() for stage in stages) / total.total()
+    rows = [*stages, Stage("all", total, everything, None, None)]
+    # Those that wait are what the others leave of all; states that no job is in have no column.
+    states = [state for state in STATES[2:] if total[state]]
+    header = ["stage", "done", "a minute", "left", *states]
+    cells = [
+        [stage.name, *_pace(stage), *(str(stage.counts[state] or "-") for state in states)]
+        for stage in rows
+    ]
+    length = WIDTH - len(_table(header, cells).split("\n")[0]) - 2
+    for stage, row in zip(rows, cells, strict=True):
+        row.insert(1, _bar(stage.fraction, max(NARROWEST, min(WIDEST, length))))
+    return _table([header[0], "", *header[1:]], cells)
 
 
-def _stage_table(jobs: list[Job]) -> str:
-    rows = [[stage, *map(counts.get, STATES)] for stage, counts in _counts(jobs).items()]
-    total = Counter(job.state for job in jobs)
-    rows.append(["all that began", *(total[state] for state in STATES)])
-    return _table(["stage", *STATES], [[str(cell or "-") for cell in row] for row in rows])
+def _bar(fraction: float, length: int) -> str:
+    """So much of a bar is filled; all of it only where all is done."""
+    filled = int(fraction * (length - 2))
+    return f"[{'#' * filled}{'.' * (length - 2 - filled)}]"
+
+
+def _pace(stage: Stage) -> list[str]:
+    """Jobs that are done and all, jobs a minute, and time left."""
+    rate = "-" if stage.jobs_a_minute is None else f"{stage.jobs_a_minute:.2f}"
+    left = "-" if stage.seconds_left is None else span(stage.seconds_left)
+    return [f"{stage.counts['done']}/{stage.counts.total()}", rate, left]
 
 
 def _training_table(jobs: list[Job]) -> str:
     rows = []
     for job in jobs:
-        if job.progress is None:
-            continue
         at = job.progress
-        rate = "-" if at.seconds_a_step is None else f"{at.seconds_a_step:.2f}"
+        if at is None or at.what != "steps":
+            continue
+        rate = "-" if at.seconds_each is None else f"{at.seconds_each:.2f}"
         # Nobody knows when a training goes on that does not run.
-        runs = job.state == "running" and at.minutes_left is not None
-        left = _span(60 * (at.minutes_left or 0.0)) if runs else "-"
-        step = f"{at.step}/{at.steps}"
+        runs = job.state == "running" and at.seconds_left is not None
+        left = span(at.seconds_left or 0.0) if runs else "-"
+        step = f"{at.done}/{at.total}"
         saved = "-" if job.saved_step is None else str(job.saved_step)
         rows.append([job.name, step, rate, left, saved, job.state])
     header = ["training", "step", "s a step", "left", "saved at", "state"]
@@ -269,23 +387,40 @@ def _list(jobs: list[Job]) -> str:
     lines = [_told(job) for job in jobs[:LISTED]]
     if len(jobs) > LISTED:
         lines.append(f"{jobs[0].state}: {len(jobs) - LISTED} more; --json lists them.")
-    return "\n".join(
-        textwrap.fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False) for line in lines
-    )
+    return "\n".join(map(_filled, lines))
 
 
 def _told(job: Job) -> str:
-    name, ago = shown(job.name, len(job.name) + 1), _span(job.seconds_ago)
+    name, ago = shown(job.name, len(job.name) + 1), span(job.seconds_ago)
     said = {
         "failed": f"{ago} ago: {job.why}",
         "stopped": f"by SIGTERM {ago} ago, saved; the same command goes on from there.",
         "silent": f"running or interrupted, last line {ago} ago.",
-        "running": f"last line {ago} ago.",
+        "running": f"{_place_in(job)}last line {ago} ago.",
     }[job.state]
     return f"{job.state}: {name}, {said}"
 
 
-def _span(seconds: float) -> str:
+def _place_in(job: Job) -> str:
+    """How far a job is that is no training; those have a table."""
+    at = job.progress
+    return f"{at}, " if at is not None and at.what != "steps" else ""
+
+
+def _waiting(folder: str | Path, jobs: list[Job]) -> str:
+    """What becomes of jobs that have not begun, once Snakemake has ended."""
+    number = sum(job.state == "waiting" for job in jobs)
+    plan = read_plan(folder)
+    if not number or plan is None or plan.at_work is not False:
+        return ""
+    return _filled(f"waiting: {number}, but Snakemake has ended; the same command does them.")
+
+
+def _filled(line: str) -> str:
+    return textwrap.fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def span(seconds: float) -> str:
     """A time as a person says it."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:

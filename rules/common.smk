@@ -10,6 +10,7 @@ from pathlib import Path
 from nucleigan import config as nucleigan_config
 from nucleigan.errors import NucleiganError
 from nucleigan.models.methods import method_module
+from nucleigan.plan import write_plan
 from nucleigan.provenance import package_digest, script_digest
 from nucleigan.slides.remote import set_patience
 from nucleigan.slides.sheet import check_slides, hold_out, read_sheet
@@ -81,6 +82,10 @@ GPUS = 0 if SETTINGS.compute.device == "cpu" else 1
 
 
 onstart:
+    # What `nucleigan status` counts from.
+    if not workflow.touch:
+        to_do = workflow.dag.needrun_jobs()
+        write_plan(SETTINGS.results, (path for job in to_do for path in job.log))
     # Snakemake answers SIGTERM by waiting for what runs. On a cluster that may be a day, after which
     # nobody watches the jobs any more: it shall take them back, as it does after Ctrl-C.
     if not workflow.local_exec:

@@ -14,7 +14,10 @@ from nucleigan.cli import main
 from nucleigan.config import TrainingSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.jobs import job
-from nucleigan.status import LISTED, SILENCE, Progress, as_text, read_status
+from nucleigan.plan import write_plan
+from nucleigan.progress import Progress
+from nucleigan.running import this_process
+from nucleigan.status import LISTED, SILENCE, as_text, read_stages, read_status
 from nucleigan.training import loop
 
 NOW = 1_000_000.0
@@ -44,7 +47,7 @@ def only(folder: Path):
 
 
 def report(step: int, steps: int, rate: float, left: float) -> str:
-    return f"step {step}/{steps} (1 %), {rate:.2f} s a step, {left:.1f} min left  dice 0.300\n"
+    return f"{step} of {steps} steps (1 %), {rate:.2f} s each, {left:.1f} min left  dice 0.300\n"
 
 
 def fail(path: Path, error: Exception) -> None:
@@ -130,18 +133,18 @@ def test_only_the_end_of_a_long_log_is_read(tmp_path):
     log(tmp_path, "cyclegan/training", text)
     found = only(tmp_path)
     assert found.why == "disk full; free it."
-    assert found.progress == Progress(9000, 9000, 0.5, 1.0)
+    assert found.progress == Progress(9000, 9000, "steps", 0.5)
 
 
 def test_the_last_line_of_a_training_tells_its_place(tmp_path):
     text = "resumed after step 100 of 600\n" + report(120, 600, 2.5, 20) + report(126, 600, 2.4, 19)
     log(tmp_path, "segmentation/cgan/both/0", text)
-    assert only(tmp_path).progress == Progress(126, 600, 2.4, 19.0)
+    assert only(tmp_path).progress == Progress(126, 600, "steps", 2.4)
 
 
 def test_a_resumed_training_has_a_place_before_it_has_a_rate(tmp_path):
     log(tmp_path, "cyclegan/training", "resumed after step 100 of 600\n")
-    assert only(tmp_path).progress == Progress(100, 600)
+    assert only(tmp_path).progress == Progress(100, 600, "steps")
 
 
 class Still:
@@ -181,13 +184,13 @@ def test_what_the_loop_leaves_is_understood(name, folder, tmp_path, capsys):
     age(path, 1)
     stopped = only(tmp_path)
     assert (stopped.state, stopped.saved_step) == ("stopped", 3)
-    assert stopped.progress == Progress(3, 8)
+    assert stopped.progress == Progress(3, 8, "steps")
 
     train()
     finished = only(tmp_path)
     assert finished.progress is not None
-    assert (finished.progress.step, finished.progress.steps) == (8, 8)
-    assert finished.progress.minutes_left == 0
+    assert (finished.progress.done, finished.progress.total) == (8, 8)
+    assert finished.progress.seconds_left == 0
 
 
 def test_a_damaged_checkpoint_is_no_step(tmp_path):
@@ -205,11 +208,11 @@ def test_the_text(tmp_path):
     log(tmp_path, "segmentation/cgan/real/0", report(9, 30, 0.5, 0.2), ago=7200)
     log(tmp_path, "segmentation/cgan/real/1", "SIGTERM: stopped after step 7 of 30, saved\n")
     assert as_text(tmp_path, read_status(tmp_path, NOW)) == (
-        "stage           done  running  silent  stopped  failed\n"
-        "slides             3        -       -        -       1\n"
-        "cyclegan           -        1       -        -       -\n"
-        "segmentation       -        -       1        1       -\n"
-        "all that began     3        1       1        1       1\n"
+        "stage                   done  a minute    left  running  silent  stopped  failed\n"
+        "slides        [####..]   3/4         -       -        -       -        -       1\n"
+        "cyclegan      [#.....]   0/1         -  20 min        1       -        -       -\n"
+        "segmentation  [......]   0/2         -       -        -       1        1       -\n"
+        "all           [##....]   3/7         -       -        1       1        1       1\n"
         "\n"
         "training                     step  s a step    left  saved at    state\n"
         "cyclegan/training         120/600      2.50  20 min         -  running\n"
@@ -225,6 +228,123 @@ def test_the_text(tmp_path):
         "\n"
         "running: cyclegan/training, last line 60 s ago."
     )
+
+
+def plan(folder: Path, names: list[str], ago: float, at_work: bool | None = None) -> None:
+    """What Snakemake leaves; ``at_work`` None is of another machine."""
+    process = this_process() | ({"place": "elsewhere"} if at_work is None else {})
+    process |= {"began": 1} if at_work is False else {}
+    facts = {"process": process, "jobs": names}
+    write(folder / "logs/plan.json", json.dumps(facts), ago)
+
+
+def test_planned_jobs_wait_until_they_begin(tmp_path):
+    log(tmp_path, "stain/a", ago=30)
+    plan(tmp_path, ["stain/a", "stain/b"], 100)
+    found = read_status(tmp_path, NOW)
+    assert [(job.name, job.state, job.planned) for job in found] == [
+        ("stain/a", "running", True),
+        ("stain/b", "waiting", True),
+    ]
+    assert found[1].seconds_ago == 100
+
+
+def test_a_job_that_was_done_before_the_plan_waits_to_be_done_again(tmp_path):
+    for name, ago in (("stain/before", 200), ("stain/since", 50), ("stain/unplanned", 200)):
+        log(tmp_path, name, ago=ago + 1)
+        benchmark(tmp_path, name, ago=ago)
+    plan(tmp_path, ["stain/before", "stain/since"], 100)
+    states = {job.name: job.state for job in read_status(tmp_path, NOW)}
+    assert states == {"stain/before": "waiting", "stain/since": "done", "stain/unplanned": "done"}
+
+
+def test_rate_and_time_left_of_a_stage(tmp_path):
+    # The first of a second ended 121 s ago, so that three jobs took two minutes and two seconds.
+    for name, ago in (("a", 121), ("b", 61), ("c", 1)):
+        log(tmp_path, f"stain/{name}", ago=ago + 1)
+        benchmark(tmp_path, f"stain/{name}", ago=ago)
+    log(tmp_path, "stain/d", ago=0)
+    plan(tmp_path, [f"stain/{name}" for name in "abcdefg"], 200)
+    (stage,) = read_stages(tmp_path, read_status(tmp_path, NOW))
+    assert stage.counts["waiting"] == 3
+    assert stage.jobs_a_minute == pytest.approx(60 * 3 / 122, abs=1e-3)
+    assert stage.seconds_left == pytest.approx(4 * 122 / 3, abs=0.1)
+    assert stage.fraction == 3 / 7
+
+
+def test_nobody_knows_the_time_left_of_a_stage_at_rest(tmp_path):
+    for name, ago in (("a", 121), ("b", 61)):
+        log(tmp_path, f"stain/{name}", ago=ago + 1)
+        benchmark(tmp_path, f"stain/{name}", ago=ago)
+    plan(tmp_path, ["stain/a", "stain/b", "stain/c"], 200)
+    (stage,) = read_stages(tmp_path, read_status(tmp_path, NOW))
+    assert stage.seconds_left is None
+    assert stage.jobs_a_minute == pytest.approx(60 * 2 / 61, abs=1e-3)
+
+
+def test_a_running_training_tells_the_time_left_and_the_part_that_is_done(tmp_path):
+    log(tmp_path, "cyclegan/training", report(150, 600, 2.0, 15))
+    plan(tmp_path, ["cyclegan/training", "cyclegan/history"], 200)
+    (stage,) = read_stages(tmp_path, read_status(tmp_path, NOW))
+    assert (stage.seconds_left, stage.fraction, stage.jobs_a_minute) == (900, 0.125, None)
+
+
+def test_a_running_job_says_how_far_it_is(tmp_path):
+    log(tmp_path, "slides/a", "100 of 400 rows read (25 %), 20.0 a second, 0.2 min left\n")
+    text = as_text(tmp_path, read_status(tmp_path, NOW))
+    assert "running: slides/a, 100 of 400 rows read (25 %), 20.0 a second, 0.2 min left" in text
+    assert "training" not in text
+
+
+def mark(folder: Path, name: str, **changes) -> None:
+    write(folder / f"logs/{name}.running", json.dumps(this_process() | changes), 1)
+
+
+def test_a_job_whose_process_is_no_more_has_failed(tmp_path):
+    log(tmp_path, "slides/a", "warning: few nuclei\n", ago=20)
+    mark(tmp_path, "slides/a", began=1, host="node7")
+    found = only(tmp_path)
+    assert found.state == "failed"
+    assert found.why is not None and f"process {os.getpid()} on node7 ended" in found.why
+
+
+def test_what_a_job_said_of_its_end_goes_before_its_process(tmp_path):
+    log(tmp_path, "slides/a", "error: a.tif: is cut off; copy it again.\n")
+    log(tmp_path, "cyclegan/training", "SIGTERM: stopped after step 7 of 30, saved\n")
+    for name in ("slides/a", "cyclegan/training"):
+        mark(tmp_path, name, began=1)
+    first, second = read_status(tmp_path, NOW)
+    assert (first.state, first.why) == ("failed", "a.tif: is cut off; copy it again.")
+    assert second.state == "stopped"
+
+
+@pytest.mark.parametrize(("changes", "state"), [({}, "running"), ({"place": "else"}, "silent")])
+def test_a_quiet_job_runs_where_its_process_is_seen(changes, state, tmp_path):
+    log(tmp_path, "slides/a", ago=2 * SILENCE)
+    mark(tmp_path, "slides/a", **changes)
+    assert only(tmp_path).state == state
+
+
+@pytest.mark.parametrize("at_work", [True, False, None])
+def test_jobs_that_nobody_will_do_are_told_of(at_work, tmp_path):
+    plan(tmp_path, ["stain/a"], 100, at_work)
+    text = as_text(tmp_path, read_status(tmp_path, NOW))
+    assert ("waiting: 1, but Snakemake has ended" in text) == (at_work is False)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"jobs": 3}', '{"process": 1, "jobs": null}'])
+def test_a_damaged_plan_plans_nothing(text, tmp_path):
+    log(tmp_path, "slides/a")
+    write(tmp_path / "logs/plan.json", text, 1)
+    assert [job.state for job in read_status(tmp_path, NOW)] == ["running"]
+
+
+def test_a_plan_that_cannot_be_written_is_a_warning(tmp_path, capsys):
+    (tmp_path / "logs").write_text("in the way of a folder")
+    write_plan(tmp_path, [tmp_path / "logs/slides/a.log"])
+    said = capsys.readouterr().err
+    assert said.startswith(f"warning: {tmp_path / 'logs/plan.json'}: cannot be written")
+    assert said.count("\n") == 1
 
 
 def test_many_failures_are_counted_and_long_names_cut(tmp_path):
@@ -244,9 +364,8 @@ def test_the_command(tmp_path, capsys):
     assert "failed: slides/a" in capsys.readouterr().out
     assert main(["status", "--json", str(tmp_path)]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert facts["stages"] == {
-        "slides": {"done": 0, "running": 0, "silent": 0, "stopped": 0, "failed": 1}
-    }
+    counts = dict.fromkeys(("done", "waiting", "running", "silent", "stopped"), 0) | {"failed": 1}
+    assert facts["stages"] == {"slides": counts | {"jobs_a_minute": None, "seconds_left": None}}
     (found,) = facts["jobs"]
     assert found["why"] == "a.tif: is cut off; copy it again."
     assert (found["name"], found["state"], found["progress"]) == ("slides/a", "failed", None)

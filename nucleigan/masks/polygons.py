@@ -18,6 +18,7 @@ import tifffile
 from nucleigan.artifacts import open_stack, read_json, write_json, write_stack
 from nucleigan.config import PolygonSettings
 from nucleigan.errors import NucleiganError
+from nucleigan.progress import progress
 from nucleigan.randomness import generator
 
 PATCH = 256  # the densities of the settings count nuclei in a square of this side, pixels
@@ -491,7 +492,8 @@ def fit_sampler(
         The section ``polygons`` of the configuration.
     """
     if settings.fit:
-        maps = itertools.chain.from_iterable(_read_maps(path) for path in label_paths)
+        paths = progress(label_paths, len(label_paths), "label maps")
+        maps = itertools.chain.from_iterable(map(_read_maps, paths))
         settings = fit_polygons(maps, settings)
     write_json(output, settings.model_dump())
     return settings
@@ -539,7 +541,8 @@ def write_polygons(
     maps = (
         sample_polygons(generator(seed, "polygon", i), settings, size) for i in range(start, stop)
     )
-    write_stack(output, (stop - start, size, size), np.int32, maps)
+    count = stop - start
+    write_stack(output, (count, size, size), np.int32, progress(maps, count, "polygon maps"))
 
 
 def polygon_sheet(stack_paths: Sequence[str | Path], output: str | Path, count: int = 32) -> None:

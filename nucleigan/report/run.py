@@ -84,6 +84,14 @@ def _jobs(path: Path) -> Iterable[tuple[float, float]]:
                 yield seconds, _number(row.get("max_rss"))
 
 
+def benchmark_seconds(path: Path) -> float:
+    """What one job took, of its benchmark file; 0 where that says nothing."""
+    try:
+        return next((seconds for seconds, _ in _jobs(path)), 0.0)
+    except (OSError, ValueError):
+        return 0.0
+
+
 def _number(text: str | None) -> float:
     try:
         return float(text or "nan")

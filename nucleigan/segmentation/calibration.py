@@ -9,6 +9,7 @@ import pandas as pd
 from nucleigan import masks
 from nucleigan.artifacts import atomic, read_tiff
 from nucleigan.config import ComputeSettings
+from nucleigan.progress import progress
 from nucleigan.segmentation.segmenter import Segmenter
 
 # A sample is enough, and networks are slow: at most so many slides, the middle of each (pixels).
@@ -43,7 +44,7 @@ def calibrate(
     slides = slides if segmenter.method.decode is masks.decode else []
     predicted, observed = [np.zeros(0)], [np.zeros(0, bool)]
     chosen = np.linspace(0, len(slides) - 1, min(SLIDES, len(slides))).astype(int)
-    for number in chosen:
+    for number in progress(chosen, len(chosen), "slides"):
         slide = slides[number]
         image, labels = read_tiff(slide["image"]), read_tiff(slide["labels"])
         place = middle(image.shape[:2])

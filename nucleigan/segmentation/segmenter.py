@@ -20,7 +20,8 @@ from nucleigan.errors import NucleiganError, shown
 from nucleigan.masks.streaming import Nucleus, decode_bands, nuclei_of
 from nucleigan.models.methods import load_method
 from nucleigan.models.weights import read_weights
-from nucleigan.segmentation.tiles import predict, predict_bands
+from nucleigan.progress import progress
+from nucleigan.segmentation.tiles import joined, predict, predict_bands
 from nucleigan.slides.resample import resample_image, resample_labels, scaled_shape
 from nucleigan.slides.sheet import PLAUSIBLE_MPP
 from nucleigan.training import compute as computing
@@ -135,14 +136,21 @@ class Segmenter:
         ------
         Rows of the label map from top to bottom, (h, W) int32, and the nuclei that begin in them.
         """
-        whole = self.method.predict is not None or self.method.decode is not masks.decode
-        whole = whole or self.mask_settings.encoding != "interior_boundary"
-        if whole or isinstance(image, np.ndarray):
-            labels = self.decode(self.predict(image[:, :]), self.prediction.decoding)
-            yield labels, nuclei_of(labels)
+        if self.method.predict is not None:
+            yield self._decoded(self.predict(image[:, :]))
             return
+        height = image.shape[0]
         bands = predict_bands(self.network, image, self.compute, **self._tiles)
-        yield from decode_bands(bands, self.prediction.decoding)
+        bands = progress(bands, height, "rows segmented", lambda band: band.shape[1])
+        whole = isinstance(image, np.ndarray) or self.method.decode is not masks.decode
+        if whole or self.mask_settings.encoding != "interior_boundary":
+            yield self._decoded(joined(bands, height))
+        else:
+            yield from decode_bands(bands, self.prediction.decoding)
+
+    def _decoded(self, mask: np.ndarray) -> tuple[np.ndarray, list[Nucleus]]:
+        labels = self.decode(mask, self.prediction.decoding)
+        return labels, nuclei_of(labels)
 
     @property
     def _tiles(self) -> dict[str, Any]:

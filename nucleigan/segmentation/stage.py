@@ -13,6 +13,7 @@ from nucleigan.artifacts import atomic, open_image, write_bands
 from nucleigan.config import ComputeSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.figures.overlay import overlay
+from nucleigan.progress import progress
 from nucleigan.segmentation.export import Features, geojson
 from nucleigan.segmentation.segmenter import Segmenter
 from nucleigan.slides.images import opened_level, read_header
@@ -111,10 +112,12 @@ def segment_file(
         source, warnings = files.enter_context(opened_level(image, 1 / factor))
         for warning in warnings:
             print(f"warning: {warning}", file=sys.stderr)
-        write_bands(scaled, (*shape, 3), np.uint8, resampled(source, shape))
+        rows = progress(resampled(source, shape), shape[0], "rows read", len)
+        write_bands(scaled, (*shape, 3), np.uint8, rows)
         picture = files.enter_context(open_image(scaled))
         normalize = segmenter.normalizer(picture)
-        write_bands(normalized, picture.shape, np.uint8, map(normalize, bands(picture)))
+        rows = progress(map(normalize, bands(picture)), shape[0], "rows normalised", len)
+        write_bands(normalized, picture.shape, np.uint8, rows)
         picture = files.enter_context(open_image(normalized))
         scale = (header.shape[0] / shape[0], header.shape[1] / shape[1])
         features = files.enter_context(geojson(geojson_output, mpp, scale))

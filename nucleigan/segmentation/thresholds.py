@@ -11,6 +11,7 @@ from nucleigan.artifacts import atomic, read_tiff
 from nucleigan.config import ComputeSettings, DecodingSettings, PredictionSettings
 from nucleigan.metrics import aggregated_jaccard
 from nucleigan.models.weights import read_weights, write_weights
+from nucleigan.progress import progress
 from nucleigan.segmentation.segmenter import Segmenter
 from nucleigan.training import compute as computing
 
@@ -60,11 +61,10 @@ def choose_thresholds(
         segmenter = Segmenter(tensors, facts, computing.prepare(compute))
         markers = segmenter.markers
         found = []
-        for number, slide in enumerate(slides, 1):
+        for slide in progress(slides, len(slides), "slides"):
             mask = segmenter.predict(read_tiff(slide["image"]))
             truth = read_tiff(slide["labels"])
             found.append(try_thresholds(mask, truth, segmenter.decode, settings.decoding, markers))
-            print(f"{number}/{len(slides)} {slide['slide']}", flush=True)
         table = found[0].assign(aji=np.mean([one["aji"] for one in found], axis=0))
         best = table.iloc[int(table["aji"].to_numpy().argmax())]
         chosen = {name: None if pd.isna(best[name]) else float(best[name]) for name in THRESHOLDS}

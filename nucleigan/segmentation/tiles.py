@@ -1,6 +1,6 @@
 """Masks of images of any size, tile by tile, blended without seams."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -52,11 +52,17 @@ def predict(
     -------
     (C, H, W) float32 in [-1, 1].
     """
+    bands = predict_bands(network, image, compute, tile, overlap, views, least_tissue, scales)
+    return joined(bands, image.shape[0])
+
+
+def joined(bands: Iterable[np.ndarray], height: int) -> np.ndarray:
+    """The whole mask (C, height, W) from bands of its rows, (C, h, W) each."""
     found: np.ndarray | None = None
     top = 0
-    for band in predict_bands(network, image, compute, tile, overlap, views, least_tissue, scales):
+    for band in bands:
         if found is None:
-            found = np.empty((len(band), *image.shape[:2]), np.float32)
+            found = np.empty((len(band), height, band.shape[2]), band.dtype)
         found[:, top : top + band.shape[1]] = band
         top += band.shape[1]
     assert found is not None

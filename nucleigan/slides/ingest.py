@@ -16,6 +16,7 @@ from nucleigan.artifacts import (
 from nucleigan.config import IngestionSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.figures.sheets import outline
+from nucleigan.progress import progress
 from nucleigan.slides.annotations import read_annotation
 from nucleigan.slides.images import opened_level, read_header
 from nucleigan.slides.resample import resample_labels, resampled, scaled_shape, shrunk
@@ -166,7 +167,7 @@ def _write_slide(
         slide.image, settings.mpp / mpp, settings.max_pixels, settings.decoder_memory
     ) as (image, remarks):
         warnings += remarks
-        rows = counted(resampled(image, shape))
+        rows = progress(counted(resampled(image, shape)), shape[0], "rows read", len)
         write_bands(output, (*shape, 3), np.uint8, rows, settings.mpp)
     return round(tissue / (shape[0] * shape[1]), 4)
 

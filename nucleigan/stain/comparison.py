@@ -8,6 +8,7 @@ import pandas as pd
 
 from nucleigan.artifacts import atomic, read_json, read_tiff
 from nucleigan.config import StainSettings
+from nucleigan.progress import progress
 from nucleigan.stain.profile import STAINS, StainProfile, angles
 from nucleigan.stain.separation import estimate_stains
 
@@ -41,7 +42,7 @@ def compare_stains(
     chosen = read_json(reference)
     target = StainProfile.from_dict(chosen)
     rows = []
-    for path, image in zip(facts, images, strict=True):
+    for path, image in progress(zip(facts, images, strict=True), len(images), "slides"):
         values = read_json(path)
         profiles = {"before": StainProfile.from_dict(values)}
         if settings.normalize:

@@ -10,6 +10,7 @@ from PIL import Image
 from nucleigan.artifacts import atomic, open_image, read_json, write_bands, write_json
 from nucleigan.config import StainSettings
 from nucleigan.errors import NucleiganError
+from nucleigan.progress import progress
 from nucleigan.slides.resample import shrunk
 from nucleigan.stain.normalization import normalize
 from nucleigan.stain.profile import StainProfile, angles
@@ -123,7 +124,8 @@ def normalize_slide(
             yield result
 
     with open_image(image_path) as image:
-        write_bands(image_output, image.shape, image.dtype, normalized(image), mpp)
+        rows = progress(normalized(image), image.shape[0], "rows normalised", len)
+        write_bands(image_output, image.shape, image.dtype, rows, mpp)
         with open_image(image_output) as result:
             _write_picture(picture_output, image, result, source, settings)
         numbers = math.prod(image.shape)

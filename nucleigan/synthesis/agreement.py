@@ -10,6 +10,7 @@ from nucleigan.artifacts import atomic
 from nucleigan.config import ComputeSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.metrics import aggregated_jaccard, pixel_dice
+from nucleigan.progress import progress
 from nucleigan.segmentation import Segmenter
 from nucleigan.training.data import Pairs
 
@@ -53,7 +54,7 @@ def judge_agreement(
         )
     pairs = Pairs.open(images, labels)
     rows = []
-    for number in range(len(pairs)):
+    for number in progress(range(len(pairs)), len(pairs), "pairs"):
         truth = pairs.labels[number]
         found = segmenter.segment(pairs.images[number], normalize=False)
         rows.append(

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from nucleigan.progress import progress
 from nucleigan.randomness import torch_seed
 from nucleigan.training.data import to_network
 
@@ -36,7 +37,7 @@ def features(images: np.ndarray) -> np.ndarray:
     """
     layers = _layers()
     found = []
-    for image in images:
+    for image in progress(images, len(images), "windows"):
         x = torch.from_numpy(to_network(image))[None]
         parts = []
         for layer in layers:

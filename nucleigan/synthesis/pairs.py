@@ -10,6 +10,7 @@ from nucleigan.artifacts import atomic, write_stack
 from nucleigan.config import ComputeSettings, SynthesisSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.models.cyclegan import Painter
+from nucleigan.progress import progress
 from nucleigan.randomness import torch_seed
 from nucleigan.training import compute as computing
 from nucleigan.training.data import Patches, prefetch
@@ -77,12 +78,13 @@ def synthesize(
             for place, (image, one) in enumerate(zip(images, labels, strict=True)):
                 rows.append(_row(first + place, image, one))
                 yield image
-            print(f"pair {rows[-1]['pair']} of {start}..{stop - 1}", flush=True)
 
-    write_stack(images_output, (*shape, 3), np.uint8, painted())
+    images = progress(painted(), stop - start, "pairs")
+    write_stack(images_output, (*shape, 3), np.uint8, images)
     write_stack(labels_output, shape, np.int32, map(map_of, range(start, stop)))
     with atomic(table_output) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.5g")
+    print(f"pairs {start} to {stop - 1}", flush=True)
 
 
 def _row(pair: int, image: np.ndarray, labels: np.ndarray) -> dict[str, object]:

@@ -11,6 +11,7 @@ from nucleigan.artifacts import atomic, read_tiff
 from nucleigan.config import ComputeSettings
 from nucleigan.masks.polygons import measure_nuclei
 from nucleigan.models.cyclegan import Painter
+from nucleigan.progress import progress
 from nucleigan.randomness import generator, torch_seed
 from nucleigan.synthesis.features import (
     EXTRACTOR,
@@ -225,7 +226,8 @@ def _shapes(maps: Patches, rng: np.random.Generator) -> dict[str, np.ndarray]:
     from scipy.spatial import KDTree
 
     found: dict[str, list[np.ndarray]] = {name: [] for name in SHAPES}
-    for place, number in enumerate(rng.permutation(len(maps))[:MAPS]):
+    chosen = rng.permutation(len(maps))[:MAPS]
+    for place, number in enumerate(progress(chosen, len(chosen), "label maps")):
         table = measure_nuclei(maps[number])
         if place < HULLS:
             found["solidity"].append(_solidity(maps[number])[table.complete])

@@ -16,14 +16,12 @@ import torch
 from nucleigan.artifacts import atomic
 from nucleigan.config import TrainingSettings
 from nucleigan.errors import NucleiganError
+from nucleigan.progress import Reporter
 from nucleigan.randomness import generator, torch_seed
 from nucleigan.training import checkpoint, compute, processes
 from nucleigan.training.data import prefetch
 from nucleigan.training.events import Events
 from nucleigan.training.schedule import rate_factor
-
-# A line of progress at most this often, seconds.
-REPORT_SECONDS = 15.0
 
 
 class Trainable(Protocol):
@@ -104,7 +102,8 @@ def run(
         print(f"resumed after step {first} of {settings.epochs * steps_per_epoch}", flush=True)
 
     last = settings.epochs * steps_per_epoch
-    started = saved_at = reported_at = epoch_began = time.monotonic()
+    saved_at = epoch_began = time.monotonic()
+    reporter = Reporter(last, "steps", first)
     waited = 0.0
     batches = prefetch(make_batch, first, last)
     logs = Path(folder).with_name("tensorboard") if tensorboard and leads else None
@@ -134,9 +133,8 @@ def run(
                 history.append(row)
                 events.add("epoch", row, step)
                 totals, waited, epoch_began = {}, 0.0, time.monotonic()
-            if now - reported_at > REPORT_SECONDS or step == last - 1:
-                _report(step + 1, last, (now - started) / (step + 1 - first), losses)
-                reported_at = now
+            if reporter.due or step == last - 1:
+                reporter.say(step + 1, _terms(losses))
             waited_long = leads and now - saved_at > settings.checkpoint_seconds
             stopped, due = processes.any_of(stop.is_set(), waited_long)
             if (stopped or due) and step < last - 1:
@@ -222,11 +220,5 @@ def _diverged(what: str, step: int, patches: str, folder: str | Path) -> Nucleig
     )
 
 
-def _report(done: int, last: int, seconds_a_step: float, losses: dict[str, float]) -> None:
-    terms = "  ".join(f"{key} {value:.3f}" for key, value in losses.items())
-    left = (last - done) * seconds_a_step / 60
-    print(
-        f"step {done}/{last} ({100 * done / last:.0f} %), {seconds_a_step:.2f} s a step, "
-        f"{left:.1f} min left  {terms}",
-        flush=True,
-    )
+def _terms(losses: dict[str, float]) -> str:
+    return "  ".join(f"{key} {value:.3f}" for key, value in losses.items())

@@ -77,7 +77,8 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
         table = folder / "results" / month / "evaluation/slides.csv"
         row |= {"split": "test", **dict.fromkeys(MEASURES, 0.5)}
         write_table(table, (*MODEL, *SLIDE, *MEASURES), [row])
-    (folder / "results/mine/logs").mkdir(parents=True)
+    for run in ("demo", "mine"):
+        (folder / "results" / run / "logs").mkdir(parents=True)
     for part in ("models", "configs", "profiles"):
         (folder / part).symlink_to(ROOT / part)
     return folder
