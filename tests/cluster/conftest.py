@@ -63,9 +63,6 @@ def edited_profile(profile: Path, folder: Path) -> Path:
     """The profile as a small site without accounting edits it."""
     settings: dict[str, Any] = yaml.safe_load((profile / "config.yaml").read_text())
     del settings["default-resources"]["slurm_account"]
-    settings["default-resources"]["mem_mb"] = "attempt * 800"
-    for resources in settings["set-resources"].values():
-        resources["mem_mb"] = 1500
     settings["slurm-status-command"] = "squeue"
     settings["slurm-init-seconds-before-status-checks"] = 1
     settings["latency-wait"] = 10

@@ -96,6 +96,11 @@ def test_few_submissions_and_gpus_for_networks_alone(site, cluster):
     # Training and validation patches.
     assert counts.pop("cut_patches") == 2
     assert set(counts.values()) == {1}
+    # Times are those of the profile, added up over a group's jobs: three slides, two shards.
+    asked = {name: job.minutes for job, name in zip(mine, names, strict=True)}
+    assert asked["slides_ingest_slide_profile_stain"] == 60 + 20
+    assert asked["stain_normalize_slide"] == 3 * 30
+    assert asked["polygons_draw_polygons"] == 2 * 10
 
 
 def test_trainings_wait_for_a_gpu_and_survive_scancel_time_limit_and_a_lost_node(
