@@ -26,6 +26,8 @@ NODE_TIMEOUT, KILL_WAIT = 10, 5
 MUNGE_KEY_BYTES = 128
 # A requeued job waits for as long as the credentials of its first steps are valid, seconds.
 REQUEUE_SECONDS = 5
+# How often SLURM looks at the memory of jobs, to end those that take more than they asked for.
+LOOK_SECONDS = 1
 # Characters of a column of squeue.
 WIDTH = 100
 
@@ -158,7 +160,9 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
 AccountingStorageType=accounting_storage/none
-JobAcctGatherType=jobacct_gather/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency={LOOK_SECONDS}
+JobAcctGatherParams=OverMemoryKill
 PriorityType=priority/basic
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
