@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nucleigan import config as nucleigan_config
 from nucleigan.errors import NucleiganError
+from nucleigan.gpus import allowed
 from nucleigan.models.methods import method_module
 from nucleigan.plan import write_plan
 from nucleigan.provenance import package_digest, script_digest
@@ -79,6 +80,10 @@ ANNOTATED = {name for name, slide in SLIDES.items() if slide.annotation is not N
 USES_SYNTHETIC = not all(data.startswith("real") for data in SETTINGS.segmentation.data)
 # A cluster reserves a GPU for the networks, unless the configuration forbids its use.
 GPUS = 0 if SETTINGS.compute.device == "cpu" else 1
+# Jobs here share those of this machine, and ask for none where it has none: Snakemake cuts what they
+# ask for to what there is. Only runs that submit their jobs have a number of nodes (`jobs`).
+if workflow.is_main_process and workflow.nodes is None:
+    workflow.global_resources.setdefault("gpu", len(allowed(SETTINGS.compute.device)))
 
 
 onstart:

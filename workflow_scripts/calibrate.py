@@ -1,8 +1,9 @@
 """Compare the mask probability of one model with the annotations."""
 
+from nucleigan.gpus import use_gpus
 from nucleigan.jobs import job
 
-with job(snakemake.log[0]):
+with job(snakemake.log[0]), use_gpus(snakemake.resources.gpu, snakemake.resources.device):
     from nucleigan.config import ComputeSettings
     from nucleigan.evaluation.curves import shown_split
     from nucleigan.segmentation.calibration import calibrate

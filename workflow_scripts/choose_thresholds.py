@@ -1,8 +1,9 @@
 """Choose a segmenter's thresholds and write its model file."""
 
+from nucleigan.gpus import use_gpus
 from nucleigan.jobs import job
 
-with job(snakemake.log[0]):
+with job(snakemake.log[0]), use_gpus(snakemake.resources.gpu, snakemake.resources.device):
     from nucleigan.config import ComputeSettings, PredictionSettings
     from nucleigan.segmentation import choose_thresholds
 

@@ -1,8 +1,9 @@
 """Compare synthetic images with their masks, through a segmenter of real slides."""
 
+from nucleigan.gpus import use_gpus
 from nucleigan.jobs import job
 
-with job(snakemake.log[0]):
+with job(snakemake.log[0]), use_gpus(snakemake.resources.gpu, snakemake.resources.device):
     from nucleigan.config import ComputeSettings
     from nucleigan.synthesis.agreement import judge_agreement
 

@@ -1,8 +1,9 @@
 """Measure the synthetic pairs against real tissue."""
 
+from nucleigan.gpus import use_gpus
 from nucleigan.jobs import job
 
-with job(snakemake.log[0]):
+with job(snakemake.log[0]), use_gpus(snakemake.resources.gpu, snakemake.resources.device):
     from nucleigan.config import ComputeSettings
     from nucleigan.synthesis import judge
 

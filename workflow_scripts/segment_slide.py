@@ -1,8 +1,9 @@
 """Segment one slide with one model."""
 
+from nucleigan.gpus import use_gpus
 from nucleigan.jobs import job
 
-with job(snakemake.log[0]):
+with job(snakemake.log[0]), use_gpus(snakemake.resources.gpu, snakemake.resources.device):
     from nucleigan.config import ComputeSettings
     from nucleigan.segmentation import segment_slide
 

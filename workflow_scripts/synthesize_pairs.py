@@ -1,8 +1,9 @@
 """Paint images into one shard of polygon maps."""
 
+from nucleigan.gpus import use_gpus
 from nucleigan.jobs import job
 
-with job(snakemake.log[0]):
+with job(snakemake.log[0]), use_gpus(snakemake.resources.gpu, snakemake.resources.device):
     from nucleigan.config import ComputeSettings, SynthesisSettings
     from nucleigan.synthesis import synthesize
 

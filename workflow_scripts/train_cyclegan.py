@@ -1,8 +1,9 @@
 """Train the CycleGAN between polygon masks and H&E images."""
 
+from nucleigan.gpus import use_gpus
 from nucleigan.jobs import job
 
-with job(snakemake.log[0]):
+with job(snakemake.log[0]), use_gpus(snakemake.resources.gpu, snakemake.resources.device):
     from nucleigan.config import ComputeSettings, CycleGANSettings, MaskSettings
     from nucleigan.models.cyclegan import train
     from nucleigan.training.processes import spread

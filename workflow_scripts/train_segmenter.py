@@ -1,8 +1,9 @@
 """Train one method on one training set."""
 
+from nucleigan.gpus import use_gpus
 from nucleigan.jobs import job
 
-with job(snakemake.log[0]):
+with job(snakemake.log[0]), use_gpus(snakemake.resources.gpu, snakemake.resources.device):
     from nucleigan.config import ComputeSettings, MaskSettings, SegmentationSettings, StainSettings
     from nucleigan.models.train import train_segmenter
     from nucleigan.randomness import torch_seed

@@ -25,9 +25,12 @@ class Site(Workflow):
     """The workflow as a site runs it: through SLURM, with a profile of its own."""
 
     @contextmanager
-    def submit(self, *targets: str, changes: Mapping[str, Any]) -> Iterator[Popen[str]]:
+    def submit(
+        self, *targets: str, changes: Mapping[str, Any], training_mb: int | None = None
+    ) -> Iterator[Popen[str]]:
         """Start snakemake, and leave none behind; what it says is in :attr:`said`."""
-        options = ["--profile", str(edited_profile(self.root / "profiles/slurm", self.folder))]
+        profile = edited_profile(self.root / "profiles/slurm", self.folder, training_mb)
+        options = ["--profile", str(profile)]
         with self.log.open("w") as log:
             process = self.start(*targets, changes=changes, options=options, output=log)
         try:
@@ -59,13 +62,13 @@ class Site(Workflow):
         return path.read_text()
 
 
-def edited_profile(profile: Path, folder: Path) -> Path:
-    """The profile as a small site without accounting edits it."""
+def edited_profile(profile: Path, folder: Path, training_mb: int | None) -> Path:
+    """The profile as a small site without accounting edits it; trainings may ask for less."""
     settings: dict[str, Any] = yaml.safe_load((profile / "config.yaml").read_text())
     del settings["default-resources"]["slurm_account"]
-    settings["default-resources"]["mem_mb"] = "attempt * 800"
-    for resources in settings["set-resources"].values():
-        resources["mem_mb"] = 1500
+    if training_mb is not None:
+        asked = settings["set-resources"]["train_segmenter"]
+        asked["mem_mb"] = re.sub(r"\d+$", str(training_mb), asked["mem_mb"])
     settings["slurm-status-command"] = "squeue"
     settings["slurm-init-seconds-before-status-checks"] = 1
     settings["latency-wait"] = 10

@@ -19,12 +19,15 @@ FILES = ("slurm.conf", "gres.conf", "cgroup.conf")
 NODES = ("n1", "n2")
 # SLURM wants a character device for each GPU of a node.
 GPUS = ("/dev/null",)
-CPUS, MEMORY_MB = 8, 8000
+# What the nodes claim to have, so that jobs may ask for what they ask for elsewhere.
+CPUS, MEMORY_MB = 8, 64_000
 # Seconds until a node that does not answer is down, and from SIGTERM to SIGKILL.
 NODE_TIMEOUT, KILL_WAIT = 10, 5
 MUNGE_KEY_BYTES = 128
 # A requeued job waits for as long as the credentials of its first steps are valid, seconds.
 REQUEUE_SECONDS = 5
+# How often SLURM looks at the memory of jobs, to end those that take more than they asked for.
+LOOK_SECONDS = 1
 # Characters of a column of squeue.
 WIDTH = 100
 
@@ -58,12 +61,14 @@ def wait_until(true: Callable[[], object], seconds: float, what: str) -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """One line of squeue."""
+    """One line of squeue; memory in MB, time limit in minutes."""
 
     id: str
     state: str
     node: str
     gpus: int
+    memory: int
+    minutes: int
     comment: str
 
 
@@ -112,15 +117,16 @@ class Cluster:
 
     def jobs(self, states: str = "PENDING,RUNNING,COMPLETING") -> list[Job]:
         """Jobs in some states."""
-        fields = ("JobID", "State", "NodeList", "tres-per-job", "Comment")
+        fields = ("JobID", "State", "NodeList", "tres-per-job", "MinMemory", "TimeLimit", "Comment")
         form = ",".join(f"{field}:{WIDTH}" for field in fields)
         lines = ask("squeue", "--noheader", f"--states={states}", f"--Format={form}").splitlines()
         found = []
         for line in lines:
             cells = [line[n * WIDTH : (n + 1) * WIDTH].strip() for n in range(len(fields))]
-            number, state, node, tres, comment = cells
+            number, state, node, tres, memory, limit, comment = cells
             gpus = re.fullmatch(r"gres:gpu:(\d+)", tres)
-            found.append(Job(number, state, node, int(gpus[1]) if gpus else 0, comment))
+            asked = (int(gpus[1]) if gpus else 0, int(memory.removesuffix("M")), minutes(limit))
+            found.append(Job(number, state, node, *asked, comment))
         return found
 
     def _configure(self) -> None:
@@ -154,7 +160,9 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
 AccountingStorageType=accounting_storage/none
-JobAcctGatherType=jobacct_gather/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency={LOOK_SECONDS}
+JobAcctGatherParams=OverMemoryKill
 PriorityType=priority/basic
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
@@ -199,6 +207,13 @@ def ask(*command: str, check: bool = True) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert not check or done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
     return done.stdout.rstrip()
+
+
+def minutes(limit: str) -> int:
+    """A time limit as squeue writes it, ``[[days-]hours:]minutes:seconds``."""
+    days, _, rest = limit.rpartition("-")
+    parts = [0, 0, *map(int, rest.split(":"))]
+    return (int(days or 0) * 24 + parts[-3]) * 60 + parts[-2]
 
 
 def processes(jobs: set[str]) -> list[int]:

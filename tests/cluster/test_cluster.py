@@ -32,6 +32,8 @@ NETWORKS = {
 URGENT = "sbatch --output=/dev/null --partition=urgent --nodes=2 --gpus=2 --mem=100 --wrap=true"
 # Half a minute of training, long enough to be disturbed.
 EPOCHS = 300
+# Less than a training takes, and more than half of it, MB.
+LITTLE_MB = 600
 # A training by processes on several nodes.
 SHORT = ROOT / "tests/training/short_training.py"
 
@@ -96,6 +98,26 @@ def test_few_submissions_and_gpus_for_networks_alone(site, cluster):
     # Training and validation patches.
     assert counts.pop("cut_patches") == 2
     assert set(counts.values()) == {1}
+    # Times are those of the profile, added up over a group's jobs: three slides, two shards.
+    asked = {name: job.minutes for job, name in zip(mine, names, strict=True)}
+    assert asked["slides_ingest_slide_profile_stain"] == 60 + 20
+    assert asked["stain_normalize_slide"] == 3 * 30
+    assert asked["polygons_draw_polygons"] == 2 * 10
+
+
+def test_a_job_without_enough_memory_is_killed_and_tried_again_with_more(prepared, local, cluster):
+    weights = "segmentation/cgan/both/0/weights.safetensors"
+    (prepared.results / weights).unlink()
+    with prepared.submit(
+        f"results/{weights}", changes=ONE_THREAD, training_mb=LITTLE_MB
+    ) as process:
+        prepared.finish(process)
+    killed, done = prepared.submitted()
+    jobs = {job.id: job for job in cluster.jobs("all")}
+    assert "exceeded memory limit" in prepared.slurm_log(killed)
+    assert (jobs[killed].state, jobs[killed].memory) == ("FAILED", LITTLE_MB)
+    assert (jobs[done].state, jobs[done].memory) == ("COMPLETED", 2 * LITTLE_MB)
+    assert_same_file(prepared.results / weights, local.results / weights)
 
 
 def test_trainings_wait_for_a_gpu_and_survive_scancel_time_limit_and_a_lost_node(
