@@ -23,6 +23,7 @@ from nucleigan.errors import NucleiganError
 from nucleigan.models.weights import read_weights, write_weights
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 40, 30, 3), dtype=np.uint8)
+FACTS = {"kind": "test", "foreground": 0.5}
 LABELS = np.arange(5 * 40 * 30, dtype=np.int32).reshape(5, 40, 30)
 
 
@@ -33,14 +34,15 @@ def files(tmp_path_factory):
     write_image(folder / "labels.tif", LABELS[0], mpp=0.25)
     write_stack(folder / "images.tif", PIXELS.shape, np.uint8, PIXELS)
     write_stack(folder / "maps.tif", LABELS.shape, np.int32, LABELS)
-    write_weights(folder / "w.safetensors", {"a": torch.arange(600.0)}, {"kind": "test"})
+    write_weights(folder / "w.safetensors", {"a": torch.arange(600.0)}, FACTS)
     return folder
 
 
 def read(path):
     """What an artifact holds, as arrays."""
     if path.suffix == ".safetensors":
-        tensors, _facts = read_weights(path)
+        tensors, facts = read_weights(path)
+        assert facts == FACTS
         return [tensors["a"].numpy()]
     return [read_tiff(path) if path.stem in ("image", "labels") else np.asarray(open_stack(path))]
 
