@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nucleigan import config as nucleigan_config
 from nucleigan.errors import NucleiganError
+from nucleigan.lock import occupy
 from nucleigan.models.methods import method_module
 from nucleigan.provenance import package_digest, script_digest
 from nucleigan.slides.remote import set_patience
@@ -81,6 +82,12 @@ GPUS = 0 if SETTINGS.compute.device == "cpu" else 1
 
 
 onstart:
+    # Jobs are runs of their own, within this one.
+    if workflow.is_main_process:
+        try:
+            occupy(SETTINGS.results)
+        except NucleiganError as error:
+            sys.exit(f"error: {error}")
     # Snakemake answers SIGTERM by waiting for what runs. On a cluster that may be a day, after which
     # nobody watches the jobs any more: it shall take them back, as it does after Ctrl-C.
     if not workflow.local_exec:
