@@ -65,22 +65,31 @@ def file_digest(path: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def write_json(path: str | Path, facts: Any) -> None:
-    """Write facts as indented JSON; NaN and infinity become null."""
+def write_json(path: str | Path, facts: dict[str, Any]) -> None:
+    """Write facts as indented JSON with a ``digest`` of them; NaN and infinity become null."""
+    plain = _plain(facts)
+    plain["digest"] = _facts_digest(plain)
     with atomic(path) as temporary:
-        text = json.dumps(_plain(facts), indent=2, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: str | Path) -> Any:
-    """Read a JSON artifact."""
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read what :func:`write_json` wrote, without the digest; what is damaged is an error."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        facts = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(facts, dict) or facts.pop("digest", None) != _facts_digest(facts):
+            raise ValueError("its facts are not those that were written")
+        return facts
     # The last is of brackets within brackets.
     except (OSError, ValueError, RecursionError) as error:
         raise NucleiganError(
             f"{path}: cannot be read as JSON ({error}); delete it and run the same command again."
         ) from error
+
+
+def _facts_digest(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _plain(value: Any) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 from nucleigan import config as nucleigan_config
 from nucleigan.errors import NucleiganError
 from nucleigan.gpus import allowed
+from nucleigan.lock import occupy
 from nucleigan.models.methods import method_module
 from nucleigan.plan import write_plan
 from nucleigan.provenance import package_digest, script_digest
@@ -87,10 +88,16 @@ if workflow.is_main_process and workflow.nodes is None:
 
 
 onstart:
-    # What `nucleigan status` counts from.
-    if not workflow.touch:
-        to_do = workflow.dag.needrun_jobs()
-        write_plan(SETTINGS.results, (path for job in to_do for path in job.log))
+    # Jobs are runs of their own, within this one.
+    if workflow.is_main_process:
+        try:
+            occupy(SETTINGS.results)
+        except NucleiganError as error:
+            sys.exit(f"error: {error}")
+        # What `nucleigan status` counts from.
+        if not workflow.touch:
+            to_do = workflow.dag.needrun_jobs()
+            write_plan(SETTINGS.results, (path for job in to_do for path in job.log))
     # Snakemake answers SIGTERM by waiting for what runs. On a cluster that may be a day, after which
     # nobody watches the jobs any more: it shall take them back, as it does after Ctrl-C.
     if not workflow.local_exec:

@@ -17,12 +17,14 @@ from nucleigan.artifacts import (
     read_tiff,
     stored_digest,
     write_image,
+    write_json,
     write_stack,
 )
 from nucleigan.errors import NucleiganError
 from nucleigan.models.weights import read_weights, write_weights
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 40, 30, 3), dtype=np.uint8)
+FACTS = {"kind": "test", "foreground": 0.5}
 LABELS = np.arange(5 * 40 * 30, dtype=np.int32).reshape(5, 40, 30)
 
 
@@ -33,24 +35,29 @@ def files(tmp_path_factory):
     write_image(folder / "labels.tif", LABELS[0], mpp=0.25)
     write_stack(folder / "images.tif", PIXELS.shape, np.uint8, PIXELS)
     write_stack(folder / "maps.tif", LABELS.shape, np.int32, LABELS)
-    write_weights(folder / "w.safetensors", {"a": torch.arange(600.0)}, {"kind": "test"})
+    write_json(folder / "facts.json", FACTS)
+    write_weights(folder / "w.safetensors", {"a": torch.arange(600.0)}, FACTS)
     return folder
 
 
 def read(path):
     """What an artifact holds, as arrays."""
     if path.suffix == ".safetensors":
-        tensors, _facts = read_weights(path)
+        tensors, facts = read_weights(path)
+        assert facts == FACTS
         return [tensors["a"].numpy()]
+    if path.suffix == ".json":
+        return [np.array([read_json(path)])]
     return [read_tiff(path) if path.stem in ("image", "labels") else np.asarray(open_stack(path))]
 
 
-NAMES = ("image.tif", "labels.tif", "images.tif", "maps.tif", "w.safetensors")
+NAMES = ("image.tif", "labels.tif", "images.tif", "maps.tif", "w.safetensors", "facts.json")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_written_is_read(files, name):
-    wanted = dict(zip(NAMES, (PIXELS[0], LABELS[0], PIXELS, LABELS, np.arange(600.0)), strict=True))
+    contents = (PIXELS[0], LABELS[0], PIXELS, LABELS, np.arange(600.0), np.array([FACTS]))
+    wanted = dict(zip(NAMES, contents, strict=True))
     np.testing.assert_array_equal(read(files / name)[0], wanted[name])
 
 

@@ -180,7 +180,7 @@ def train_segmenter(
 
     looks = settings.validate_every if validation[0] else 0
     held_out = Validation(validation[0], validation[1], learned, mask_settings) if looks else None
-    best = BestWeights(checkpoint, identity) if looks and settings.choose_epoch else None
+    best = BestWeights() if looks and settings.choose_epoch else None
 
     def end_of_epoch(epoch: int) -> dict[str, float]:
         network = model.average.network
@@ -212,6 +212,7 @@ def train_segmenter(
         identity,
         end_of_epoch,
         compute_settings.tensorboard,
+        best,
     )
     if processes.rank() > 0:
         return
@@ -221,7 +222,7 @@ def train_segmenter(
     }
     tensors = effective_state(model.average.network)
     if best is not None:
-        tensors, facts["training"]["chosen"] = best.read()
+        tensors, facts["training"]["chosen"] = best.chosen()
     write_weights(weights_output, tensors, facts)
     loop.finish(history, history_output, checkpoint)
 

@@ -1,6 +1,5 @@
 """How good a segmenter is while it learns, on slides that it does not learn from."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,7 @@ from nucleigan.artifacts import read_tiff
 from nucleigan.config import DecodingSettings, MaskSettings
 from nucleigan.metrics import aggregated_jaccard
 from nucleigan.models.contract import Method
-from nucleigan.models.weights import read_weights, write_weights
 from nucleigan.networks import effective_state
-from nucleigan.training.checkpoint import BEST
 
 
 class Validation:
@@ -66,36 +63,31 @@ class Validation:
 
 
 class BestWeights:
-    """The weights of a run's best look, in a file: the run may be killed and go on.
+    """The weights of a run's best look.
 
-    What it does depends on the looks alone, so that looking again after a kill changes nothing.
-
-    Parameters
-    ----------
-    folder
-        Of the run's checkpoints.
-    identity
-        Of the run; weights of another one are written over.
+    They are part of the run's checkpoints: one that falls back to an earlier step forgets the looks
+    after it, and looks again.
     """
 
-    def __init__(self, folder: str | Path, identity: dict[str, Any]) -> None:
-        self.path = Path(folder) / BEST
-        # As text: what has been in a file no longer tells tuples from lists.
-        self.identity = json.dumps(identity, sort_keys=True, default=str)
-        self.best: tuple[float, int] | None = None
-        if self.path.exists():
-            facts = read_weights(self.path)[1]
-            if facts["identity"] == self.identity:
-                self.best = facts["aji"], facts["epoch"]
+    def __init__(self) -> None:
+        self.best: dict[str, Any] | None = None
 
     def offer(self, network: nn.Module, epoch: int, aji: float) -> None:
-        """Keep these weights if they are better, or as good and earlier."""
-        if self.best is None or (aji, -epoch) > (self.best[0], -self.best[1]):
-            self.best = aji, epoch
-            facts = {"identity": self.identity, "aji": aji, "epoch": epoch}
-            write_weights(self.path, effective_state(network), facts)
+        """Keep these weights if they are better than all before."""
+        if self.best is None or aji > self.best["aji"]:
+            tensors = {name: one.cpu() for name, one in effective_state(network).items()}
+            self.best = {"epoch": epoch, "aji": aji, "tensors": tensors}
 
-    def read(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    def state(self) -> dict[str, Any]:
+        """The best look, for a checkpoint."""
+        return {"best": self.best}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over a checkpoint's best look."""
+        self.best = state["best"]
+
+    def chosen(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """The weights that are kept, and the ``epoch`` and ``aji`` of their look."""
-        tensors, facts = read_weights(self.path)
-        return tensors, {"epoch": facts["epoch"], "aji": round(facts["aji"], 6)}
+        assert self.best is not None, "nobody looked"
+        facts = {"epoch": self.best["epoch"], "aji": round(self.best["aji"], 6)}
+        return self.best["tensors"], facts

@@ -12,17 +12,14 @@ from nucleigan.artifacts import atomic
 from nucleigan.errors import NucleiganError, shown
 from nucleigan.training.checkpoint import checksum
 
-FORMAT = "nucleigan/1"
+FORMAT = "nucleigan/2"
 
 
 def write_weights(path: str | Path, tensors: dict[str, torch.Tensor], facts: dict) -> None:
     """Write tensors and facts; the facts are JSON under the header's key ``nucleigan``."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    header = {
-        "format": FORMAT,
-        "nucleigan": json.dumps(facts, sort_keys=True),
-        "checksum": checksum(plain),
-    }
+    header = {"format": FORMAT, "nucleigan": json.dumps(facts, sort_keys=True)}
+    header["checksum"] = checksum(plain, header)
     with atomic(path) as temporary:
         # save_file would make a file that only its owner can read.
         temporary.write_bytes(save(plain, metadata=header))
@@ -44,11 +41,11 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if header.get("format") != FORMAT:
             raise ValueError(f"its format is {header.get('format')!r}, expected {FORMAT!r}")
+        if header.pop("checksum", None) != checksum(tensors, header):
+            raise ValueError("its checksum does not fit its content")
         facts = json.loads(header["nucleigan"])
         if not isinstance(facts, dict):
             raise ValueError("its facts are no keys and values")
-        if header.get("checksum") != checksum(tensors):
-            raise ValueError("its checksum does not fit its content")
     # Whatever a stranger's file makes the readers raise: SafetensorError, RecursionError, ...
     except Exception as error:
         reason = shown(" ".join(str(error).split()), 200) or type(error).__name__

@@ -1,8 +1,8 @@
 """Everything that the next step depends on, in one file without pickles.
 
 Tensors are stored as safetensors; the tree that holds them and all plain values as JSON in the
-header, with a checksum over the tensors. The file before the last is kept, in case the last cannot
-be read.
+header, with a checksum over all of it. The file before the last is kept, in case the last cannot be
+read.
 """
 
 import hashlib
@@ -12,13 +12,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as as_bytes
 
 from nucleigan.artifacts import atomic, partial
 
 CURRENT, PREVIOUS, ASIDE = "checkpoint.safetensors", "previous.safetensors", "set-aside"
-# Weights that a run may choose in the end.
-BEST = "best.safetensors"
 
 
 def save(folder: str | Path, state: dict[str, Any], identity: str) -> None:
@@ -35,11 +33,12 @@ def save(folder: str | Path, state: dict[str, Any], identity: str) -> None:
     """
     folder = Path(folder)
     tensors: dict[str, torch.Tensor] = {}
-    tree = _strip(state, tensors, "")
-    header = {"tree": json.dumps(tree), "identity": identity, "checksum": checksum(tensors)}
+    header = {"tree": json.dumps(_strip(state, tensors, "")), "identity": identity}
+    header["checksum"] = checksum(tensors, header)
     current = folder / CURRENT
     with atomic(current) as temporary:
-        save_file(tensors, temporary, metadata=header)
+        # On a full disk save_file raises an error of its own, which does not say what to do.
+        temporary.write_bytes(as_bytes(tensors, metadata=header))
         if current.exists():
             current.replace(folder / PREVIOUS)
 
@@ -81,24 +80,24 @@ def newest(folder: str | Path) -> Path | None:
 def clear(folder: str | Path) -> None:
     """Remove the checkpoints of a run that is complete."""
     current = Path(folder) / CURRENT
-    for path in (current, partial(current), Path(folder) / PREVIOUS, Path(folder) / BEST):
+    for path in (current, partial(current), Path(folder) / PREVIOUS):
         path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], str]:
     with safe_open(path, framework="pt") as file:
-        header = file.metadata()
+        header = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    if checksum(tensors) != header["checksum"]:
+    if header.pop("checksum") != checksum(tensors, header):
         raise ValueError("its checksum does not fit its content")
     return _fill(json.loads(header["tree"]), tensors), header["identity"]
 
 
-def checksum(tensors: dict[str, torch.Tensor]) -> str:
-    """SHA-256 of tensors and their names."""
-    digest = hashlib.sha256()
+def checksum(tensors: dict[str, torch.Tensor], texts: dict[str, str]) -> str:
+    """SHA-256 of tensors and texts, and of their names."""
+    kinds = {name: [str(one.dtype), list(one.shape)] for name, one in tensors.items()}
+    digest = hashlib.sha256(json.dumps([texts, kinds], sort_keys=True).encode())
     for name in sorted(tensors):
-        digest.update(name.encode())
         digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 

@@ -24,7 +24,19 @@ from nucleigan.training.events import Events
 from nucleigan.training.schedule import rate_factor
 
 
-class Trainable(Protocol):
+class Resumable(Protocol):
+    """What checkpoints hold the state of."""
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        ...
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over such a state."""
+        ...
+
+
+class Trainable(Resumable, Protocol):
     """What the loop asks of a model: networks, losses and one training step."""
 
     def step(self, batch: Any, rng: np.random.Generator) -> dict[str, torch.Tensor]:
@@ -33,14 +45,6 @@ class Trainable(Protocol):
 
     def set_rate(self, factor: float) -> None:
         """Set every optimiser to this part of its rate."""
-        ...
-
-    def state(self) -> dict[str, Any]:
-        """Everything that the next step depends on."""
-        ...
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Take over such a state."""
         ...
 
 
@@ -54,6 +58,7 @@ def run(
     identity: dict[str, Any],
     end_of_epoch: Callable[[int], dict[str, float]] | None = None,
     tensorboard: bool = False,
+    kept: Resumable | None = None,
 ) -> pd.DataFrame:
     """Train to the end, from the last checkpoint if there is one.
 
@@ -78,6 +83,8 @@ def run(
         Called after each epoch with its number, from 1; returns further columns of the history.
     tensorboard
         Whether to write the losses for TensorBoard, too, in a folder beside ``folder``.
+    kept
+        What ``end_of_epoch`` keeps from epoch to epoch; it becomes part of the checkpoints.
 
     Returns
     -------
@@ -98,6 +105,8 @@ def run(
     saved = saved if leads else checkpoint.load(folder, name)
     if saved:
         model.load(saved["model"])
+        if kept is not None:
+            kept.load(saved["kept"])
         first, history, totals = saved["step"], saved["history"], saved["totals"]
         print(f"resumed after step {first} of {settings.epochs * steps_per_epoch}", flush=True)
 
@@ -141,7 +150,9 @@ def run(
                 state = {"model": model.state(), "step": step + 1}
                 _check_weights(state, step, patches, folder)
                 if leads:
-                    checkpoint.save(folder, state | {"history": history, "totals": totals}, name)
+                    state |= {"history": history, "totals": totals}
+                    state |= {"kept": kept.state()} if kept is not None else {}
+                    checkpoint.save(folder, state, name)
                 saved_at = time.monotonic()
                 if stopped:
                     processes.wait_for_all()

@@ -1,11 +1,15 @@
 """Changes of valid files: what disks and downloads do, and what an attacker would write."""
 
+import json
 import re
 import struct
 import zlib
 from collections.abc import Callable
 
 import numpy as np
+from safetensors.torch import load
+
+from nucleigan.training.checkpoint import checksum
 
 Random = np.random.Generator
 # Numbers at which sizes, counts and offsets overflow.
@@ -69,9 +73,16 @@ def repaired_png(content: bytes) -> bytes:
 
 
 def repaired_safetensors(content: bytes) -> bytes:
-    """The length of the header made right again where its end can be told."""
-    end = content.find(b"}}", 8)
-    return struct.pack("<Q", end + 2 - 8) + content[8:] if end > 0 else content
+    """The length of the header and the checksum made right again where they can be told."""
+    try:
+        header, length = json.JSONDecoder().raw_decode(content[8:].decode("latin-1"))
+        content = struct.pack("<Q", length) + content[8:]
+        texts = header["__metadata__"]
+        written = texts.pop("checksum")
+        return content.replace(written.encode(), checksum(load(content), texts).encode(), 1)
+    # The loader's own errors, and all that broken JSON may bring about.
+    except Exception:
+        return content
 
 
 REPAIRS: dict[str, Callable[[bytes], bytes]] = {

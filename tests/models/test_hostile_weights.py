@@ -17,6 +17,7 @@ from nucleigan.models.cyclegan import Painter
 from nucleigan.models.weights import FORMAT, read_weights, write_weights
 from nucleigan.networks import IMAGE_CHANNELS, build_generator
 from nucleigan.segmentation import Segmenter
+from nucleigan.training.checkpoint import checksum
 from nucleigan.training.compute import prepare
 
 GENERATOR = GeneratorSettings(kind="unet", width=4, depth=2)
@@ -43,7 +44,8 @@ def with_header(path: Path, header: str | dict, data: bytes = b"") -> None:
 
 
 def facts(text: str) -> dict:
-    return {"__metadata__": {"format": FORMAT, "nucleigan": text}}
+    told = {"format": FORMAT, "nucleigan": text}
+    return {"__metadata__": {**told, "checksum": checksum({}, told)}}
 
 
 @pytest.mark.parametrize(

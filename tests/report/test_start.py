@@ -2,7 +2,6 @@
 
 import csv
 import itertools
-import json
 import re
 import subprocess
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nucleigan.artifacts import file_digest, write_image
+from nucleigan.artifacts import file_digest, write_image, write_json
 from nucleigan.config import Config
 from nucleigan.evaluation import MEASURES, MODEL, SLIDE, compare, write_table
 from nucleigan.evaluation.published import published
@@ -124,13 +123,13 @@ def test_organs_that_nobody_published(tmp_path, html_tables):
 def facts(folder, name="one", **values):
     path = folder / f"{name}.json"
     row = {"slide": name, "organ": "liver", "split": "test", "nuclei": 7, "sha256": SHA}
-    path.write_text(json.dumps(row | {"warnings": []} | values))
+    write_json(path, row | {"warnings": []} | values)
     return path
 
 
 def basics(folder, **values):
     """What every page needs."""
-    (folder / "reference.json").write_text(json.dumps({"slide": "ref<1>"}))
+    write_json(folder / "reference.json", {"slide": "ref<1>"})
     (folder / "model.safetensors").write_bytes(b"weights")
     settings = Config(slides="phantoms", seed=5).model_dump(mode="json")
     return (

@@ -1,5 +1,11 @@
 """Checkpoints: complete, checked, never of other settings."""
 
+import errno
+import os
+import struct
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -32,19 +38,50 @@ def test_everything_comes_back(tmp_path, state):
     assert torch.equal(fresh.state_dict()["state"][0]["exp_avg"], moments)
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip"])
-def test_damaged_file_falls_back_to_the_one_before(tmp_path, state, damage, capsys):
+def test_a_file_cut_short_falls_back_to_the_one_before(tmp_path, state, capsys):
     checkpoint.save(tmp_path, state, "a")
     checkpoint.save(tmp_path, state | {"step": 8}, "a")
     path = tmp_path / checkpoint.CURRENT
-    data = bytearray(path.read_bytes())
-    if damage == "truncate":
-        data = data[: len(data) // 2]
-    else:
-        data[-5] ^= 0x10
-    path.write_bytes(data)
-    assert checkpoint.load(tmp_path, "a")["step"] == 7
-    assert "damaged" in capsys.readouterr().out
+    for part in (0, 0.01, 0.5, 0.99):
+        os.truncate(path, int(path.stat().st_size * part))
+        assert checkpoint.load(tmp_path, "a")["step"] == 7
+        assert "damaged" in capsys.readouterr().out
+
+
+def test_a_flipped_bit_anywhere_falls_back_to_the_one_before(tmp_path, state, capsys):
+    """The tree of plain values and the identity are in the header, the tensors after it."""
+    checkpoint.save(tmp_path, state, "settings")
+    checkpoint.save(tmp_path, state | {"step": 8}, "settings")
+    path = tmp_path / checkpoint.CURRENT
+    sound = path.read_bytes()
+    header = 8 + struct.unpack("<Q", sound[:8])[0]
+    # White space alone stands at the header's end.
+    places = [*range(len(sound[:header].rstrip())), *range(header, len(sound), 61)]
+    for place in places:
+        content = bytearray(sound)
+        content[place] ^= 1 << place % 8
+        path.write_bytes(content)
+        assert checkpoint.load(tmp_path, "settings")["step"] == 7, place
+        assert "damaged" in capsys.readouterr().out
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_full_disk_is_an_error_of_the_system(tmp_path, state):
+    """One that jobs say in a sentence."""
+    script = """
+import resource, signal, sys, torch
+from nucleigan.training import checkpoint
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+try:
+    checkpoint.save(sys.argv[1], {"weights": torch.zeros(1 << 16)}, "a")
+except OSError as error:
+    sys.exit(error.strerror)
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "checkpoints")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.strip() == os.strerror(errno.EFBIG)
+    assert not list((tmp_path / "checkpoints").iterdir())
 
 
 def test_other_settings_are_set_aside(tmp_path, state, capsys):

@@ -42,8 +42,30 @@ class Accumulator:
         self.total = state["total"]
 
 
-def train(model, folder):
-    return loop.run(model, lambda n: (n, str(n)), STEPS, SETTINGS, 5, folder, {"of": "test"})
+class Epochs:
+    """Remembers the ends of epochs."""
+
+    def __init__(self) -> None:
+        self.ended: list[int] = []
+
+    def end(self, epoch):
+        self.ended = [*self.ended, epoch]
+        return {}
+
+    def state(self):
+        return {"ended": self.ended}
+
+    def load(self, state):
+        self.ended = state["ended"]
+
+
+def train(model, folder, kept=None):
+    def batch(step):
+        return step, str(step)
+
+    end = kept.end if kept else None
+    identity = {"of": "test"}
+    return loop.run(model, batch, STEPS, SETTINGS, 5, folder, identity, end, kept=kept)
 
 
 def without_times(history):
@@ -57,13 +79,15 @@ def test_sigterm_saves_at_once_and_the_same_call_goes_on(at, tmp_path, capsys):
 
     stopped = Accumulator(terminate_at=at)
     with pytest.raises(SystemExit) as ending:
-        train(stopped, tmp_path / "stopped")
+        train(stopped, tmp_path / "stopped", Epochs())
     assert ending.value.code == 143
     assert stopped.seen == list(range(at + 1))
     assert f"stopped after step {at + 1} of 12" in capsys.readouterr().out
 
     resumed = Accumulator()
-    again = train(resumed, tmp_path / "stopped")
+    epochs = Epochs()
+    again = train(resumed, tmp_path / "stopped", epochs)
+    assert epochs.ended == [1, 2, 3]
     assert resumed.seen == list(range(at + 1, 12))
     assert resumed.total == whole.total
     assert without_times(again).equals(without_times(history))

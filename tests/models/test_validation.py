@@ -1,0 +1,30 @@
+"""Which weights a run chooses by its looks at validation slides."""
+
+import pytest
+import torch
+
+from nucleigan.models.validation import BestWeights
+from nucleigan.training import checkpoint
+
+LOOKS = [(1, 0.25), (2, 0.5), (3, 0.5), (4, 0.4)]
+
+
+def network(epoch):
+    layer = torch.nn.Linear(1, 1)
+    torch.nn.init.constant_(layer.weight, epoch)
+    return layer
+
+
+@pytest.mark.parametrize("killed_after", [0, 1, 2, 3])
+def test_the_best_look_is_kept_the_earliest_of_equals(tmp_path, killed_after):
+    best = BestWeights()
+    for epoch, aji in LOOKS[:killed_after]:
+        best.offer(network(epoch), epoch, aji)
+    checkpoint.save(tmp_path, best.state(), "a")
+    again = BestWeights()
+    again.load(checkpoint.load(tmp_path, "a"))
+    for epoch, aji in LOOKS[killed_after:]:
+        again.offer(network(epoch), epoch, aji)
+    tensors, facts = again.chosen()
+    assert facts == {"epoch": 2, "aji": 0.5}
+    assert tensors["weight"] == 2
