@@ -102,10 +102,8 @@ def _occupied(path: Path, owner: dict[str, Any]) -> NucleiganError:
     process = owner.get("process")
     told = "it has just begun"
     if isinstance(process, dict):
-        host, pid, since = (
-            shown(str(value))
-            for value in (process.get("host"), process.get("pid"), owner.get("since"))
-        )
+        values = (process.get("host"), process.get("pid"), owner.get("since"))
+        host, pid, since = (shown(str(value)) for value in values)
         told = f"process {pid} on {host}, since {since}"
     return NucleiganError(
         f"{path.parent}: another run works there ({told}); wait for its end, or choose another "

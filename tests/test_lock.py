@@ -7,11 +7,11 @@ import os
 import subprocess
 import sys
 
-import psutil
 import pytest
 
 from nucleigan.errors import NucleiganError
 from nucleigan.lock import LOCK, occupy
+from nucleigan.running import this_process
 
 HOLD = "import sys; from nucleigan.lock import occupy; occupy(sys.argv[1]); print(); input()"
 
@@ -69,13 +69,13 @@ def test_a_file_system_without_locks(tmp_path):
     occupy(tmp_path)
     with pytest.raises(NucleiganError, match=rf"process {os.getpid()} on"):
         occupy(tmp_path)
-    owner = json.loads((tmp_path / LOCK).read_text())
-    gone = {"started": owner["started"] - 1000}, {"host": "elsewhere"}, {"pid": 2**22 + 1}
+    process = json.loads((tmp_path / LOCK).read_text())["process"]
+    assert process == this_process()
+    gone = {"began": process["began"] - 1000}, {"place": "elsewhere"}, {"pid": 2**22 + 1}
     for changes in gone:
-        (tmp_path / LOCK).write_text(json.dumps(owner | changes))
+        (tmp_path / LOCK).write_text(json.dumps({"process": process | changes}))
         occupy(tmp_path)
-        assert json.loads((tmp_path / LOCK).read_text()) == owner
-    assert owner["started"] == psutil.Process().create_time()
+        assert json.loads((tmp_path / LOCK).read_text())["process"] == process
 
 
 def test_a_folder_that_takes_no_file_is_used_with_a_warning(tmp_path, capsys):

@@ -17,6 +17,7 @@ from safetensors.torch import save as as_bytes
 from nucleigan.artifacts import atomic, partial
 
 CURRENT, PREVIOUS, ASIDE = "checkpoint.safetensors", "previous.safetensors", "set-aside"
+DAMAGED = "damaged"
 
 
 def save(folder: str | Path, state: dict[str, Any], identity: str) -> None:
@@ -46,7 +47,7 @@ def save(folder: str | Path, state: dict[str, Any], identity: str) -> None:
 def load(folder: str | Path, identity: str) -> dict[str, Any] | None:
     """The newest readable checkpoint of the same settings, data and code, or None.
 
-    A checkpoint of another identity is set aside and never resumed; a damaged one is skipped. Both
+    A checkpoint of another identity is set aside and never resumed, and so is a damaged one. Both
     are said in a printed line.
     """
     folder = Path(folder)
@@ -57,7 +58,12 @@ def load(folder: str | Path, identity: str) -> dict[str, Any] | None:
         try:
             state, found = _read(path)
         except (SafetensorError, OSError, ValueError, KeyError) as error:
-            print(f"warning: {path} is damaged ({error}); falling back to the one before.")
+            # Out of the way, lest the next checkpoint make it the one before.
+            aside = path.replace(folder / f"{DAMAGED}-{name}")
+            print(
+                f"warning: {path} is damaged ({error}); it is set aside as {aside.name}, and the "
+                "one before is taken."
+            )
             continue
         if found != identity:
             aside = folder / f"{ASIDE}-{hashlib.sha256(found.encode()).hexdigest()[:8]}.safetensors"
@@ -79,8 +85,9 @@ def newest(folder: str | Path) -> Path | None:
 
 def clear(folder: str | Path) -> None:
     """Remove the checkpoints of a run that is complete."""
-    current = Path(folder) / CURRENT
-    for path in (current, partial(current), Path(folder) / PREVIOUS):
+    current, previous = Path(folder) / CURRENT, Path(folder) / PREVIOUS
+    damaged = Path(folder).glob(f"{DAMAGED}-*")
+    for path in (current, partial(current), previous, *damaged):
         path.unlink(missing_ok=True)
 
 

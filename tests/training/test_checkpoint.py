@@ -42,10 +42,23 @@ def test_a_file_cut_short_falls_back_to_the_one_before(tmp_path, state, capsys):
     checkpoint.save(tmp_path, state, "a")
     checkpoint.save(tmp_path, state | {"step": 8}, "a")
     path = tmp_path / checkpoint.CURRENT
+    sound = path.read_bytes()
     for part in (0, 0.01, 0.5, 0.99):
-        os.truncate(path, int(path.stat().st_size * part))
+        path.write_bytes(sound[: int(len(sound) * part)])
         assert checkpoint.load(tmp_path, "a")["step"] == 7
         assert "damaged" in capsys.readouterr().out
+
+
+def test_a_damaged_file_never_takes_the_place_of_the_one_before(tmp_path, state):
+    checkpoint.save(tmp_path, state, "a")
+    checkpoint.save(tmp_path, state | {"step": 8}, "a")
+    for step in (9, 10):
+        os.truncate(tmp_path / checkpoint.CURRENT, 100)
+        assert checkpoint.load(tmp_path, "a")["step"] == 7
+        checkpoint.save(tmp_path, state | {"step": step}, "a")
+    assert checkpoint.load(tmp_path, "a")["step"] == 10
+    checkpoint.clear(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_flipped_bit_anywhere_falls_back_to_the_one_before(tmp_path, state, capsys):
@@ -63,7 +76,8 @@ def test_a_flipped_bit_anywhere_falls_back_to_the_one_before(tmp_path, state, ca
         path.write_bytes(content)
         assert checkpoint.load(tmp_path, "settings")["step"] == 7, place
         assert "damaged" in capsys.readouterr().out
-    assert len(list(tmp_path.iterdir())) == 2
+    names = {checkpoint.PREVIOUS, f"{checkpoint.DAMAGED}-{checkpoint.CURRENT}"}
+    assert {path.name for path in tmp_path.iterdir()} == names
 
 
 def test_a_full_disk_is_an_error_of_the_system(tmp_path, state):
