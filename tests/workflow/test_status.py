@@ -54,7 +54,7 @@ def test_a_finished_run_is_done_and_was_planned(finished):
 def killed_prediction(workflow):
     """Make predictions anew and kill the first of them; the job's name and process."""
     shutil.rmtree(workflow.results / "predictions")
-    with workflow.start("evaluation", options=["--cores", "1"]) as process:
+    with workflow.start("predictions", "evaluation", options=["--cores", "1"]) as process:
         folder = workflow.results / "logs/predictions"
         until = time.monotonic() + PATIENCE
         while not (marks := [path for path in folder.rglob("*.running") if path.stat().st_size]):
