@@ -8,10 +8,12 @@ as nodes, cores a node and GPUs. It prints what each stage costs, and the model'
 
     T = Σ units × core seconds a unit / cores + trainings + jobs that run once
 
-Slides of the run are taken for 1000 × 1000 pixels. The start of each process is counted with its
-job, so that larger slides and shards cost less than the model says. Cores are taken for as fast as
-those of the run, jobs of slides and pairs run on cores alone, and a training takes a GPU, if there
-is one, for as long as it took the run's cores (``--gpu-speed`` where that was measured).
+Core seconds are processor time, so that other work beside the run hardly changes them; of jobs of
+a few seconds they are all their seconds. Slides of the run are taken for 1000 × 1000 pixels. The
+start of each process is counted with its job, so that larger slides and shards cost less than the
+model says. Cores are taken for as fast as those of the run, jobs of slides and pairs run on cores
+alone, and trainings, one after the other, on as many as `compute.threads` says. A GPU takes a
+training for as long as these cores would (``--gpu-speed`` where it was measured).
 """
 
 import argparse
@@ -27,6 +29,10 @@ from nucleigan.config import Config, load
 
 ROOT = Path(__file__).parents[1]
 DAY = 86_400
+# When Snakemake looks at the processor time of a job: twice a second in its first seconds, then
+# rarely. What follows the last look is estimated by what was before, and the first look of a job of
+# a few seconds misses most of it.
+OFTEN, RARELY, SHORT = 15.5, 30, 5
 # Jobs that each slide, and each pair, needs before it is used.
 SLIDE_STAGES = ("ingestion", "stain profile", "normalisation", "prediction")
 PAIR_STAGES = ("polygon map", "synthesis", "agreement")
@@ -48,17 +54,11 @@ class Stage(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What a stage took: jobs, seconds a unit, and cores of a job."""
+    """What a stage took: jobs, and core seconds a unit."""
 
     stage: Stage
     jobs: int
     seconds: float
-    cores: int
-
-    @property
-    def core_seconds(self) -> float:
-        """Seconds a unit on one core."""
-        return self.seconds * self.cores
 
 
 def _one(config: Config, jobs: int) -> float:
@@ -122,9 +122,8 @@ def measure(folder: Path, config: Config) -> dict[str, Cost]:
     for path in sorted(folder.rglob("*.tsv")):
         with path.open(newline="", encoding="utf-8") as stream:
             rows = list(csv.DictReader(stream, delimiter="\t"))
-        found.setdefault(_stage(path.relative_to(folder)), []).extend(
-            float(row["s"]) for row in rows
-        )
+        stage = _stage(path.relative_to(folder))
+        found.setdefault(stage, []).extend(core_seconds(row, stage, config) for row in rows)
     return {stage.name: _cost(stage, found[stage], config) for stage in STAGES if stage in found}
 
 
@@ -133,16 +132,23 @@ def _stage(path: Path) -> Stage:
     return next(stage for stage in STAGES if re.fullmatch(stage.files, name))
 
 
+def core_seconds(row: dict[str, str], stage: Stage, config: Config) -> float:
+    """Seconds of processor time of a job, from a row of its benchmark file."""
+    seconds = float(row["s"])
+    if seconds < SHORT:
+        return seconds * (config.compute.threads if stage.threaded else 1)
+    last = OFTEN + RARELY * ((seconds - OFTEN) // RARELY) if seconds > OFTEN else seconds
+    return float(row["cpu_time"]) * seconds / last
+
+
 def _cost(stage: Stage, seconds: list[float], config: Config) -> Cost:
-    # Jobs that run once are added up; of equal ones the median, the lower of two, since other work
-    # may have run beside one of them.
+    # Jobs that run once are added up; of equal ones the median, the lower one of two.
     taken = math.fsum(seconds) if stage.unit == "run" else statistics.median_low(seconds)
-    cores = config.compute.threads if stage.threaded else 1
-    return Cost(stage, len(seconds), taken / stage.units(config, len(seconds)), cores)
+    return Cost(stage, len(seconds), taken / stage.units(config, len(seconds)))
 
 
 class Cluster(NamedTuple):
-    """Nodes, cores of each, and GPUs of all together, each so many times as fast as the run."""
+    """Nodes, cores of each, and GPUs of all, so many times as fast as a training's cores."""
 
     nodes: int
     cores: int
@@ -168,15 +174,16 @@ def slide_seconds(
     glass_seconds
         Core seconds of a megapixel of glass.
     """
-    each = math.fsum(costs[name].core_seconds for name in SLIDE_STAGES)
+    each = math.fsum(costs[name].seconds for name in SLIDE_STAGES)
     return tissue * each + (pixels - tissue) * glass_seconds
 
 
 def training_seconds(costs: dict[str, Cost], config: Config, cluster: Cluster) -> float:
-    """Seconds of the trainings of a run, one after the other."""
+    """Seconds of the trainings of a run of this configuration, one after the other."""
     speed = cluster.speed if cluster.gpus else 1.0
     stages = [costs[name] for name in TRAININGS]
-    return math.fsum(cost.seconds * cost.stage.units(config, 1) for cost in stages) / speed
+    taken = math.fsum(cost.seconds * cost.stage.units(config, 1) for cost in stages)
+    return taken / (config.compute.threads * speed)
 
 
 def run_seconds(
@@ -184,8 +191,8 @@ def run_seconds(
 ) -> float:
     """Seconds of a whole run: slides of one megapixel, all of them judged, and pairs."""
     cores = cluster.nodes * cluster.cores
-    of_slides = slide_seconds(costs, 1, 1, 0) + costs["evaluation"].core_seconds
-    of_pairs = math.fsum(costs[name].core_seconds for name in PAIR_STAGES)
+    of_slides = slide_seconds(costs, 1, 1, 0) + costs["evaluation"].seconds
+    of_pairs = math.fsum(costs[name].seconds for name in PAIR_STAGES)
     once = math.fsum(cost.seconds for cost in costs.values() if cost.stage.unit == "run")
     spread = (slides * of_slides + pairs * of_pairs) / cores
     return spread + once + training_seconds(costs, config, cluster)
@@ -193,9 +200,9 @@ def run_seconds(
 
 def stage_table(costs: dict[str, Cost]) -> str:
     """What each stage costs."""
-    rows = ["| stage | unit | jobs | seconds a unit | cores |", "|---|---|---:|---:|---:|"]
+    rows = ["| stage | unit | jobs | core seconds a unit |", "|---|---|---:|---:|"]
     rows += [
-        f"| {name} | {cost.stage.unit} | {cost.jobs} | {cost.seconds:.3g} | {cost.cores} |"
+        f"| {name} | {cost.stage.unit} | {cost.jobs} | {_rounded(cost.seconds)} |"
         for name, cost in costs.items()
     ]
     return "\n".join(rows)
@@ -205,7 +212,7 @@ def cluster_table(
     costs: dict[str, Cost], config: Config, clusters: list[Cluster], options: argparse.Namespace
 ) -> str:
     """What clusters do in a day, and how long a run takes them."""
-    pair = math.fsum(costs[name].core_seconds for name in PAIR_STAGES)
+    pair = math.fsum(costs[name].seconds for name in PAIR_STAGES)
     tile = slide_seconds(costs, 1, 1, 0)
     whole = slide_seconds(costs, options.pixels, options.tissue, options.glass_seconds)
     rows = [
@@ -237,7 +244,10 @@ def main() -> None:
     parser.add_argument("benchmarks", type=Path, help="folder of a run's benchmark files")
     parser.add_argument("configfiles", type=Path, nargs="*", help="what that run was given")
     parser.add_argument(
-        *("--cluster", "-c"),
+        "--planned", type=Path, nargs="*", help="what the planned run is given; else the same"
+    )
+    parser.add_argument(
+        "--cluster",
         type=int,
         nargs=3,
         action="append",
@@ -260,6 +270,8 @@ def main() -> None:
         raise SystemExit(f"{options.benchmarks} has no jobs of: {', '.join(sorted(missing))}")
     clusters = [Cluster(*numbers, options.gpu_speed) for numbers in options.cluster]
     print()
+    if options.planned is not None:
+        config = load(ROOT / "config.yaml", *options.planned)
     print(cluster_table(costs, config, clusters, options))
 
 

@@ -16,7 +16,7 @@ rule synthesize_pairs:
     input:
         generator=results("cyclegan/generator.safetensors"),
         polygons=lambda wildcards: expand(
-            results("polygons/{part}.labels.tif"), part=painted_polygons(wildcards)
+            results("polygons/{shard}.labels.tif"), shard=painted_polygons(wildcards)
         ),
     output:
         images=results("synthesis/{shard}.images.tif"),

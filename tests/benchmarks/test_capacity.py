@@ -6,11 +6,11 @@ import pytest
 
 from nucleigan.config import Config
 
-# Seconds of every job.
+# Seconds of every job; the longer ones keep half a core busy.
 JOBS = {
     "slides/a": 1,
     "slides/b.1": 1,
-    "slides/contact_sheet": 5,
+    "slides/contact_sheet": 4,
     "stain/a.profile": 0.5,
     "stain/b.1.profile": 0.5,
     "stain/reference": 1,
@@ -22,7 +22,7 @@ JOBS = {
     "polygons/0": 1,
     "cyclegan/training": 60,
     "cyclegan/history": 1,
-    "synthesis/0": 5,
+    "synthesis/0": 4,
     "synthesis/0.agreement": 10,
     "synthesis/judge": 20,
     "synthesis/quality": 4,
@@ -47,12 +47,18 @@ RUN = Config.model_validate(
 )
 
 
+def looked_at(seconds):
+    """When Snakemake last asks for the processor time."""
+    return max(moment for moment in (min(seconds, 15.5), 15.5, 45.5) if moment <= seconds)
+
+
 @pytest.fixture
 def folder(tmp_path):
     for name, seconds in JOBS.items():
         path = tmp_path / f"{name}.tsv"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:01\t50\n")
+        busy = looked_at(seconds) / 2
+        path.write_text(f"s\th:m:s\tcpu_time\n{seconds}\t0:00:01\t{busy}\n")
     return tmp_path
 
 
@@ -70,27 +76,32 @@ def test_every_job_is_of_its_stage(capacity, folder):
         "normalisation": 2,
         "pictures, tables and report": 8,
     }
-    assert costs["pictures, tables and report"].seconds == 5 + 1 + 2 + 1 + 1 + 1 + 1 + 1
-    assert costs["polygon map"].seconds == 0.01
-    assert (costs["agreement"].seconds, costs["agreement"].core_seconds) == (0.1, 0.2)
-    assert [costs[name].seconds for name in capacity.TRAININGS] == [1, 1, 1]
+    assert costs["pictures, tables and report"].seconds == 4 + 1 + 2 + 1 + 1 + 1 + 1 + 1
+    # Of two threads where a job is short, by the processor's time where it is not.
+    assert (costs["polygon map"].seconds, costs["synthesis"].seconds) == (0.01, 0.08)
+    assert (costs["agreement"].seconds, costs["prediction"].seconds) == (0.05, 4)
+    assert [costs[name].seconds for name in capacity.TRAININGS] == [0.5, 0.5, 0.5]
 
 
-def test_one_disturbed_job_of_two_does_not_count(capacity, folder):
-    (folder / "slides/b.1.tsv").write_text("s\n500\n")
-    assert capacity.measure(folder, RUN)["ingestion"].seconds == 1
+def test_waiting_for_other_work_does_not_count(capacity, folder):
+    # Last looked at after 135.5 seconds, of which it worked 4.
+    (folder / "predictions/cgan/both/0/a.tsv").write_text("s\tcpu_time\n151\t4\n")
+    found = capacity.measure(folder, RUN)["prediction"].seconds
+    assert found == pytest.approx(4 * 151 / 135.5)
 
 
 def test_slides_cost_their_tissue_and_their_glass(capacity, folder):
     costs = capacity.measure(folder, RUN)
-    assert capacity.slide_seconds(costs, 1, 1, 0.5) == 1 + 0.5 + 0.5 + 8
-    assert capacity.slide_seconds(costs, 100, 10, 0.5) == 10 * 10 + 90 * 0.5
+    assert capacity.slide_seconds(costs, 1, 1, 0.5) == 1 + 0.5 + 0.5 + 4
+    assert capacity.slide_seconds(costs, 100, 10, 0.5) == 10 * 6 + 90 * 0.5
 
 
 def test_more_cores_shorten_what_is_independent_and_gpus_the_trainings(capacity, folder):
     costs = capacity.measure(folder, RUN)
-    # Slides, evaluated; pairs: map, synthesis and agreement on two cores each; once; trainings.
-    slides, pairs, once, trainings = 10 + 2, 0.01 + 0.1 + 0.2, 2 + 2 + 4 + 3 + 6 + 13, 60 + 20 + 40
+    # Slides, evaluated; pairs: map, synthesis and agreement. Of what runs once, two jobs are short
+    # ones of two threads, and one half as busy. Trainings take both cores.
+    slides, pairs, once = 6 + 2, 0.01 + 0.08 + 0.05, 2 + 2 + 2 * 4 + 2 * 3 + 3 + 12
+    trainings = (60 + 20 + 40) / 2 / 2
 
     def seconds(*cluster):
         return capacity.run_seconds(costs, RUN, capacity.Cluster(*cluster), 1000, 2000)
@@ -108,9 +119,9 @@ def test_it_prints_both_tables(capacity, folder, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["capacity.py", str(folder), *words.split()])
     capacity.main()
     said = capsys.readouterr().out
-    assert "| synthesis | pair | 1 | 0.05 | 2 |" in said
-    # 2 × 86,400 seconds over 10, 145 and 0.31.
-    assert "| 1 node × 2 cores | 17,000 | 1,200 | 560,000 | 0.0 |" in said
+    assert "| synthesis | pair | 1 | 0.08 |" in said
+    # 2 × 86,400 seconds over 6, 10 × 6 + 90 × 0.5 and 0.14.
+    assert "| 1 node × 2 cores | 29,000 | 1,600 | 1,200,000 | 0.0 |" in said
     assert "| 10 nodes × 32 cores, 4 GPUs |" in said
 
 
