@@ -1,7 +1,7 @@
 """What a run survives: after each fault the same command ends in the same artifacts.
 
-Trainings that are killed are in tests/models/test_training_runs.py, damaged checkpoints in
-tests/training/test_checkpoint.py, jobs of a cluster in tests/cluster/.
+Trainings are in test_trainings.py, a lack of memory is in test_memory.py, jobs of a cluster are in
+tests/cluster/.
 """
 
 import os
@@ -11,27 +11,15 @@ import shutil
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
+from jobs_of_runs import PATIENCE, scripts, wait_for
 from tiny_workflow import ROOT, assert_same_results
 
 RUN = "cgan/both/0"
-# Seconds that nothing here takes, however busy the machine.
-PATIENCE = 300
 DAY = 86_400
-
-
-def scripts(folder):
-    """The running jobs of a folder: process to the name of its script."""
-    found = {}
-    for process in psutil.process_iter(["cmdline"]):
-        words = " ".join(process.info["cmdline"] or ())
-        if match := re.search(
-            rf"{re.escape(str(folder))}/\.snakemake/scripts/tmp\w+\.(\w+)\.py", words
-        ):
-            found[process] = match[1]
-    return found
 
 
 def kill_each_script_once(folder, stop, chance, killed):
@@ -55,14 +43,6 @@ def kill_each_script_once(folder, stop, chance, killed):
                 continue
             killed[name] = kind.name
         time.sleep(0.02)
-
-
-def wait_for(condition):
-    until = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    return found
 
 
 def no_remains(workflow):
@@ -174,6 +154,27 @@ def test_two_runs_of_one_folder(finished, copied):
     assert_same_results(copied, finished)
 
 
+def test_two_runs_of_one_results_folder_from_two_places(finished, copied, tmp_path):
+    """Snakemake's own lock is in the folder where it runs."""
+    elsewhere = replace(copied, folder=tmp_path / "elsewhere")
+    elsewhere.folder.mkdir()
+    absolute = {"results": str(copied.results)}
+    with running_predictions(copied) as first:
+        held = [job for job, name in scripts(copied.folder).items() if name == "segment_slide"]
+        held[0].suspend()
+        second = elsewhere.run(*TARGETS, changes=absolute)
+        looked = elsewhere.run(*TARGETS, changes=absolute, options=["--dry-run"])
+        held[0].resume()
+        output, _ = first.communicate(timeout=PATIENCE)
+    assert second.returncode != 0 and "Traceback" not in second.stdout
+    said = f"error: {copied.results}: another run works there (process {first.pid} on "
+    assert second.stdout.count(said) == 1
+    assert looked.returncode == 0, looked.stdout
+    assert first.returncode == 0, output
+    assert not (copied.results / "lock").exists()
+    assert_same_results(copied, finished)
+
+
 def test_a_full_disk(finished, copied, disk):
     shutil.rmtree(copied.results / "synthesis")
     used = sum(path.stat().st_blocks * 512 for path in copied.results.rglob("*"))
@@ -195,6 +196,7 @@ def test_a_disk_that_takes_no_writing(finished, copied, disk):
     assert refused.returncode != 0
     assert re.search(r"(?i)write-protected|read-only file system", refused.stdout)
     assert "results/synthesis" in refused.stdout
+    assert "warning: results/lock cannot be made" in refused.stdout
     assert "Nothing to be done" in copied.make("slides", "stain")
     disk("rw")
     copied.make("synthesis")

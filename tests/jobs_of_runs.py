@@ -1,0 +1,29 @@
+"""The jobs that a run has started, and patience with them."""
+
+import re
+import time
+
+import psutil
+
+# Seconds that nothing here takes, however busy the machine.
+PATIENCE = 300
+
+
+def scripts(folder):
+    """The running jobs of a folder: process to the name of its script."""
+    found = {}
+    for process in psutil.process_iter(["cmdline"]):
+        words = " ".join(process.info["cmdline"] or ())
+        if match := re.search(
+            rf"{re.escape(str(folder))}/\.snakemake/scripts/tmp\w+\.(\w+)\.py", words
+        ):
+            found[process] = match[1]
+    return found
+
+
+def wait_for(condition):
+    until = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    return found
