@@ -60,7 +60,6 @@ TINY: dict[str, Any] = {
         "discriminator": {"width": 4, "layers": 2},
         "jitter": {"resize": 64},
         "validate_every": 1,
-        "choose_epoch": True,
     },
     "prediction": {"tile": 64, "tile_overlap": 16},
 }
