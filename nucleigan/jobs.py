@@ -47,6 +47,9 @@ MEMORY = (
 )
 
 
+# What PyTorch says then; the last is all that its library of layers for CPUs has to say.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "could not create a primitive")
+
 # A variable that is set where a job runs once more on each of its nodes; the name of the first.
 FIRST_NODE = "NUCLEIGAN_FIRST_NODE"
 
@@ -159,7 +162,7 @@ def explained(error: Exception) -> str | None:
         return f"{error.filename or 'A file of this job'}: {WHAT_TO_DO[error.errno]}"
     # PyTorch says so in a RuntimeError, of the CPU's memory as of a GPU's.
     words = str(error).lower()
-    told = "out of memory" in words or "can't allocate memory" in words
+    told = any(part in words for part in OUT_OF_MEMORY)
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and told):
         return f"{MEMORY} ({shown(' '.join(str(error).split()) or 'MemoryError', 200)})."
     return None

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from nucleigan.errors import NucleiganError
-from nucleigan.jobs import job
+from nucleigan.jobs import MEMORY, job
 
 
 def test_what_is_printed_goes_to_log_and_terminal(tmp_path, capsys):
@@ -61,6 +61,14 @@ def test_a_log_that_cannot_be_written_is_one_sentence(tmp_path, capsys):
         raise AssertionError("the job has begun")
     said = capsys.readouterr().err
     assert caught.value.code == 1 and str(tmp_path / "file") in said and "begun" not in said
+
+
+@pytest.mark.parametrize("words", ["CUDA out of memory", "could not create a primitive"])
+def test_a_layer_that_finds_no_memory_is_one_sentence(tmp_path, capsys, words):
+    with pytest.raises(SystemExit), job(tmp_path / "a.log"):
+        raise RuntimeError(words)
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {MEMORY} ({words}") and said.count("\n") == 1
 
 
 @pytest.mark.parametrize("what", ["import numpy as n; n.ones(1 << 40)", "torch.ones(1 << 40)"])
