@@ -1,4 +1,4 @@
-"""Snakemake that asks SLURM every second what its jobs do.
+"""Snakemake that asks SLURM every other second what its jobs do.
 
 The plugin asks ever more rarely, up to every three minutes: right for a cluster, long for a test.
 """
@@ -7,7 +7,7 @@ from snakemake.cli import main
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
 RemoteExecutor.next_seconds_between_status_checks = property(  # type: ignore[method-assign]
-    lambda self: 1.0, lambda self, value: None
+    lambda self: 2.0, lambda self, value: None
 )
 
 if __name__ == "__main__":
