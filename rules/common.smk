@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 
 from nucleigan import config as nucleigan_config
+from nucleigan.clock import pull_back
 from nucleigan.errors import NucleiganError
 from nucleigan.gpus import allowed
 from nucleigan.lock import occupy
@@ -70,6 +71,14 @@ except NucleiganError as error:
     # Not WorkflowError, which adds the place in this file to what is wrong with another.
     sys.exit(f"error: {error}")
 
+# Before Snakemake looks at any of them.
+if workflow.is_main_process and (ahead := pull_back(SETTINGS.results)):
+    print(
+        f"warning: the times of {ahead} files in {SETTINGS.results} lay ahead of the clock, and were "
+        "set to the present.",
+        file=sys.stderr,
+    )
+
 if any(slide.image_address or slide.annotation_address for slide in SLIDES.values()):
     set_patience(SETTINGS.ingestion.server_seconds)
 
@@ -97,7 +106,9 @@ onstart:
         # What `nucleigan status` counts from.
         if not workflow.touch:
             to_do = workflow.dag.needrun_jobs()
-            write_plan(SETTINGS.results, (path for job in to_do for path in job.log))
+            write_plan(
+                SETTINGS.results, (path for job in to_do for path in job.log)
+            )
     # Snakemake answers SIGTERM by waiting for what runs. On a cluster that may be a day, after which
     # nobody watches the jobs any more: it shall take them back, as it does after Ctrl-C.
     if not workflow.local_exec:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,11 @@ def at_work(tmp_path) -> Iterator[tuple[subprocess.Popen, Path]]:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == "at work\n"
+        # The terminal is told first.
+        until = time.monotonic() + 60
+        while log.read_text() != "at work\n":
+            assert time.monotonic() < until
+            time.sleep(0.01)
         yield process, log
         process.kill()
 

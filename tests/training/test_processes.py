@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 from nucleigan.artifacts import write_json, write_stack
 from nucleigan.config import ComputeSettings
 from nucleigan.errors import NucleiganError
-from nucleigan.models.cyclegan import Painter
+from nucleigan.models.cyclegan import GUARDS, Painter
 from nucleigan.segmentation import Segmenter
 from nucleigan.training import launcher, processes
 from nucleigan.training.compute import prepare
@@ -187,7 +187,15 @@ def test_two_processes_learn_what_one_learns(kind, data, tmp_path):
     assert error <= (1.01 / 127.5 if kind == "cyclegan" else 0.02 * one.std())
     assert one.std() > 0.01
     histories = [pd.read_csv(tmp_path / n / "history.csv").drop(columns=TIMES) for n in ("1", "2")]
-    pd.testing.assert_frame_equal(*histories, rtol=1e-3)
+    # The guards of a CycleGAN are no losses: differences and ratios, near nought here.
+    seen = [history.columns.intersection(GUARDS) for history in histories]
+    pd.testing.assert_frame_equal(
+        *(history[columns] for history, columns in zip(histories, seen, strict=True)), atol=2e-3
+    )
+    losses = (
+        history.drop(columns=columns) for history, columns in zip(histories, seen, strict=True)
+    )
+    pd.testing.assert_frame_equal(*losses, rtol=1e-3)
     # The first process alone speaks and writes.
     lines = [(tmp_path / n / "log.txt").read_text().count("device=cpu") for n in ("1", "2")]
     assert lines == [1, 1] and (tmp_path / "2/samples.png").exists()
