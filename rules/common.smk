@@ -15,6 +15,7 @@ from nucleigan.lock import occupy
 from nucleigan.models.methods import method_module
 from nucleigan.plan import write_plan
 from nucleigan.provenance import package_digest, script_digest
+from nucleigan.shards import overlapping
 from nucleigan.slides.remote import set_patience
 from nucleigan.slides.sheet import check_slides, hold_out, read_sheet
 
@@ -231,6 +232,11 @@ def real_pairs(wildcards):
 def real_patches(wildcards):
     """Which slide each of them comes from."""
     return [results("patches/train/patches.csv")] * (wildcards.data != "synthetic")
+
+
+def painted_polygons(wildcards):
+    """The shards of polygon maps that a shard of pairs is painted into."""
+    return overlapping(POLYGON_SHARDS, *SYNTHESIS_SHARDS[int(wildcards.shard)])
 
 
 def synthetic_files(ending):

@@ -1,15 +1,8 @@
 # Synthetic pairs: the generator paints an image into every polygon map.
 
-from nucleigan.shards import overlapping
-
 SYNTHESIS_SHARDS = shard_bounds(
     SETTINGS.synthesis.count, SETTINGS.synthesis.shards, SETTINGS.synthesis.batch_size
 )
-
-
-def painted_polygons(wildcards):
-    """The shards of polygon maps that a shard of pairs is painted into."""
-    return overlapping(POLYGON_SHARDS, *SYNTHESIS_SHARDS[int(wildcards.shard)])
 
 
 rule synthesize_pairs:
