@@ -65,6 +65,10 @@ def _one(config: Config, jobs: int) -> float:
     return 1
 
 
+def _pairs(config: Config, jobs: int) -> float:
+    return config.synthesis.count / jobs
+
+
 def _steps(epochs: int, steps: int | None) -> float:
     if steps is None:
         raise SystemExit("the configuration names no steps_per_epoch: the run's steps are unknown")
@@ -85,7 +89,7 @@ STAGES = (
         lambda c, _: _steps(c.cyclegan.epochs, c.cyclegan.steps_per_epoch),
         threaded=True,
     ),
-    Stage("synthesis", r"synthesis/\d+", "pair", lambda c, jobs: c.synthesis.count / jobs, True),
+    Stage("synthesis", r"synthesis/\d+", "pair", _pairs, True),
     Stage(
         "judge",
         r"synthesis/judge",
@@ -97,7 +101,7 @@ STAGES = (
         "agreement",
         r"synthesis/\d+\.agreement",
         "pair",
-        lambda c, jobs: c.synthesis.count / jobs,
+        _pairs,
         threaded=True,
     ),
     Stage("quality of the pairs", r"synthesis/quality", "run", _one, threaded=True),

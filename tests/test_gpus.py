@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from jobs_of_runs import wait_for
 
 from nucleigan import gpus
 from nucleigan.jobs import FIRST_NODE
@@ -68,13 +69,6 @@ def end(*processes):
     return said
 
 
-def wait_for(path):
-    deadline = time.monotonic() + 60
-    while not path.exists():
-        assert time.monotonic() < deadline, f"no {path}"
-        time.sleep(0.02)
-
-
 def times(folder, names):
     """Intervals in which each GPU was in use."""
     found = defaultdict(list)
@@ -114,13 +108,13 @@ def test_jobs_of_several_gpus_and_of_one_end_all(start, tmp_path):
 def test_without_gpus_nobody_waits(start, tmp_path):
     jobs = [start(f"job{number}", count=0, seconds=60) for number in range(3)]
     for number in range(len(jobs)):
-        wait_for(tmp_path / f"job{number}.begun")
+        wait_for((tmp_path / f"job{number}.begun").exists)
         assert (tmp_path / f"job{number}.begun").read_text() == "None"
 
 
 def test_a_killed_process_frees_its_gpu(start, tmp_path):
     killed = start("killed", count=1, seconds=600)
-    wait_for(tmp_path / "killed.begun")
+    wait_for((tmp_path / "killed.begun").exists)
     waiting = start("waiting", count=1)
     assert waiting.stdout.readline() == "waiting for 1 of the GPUs 0: other jobs have them\n"
     assert not (tmp_path / "waiting.begun").exists()
@@ -131,7 +125,7 @@ def test_a_killed_process_frees_its_gpu(start, tmp_path):
 
 def test_a_job_takes_none_but_those_that_are_visible(start, tmp_path):
     first = start("first", count=4, seconds=600, CUDA_VISIBLE_DEVICES="2,3")
-    wait_for(tmp_path / "first.begun")
+    wait_for((tmp_path / "first.begun").exists)
     end(start("second", count=4, CUDA_VISIBLE_DEVICES="2,3"))
     assert (tmp_path / "first.begun").read_text() == "2"
     assert (tmp_path / "second.begun").read_text() == "3"
@@ -156,7 +150,7 @@ def test_a_named_gpu_keeps_its_number_and_its_jobs_follow_each_other(start, tmp_
 )
 def test_who_was_given_gpus_takes_none(start, tmp_path, variables):
     holder = start("holder", count=2, wanted=2, seconds=600)
-    wait_for(tmp_path / "holder.begun")
+    wait_for((tmp_path / "holder.begun").exists)
     end(start("given", count=2, **variables))
     given = (tmp_path / "given").read_text().split()[0]
     assert given == variables["CUDA_VISIBLE_DEVICES"]

@@ -5,11 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from jobs_of_runs import wait_for
 
 from nucleigan.errors import NucleiganError
 from nucleigan.jobs import job
@@ -33,10 +33,7 @@ def at_work(tmp_path) -> Iterator[tuple[subprocess.Popen, Path]]:
         assert process.stderr is not None
         assert process.stderr.readline() == "at work\n"
         # The terminal is told first.
-        until = time.monotonic() + 60
-        while log.read_text() != "at work\n":
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        wait_for(lambda: log.read_text() == "at work\n")
         yield process, log
         process.kill()
 

@@ -44,8 +44,6 @@ from nucleigan.training.pool import HistoryPool
 SAMPLES = 6
 # Folder of the sample pictures beside that of the checkpoints, and how many of them a sheet shows.
 SNAPSHOTS, SHOWN_SNAPSHOTS = "snapshots", 5
-# Columns of the history.
-GUARDS = ("spread", "hidden", "contrast")
 # Of the range [-1, 1] of red light, which haematoxylin absorbs and eosin hardly does; in normalised
 # patches of the Kumar tiles nuclei are darker by 0.55 on average, by 0.35 in the fifth percentile.
 POLARITY_MARGIN = 0.3
@@ -354,7 +352,7 @@ def train(
 
     def end_of_epoch(epoch: int) -> dict[str, float]:
         if epoch % settings.sample_every and epoch != settings.epochs:
-            return dict.fromkeys(GUARDS, math.nan)
+            return dict.fromkeys(guards.MEASURES, math.nan)
         painted = paint(model.average.network, shown, shown_seeds, compute)
         with atomic(snapshots / f"{epoch:05d}.png") as temporary:
             Image.fromarray(np.concatenate(painted, axis=1)).save(temporary)

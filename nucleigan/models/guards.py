@@ -6,6 +6,8 @@ from collections.abc import Callable
 import torch
 
 Network = Callable[[torch.Tensor], torch.Tensor]
+# What is measured, columns of a training's history.
+MEASURES = ("spread", "hidden", "contrast")
 # Below this part of the real windows' spread the painted images look alike whatever the mask is.
 LEAST_SPREAD = 0.4
 # Images that grow this much less like themselves when the masks between are rounded were hidden

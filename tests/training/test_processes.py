@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,12 +12,14 @@ import pandas as pd
 import pytest
 import tifffile
 import torch
+from jobs_of_runs import wait_for
 from safetensors.numpy import load_file
 
 from nucleigan.artifacts import write_json, write_stack
 from nucleigan.config import ComputeSettings
 from nucleigan.errors import NucleiganError
-from nucleigan.models.cyclegan import GUARDS, Painter
+from nucleigan.models.cyclegan import Painter
+from nucleigan.models.guards import MEASURES
 from nucleigan.segmentation import Segmenter
 from nucleigan.training import launcher, processes
 from nucleigan.training.compute import prepare
@@ -188,7 +189,7 @@ def test_two_processes_learn_what_one_learns(kind, data, tmp_path):
     assert one.std() > 0.01
     histories = [pd.read_csv(tmp_path / n / "history.csv").drop(columns=TIMES) for n in ("1", "2")]
     # The guards of a CycleGAN are no losses: differences and ratios, near nought here.
-    seen = [history.columns.intersection(GUARDS) for history in histories]
+    seen = [history.columns.intersection(MEASURES) for history in histories]
     pd.testing.assert_frame_equal(
         *(history[columns] for history, columns in zip(histories, seen, strict=True)), atol=2e-3
     )
@@ -273,10 +274,7 @@ def test_the_first_error_is_that_of_the_job(ends, words):
 def test_both_stop_at_sigterm_and_go_on(data, tmp_path):
     long = start("cgan", 2, data, tmp_path / "stopped", steps=60)
     saved = tmp_path / "stopped/checkpoint/checkpoint.safetensors"
-    until = time.monotonic() + PATIENCE
-    while not saved.exists() and long.poll() is None:
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait_for(lambda: saved.exists() or long.poll() is not None)
     long.send_signal(signal.SIGTERM)
     output, _ = long.communicate(timeout=PATIENCE)
     assert long.returncode == 128 + signal.SIGTERM

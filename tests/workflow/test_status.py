@@ -7,13 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
+
+from jobs_of_runs import PATIENCE, wait_for
 
 from nucleigan.plan import read_plan
 from nucleigan.status import as_text, read_stages, read_status
-
-# Seconds that nothing here takes, however busy the machine.
-PATIENCE = 300
 
 
 def names_of_logs(workflow):
@@ -55,11 +53,13 @@ def killed_prediction(workflow):
     """Make predictions anew and kill the first of them; the job's name and process."""
     shutil.rmtree(workflow.results / "predictions")
     with workflow.start("predictions", "evaluation", options=["--cores", "1"]) as process:
-        folder = workflow.results / "logs/predictions"
-        until = time.monotonic() + PATIENCE
-        while not (marks := [path for path in folder.rglob("*.running") if path.stat().st_size]):
-            assert time.monotonic() < until and process.poll() is None
-            time.sleep(0.01)
+
+        def begun():
+            assert process.poll() is None
+            folder = workflow.results / "logs/predictions"
+            return [path for path in folder.rglob("*.running") if path.stat().st_size]
+
+        marks = wait_for(begun)
         pid = json.loads(marks[0].read_text())["pid"]
         os.kill(pid, signal.SIGKILL)
         output, _ = process.communicate(timeout=PATIENCE)
@@ -87,10 +87,13 @@ def test_a_killed_job_has_failed_and_the_others_wait(copied):
     # Watched through a pipe, the same command ends in what the status then says.
     command = [sys.executable, "-m", "nucleigan", "status", "--watch", copied.results]
     with copied.start("all", options=["--cores", "1"]) as process:
-        until = time.monotonic() + PATIENCE
-        while not (plan := read_plan(copied.results)) or not plan.at_work:
-            assert time.monotonic() < until and process.poll() is None
-            time.sleep(0.05)
+
+        def planned():
+            assert process.poll() is None
+            plan = read_plan(copied.results)
+            return plan and plan.at_work
+
+        wait_for(planned)
         watched = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
         process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
