@@ -1,5 +1,6 @@
 """Whole training runs: repeatable, resumable after a kill, with readable results."""
 
+import contextlib
 import os
 import random
 import signal
@@ -71,6 +72,15 @@ def start(kind, data, out):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+def written(checkpoints):
+    """When each checkpoint was written. The run renames and removes them meanwhile."""
+    times = {}
+    for path in checkpoints.glob("*.safetensors"):
+        with contextlib.suppress(FileNotFoundError):
+            times[path] = path.stat().st_mtime_ns
+    return times
+
+
 @pytest.mark.parametrize("kind", ["cyclegan", "cgan"])
 def test_killed_runs_end_in_the_same_weights(kind, data, tmp_path):
     whole = start(kind, data, tmp_path / "whole")
@@ -87,10 +97,9 @@ def test_killed_runs_end_in_the_same_weights(kind, data, tmp_path):
     run.communicate()
     for _ in range(12):
         run = start(kind, data, out)
-        seen = {path: path.stat().st_mtime_ns for path in checkpoints.glob("*.safetensors")}
+        seen = written(checkpoints)
         while run.poll() is None and kills < 4:
-            now = {path: path.stat().st_mtime_ns for path in checkpoints.glob("*.safetensors")}
-            if now != seen:
+            if written(checkpoints) != seen:
                 time.sleep(chance.uniform(0, 0.2))
                 os.kill(run.pid, signal.SIGKILL)
                 kills += 1

@@ -1,5 +1,6 @@
 """How far real runs are: a finished one, one with a killed job, and one that is watched."""
 
+import contextlib
 import json
 import os
 import re
@@ -56,8 +57,9 @@ def killed_prediction(workflow):
 
         def begun():
             assert process.poll() is None
-            folder = workflow.results / "logs/predictions"
-            return [path for path in folder.rglob("*.running") if path.stat().st_size]
+            with contextlib.suppress(FileNotFoundError):  # a job may end between the two looks
+                folder = workflow.results / "logs/predictions"
+                return [path for path in folder.rglob("*.running") if path.stat().st_size]
 
         marks = wait_for(begun)
         pid = json.loads(marks[0].read_text())["pid"]
