@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 
 from nucleigan import config as nucleigan_config
+from nucleigan import preempted
 from nucleigan.clock import pull_back
 from nucleigan.errors import NucleiganError
 from nucleigan.gpus import allowed
@@ -114,6 +115,9 @@ onstart:
     # nobody watches the jobs any more: it shall take them back, as it does after Ctrl-C.
     if not workflow.local_exec:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Of SLURM's executor alone.
+    if run := getattr(workflow.scheduler._executor, "run_uuid", None):
+        preempted.watch(run)
 
 
 wildcard_constraints:

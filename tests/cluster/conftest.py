@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from subprocess import Popen
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -26,10 +27,21 @@ class Site(Workflow):
 
     @contextmanager
     def submit(
-        self, *targets: str, changes: Mapping[str, Any], training_mb: int | None = None
+        self,
+        *targets: str,
+        changes: Mapping[str, Any],
+        training: Mapping[str, Any] = MappingProxyType({}),
     ) -> Iterator[Popen[str]]:
-        """Start snakemake, and leave none behind; what it says is in :attr:`said`."""
-        profile = edited_profile(self.root / "profiles/slurm", self.folder, training_mb)
+        """Start snakemake, and leave none behind; what it says is in :attr:`said`.
+
+        Parameters
+        ----------
+        targets, changes
+            As of :class:`Workflow`.
+        training
+            What trainings of the segmenter ask for instead.
+        """
+        profile = edited_profile(self.root / "profiles/slurm", self.folder, training)
         options = ["--profile", str(profile)]
         with self.log.open("w") as log:
             process = self.start(*targets, changes=changes, options=options, output=log)
@@ -62,13 +74,13 @@ class Site(Workflow):
         return path.read_text()
 
 
-def edited_profile(profile: Path, folder: Path, training_mb: int | None) -> Path:
-    """The profile as a small site without accounting edits it; trainings may ask for less."""
+def edited_profile(profile: Path, folder: Path, training: Mapping[str, Any]) -> Path:
+    """The profile as a small site without accounting edits it, and something of its own."""
     settings: dict[str, Any] = yaml.safe_load((profile / "config.yaml").read_text())
     del settings["default-resources"]["slurm_account"]
-    if training_mb is not None:
-        asked = settings["set-resources"]["train_segmenter"]
-        asked["mem_mb"] = re.sub(r"\d+$", str(training_mb), asked["mem_mb"])
+    asked = settings["set-resources"]
+    # One mapping in the file for three rules.
+    asked["train_segmenter"] = {**asked["train_segmenter"], **training}
     settings["slurm-status-command"] = "squeue"
     settings["slurm-init-seconds-before-status-checks"] = 1
     settings["latency-wait"] = 10

@@ -170,6 +170,7 @@ GresTypes=gpu
 {nodes}
 PartitionName=cpu Nodes={",".join(NODES)} Default=YES
 PartitionName=gpu Nodes={",".join(NODES)} GraceTime={KILL_WAIT}
+PartitionName=scavenger Nodes={",".join(NODES)} PreemptMode=CANCEL
 PartitionName=urgent Nodes={",".join(NODES)} PriorityTier=2
 """
         gres = [f"NodeName={node} Name=gpu File={gpu}\n" for node in NODES for gpu in GPUS]

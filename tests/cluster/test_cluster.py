@@ -41,7 +41,8 @@ SHORT = ROOT / "tests/training/short_training.py"
 @pytest.fixture(scope="module")
 def undisturbed(local, prepared):
     """The trainings, run without SLURM, to their ends; after the copy of what they need."""
-    local.make(*targets((0, 1, 2, 3)), changes=trainings((0, 1, 2, 3), EPOCHS))
+    seeds = tuple(range(5))
+    local.make(*targets(seeds), changes=trainings(seeds, EPOCHS))
     return local
 
 
@@ -109,7 +110,9 @@ def test_a_job_without_enough_memory_is_killed_and_tried_again_with_more(prepare
     weights = "segmentation/cgan/both/0/weights.safetensors"
     (prepared.results / weights).unlink()
     with prepared.submit(
-        f"results/{weights}", changes=ONE_THREAD, training_mb=LITTLE_MB
+        f"results/{weights}",
+        changes=ONE_THREAD,
+        training={"mem_mb": f"min(attempt, 3) * {LITTLE_MB}"},
     ) as process:
         prepared.finish(process)
     killed, done = prepared.submitted()
@@ -169,6 +172,25 @@ def test_a_preempted_training_goes_on_when_the_urgent_job_has_ended(prepared, un
     # SLURM puts it back into the queue, or, where it had already ended, Snakemake submits it again.
     assert "resumed after step" in training_log(prepared, training)
     assert_same_file(*(place.folder / targets((3,))[0] for place in (prepared, undisturbed)))
+
+
+def test_a_training_that_preemption_cancels_is_queued_again(prepared, undisturbed, cluster):
+    with prepared.submit(
+        *targets((4,)),
+        changes=trainings((4,), EPOCHS),
+        training={"slurm_partition": "scavenger"},
+    ) as process:
+        wait_until(lambda: in_state(cluster, "RUNNING"), PATIENCE, "the training")
+        (training,) = in_state(cluster, "RUNNING")
+        wait_for_checkpoint(prepared, training)
+        # It shall end because SLURM kills it, and not by itself before.
+        hold(training)
+        ask(*URGENT.split())
+        prepared.finish(process)
+    assert prepared.submitted() == [training.id]
+    assert f"SLURM preempted job {training.id} and ended it" in prepared.said
+    assert "resumed after step" in training_log(prepared, training)
+    assert_same_file(*(place.folder / targets((4,))[0] for place in (prepared, undisturbed)))
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
