@@ -1,13 +1,14 @@
 """Files that are complete or absent: written under a temporary name, then renamed."""
 
 import hashlib
+import io
 import json
 import math
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 import tifffile
@@ -15,11 +16,15 @@ import tifffile
 from nucleigan.errors import NucleiganError, shown
 from nucleigan.windows import Picture, bands, page_picture
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 # zlib is lossless and every TIFF reader has it.
 COMPRESSION = "zlib"
 # What its format can shrink to one byte, bytes.
 MOST_SHRUNK = 1032
 TILE = 256
+TABLE = ".csv"
 # Stands before the digest of the pixels, in the description of the first page, and what stands
 # there until they are known.
 DIGEST = "sha256="
@@ -39,7 +44,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it to ``path`` if the block succeeds.
 
     The temporary name keeps the file's ending, so that writers that look at it behave the same. It
-    is the same every time: what a killed process left is overwritten, not added to.
+    is the same every time: what a killed process left is overwritten, not added to. A CSV gets its
+    :func:`digest_file`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,6 +54,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
+        if path.suffix == TABLE:
+            digest_file(path).write_text(f"{file_digest(temporary)}  {path.name}\n")
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -63,6 +71,81 @@ def file_digest(path: str | Path) -> str:
     """SHA-256 of a file's content, in hexadecimal digits."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest_file(path: str | Path) -> Path:
+    """Where the SHA-256 of a CSV stands, which has no place for it: a hidden file beside it.
+
+    ``sha256sum --check`` reads it, too.
+    """
+    path = Path(path)
+    return path.with_name(f".{path.name}.sha256")
+
+
+def write_table(path: str | Path, table: "pd.DataFrame", digits: int | None = None) -> None:
+    """Write a table as CSV, its real numbers with so many significant digits, or with all."""
+    form = None if digits is None else f"%.{digits}g"
+    with atomic(path) as temporary:
+        table.to_csv(temporary, index=False, float_format=form)
+
+
+def read_table(path: str | Path, **options: Any) -> "pd.DataFrame":
+    """Read a table that a stage wrote.
+
+    Parameters
+    ----------
+    path
+        The CSV.
+    options
+        Of :func:`pandas.read_csv`.
+
+    Raises
+    ------
+    NucleiganError
+        It is not there, is not what was written, or is no table.
+    """
+    import pandas as pd
+
+    with open_table(path) as stream:
+        try:
+            return pd.read_csv(stream, **options)
+        except ValueError as error:
+            raise _unreadable_table(path, str(error)) from error
+
+
+def open_table(path: str | Path) -> TextIO:
+    """Open a CSV that a stage wrote, after a look at its digest.
+
+    One without a digest file is taken as it is.
+
+    Raises
+    ------
+    NucleiganError
+        It is not there, or is not what was written.
+    """
+    try:
+        content = Path(path).read_bytes()
+        digest = digest_file(path)
+        if digest.exists() and digest.read_bytes().split()[:1] != [_sha256(content)]:
+            raise NucleiganError(
+                f"{path}: cannot be trusted, since it is not what was written; delete it and run "
+                f"the same command again, or delete {digest} to take it as it is."
+            )
+        return io.StringIO(content.decode("utf-8"), newline="")
+    except OSError as error:
+        raise _unreadable_table(path, error.strerror or str(error)) from error
+    except UnicodeDecodeError as error:
+        raise _unreadable_table(path, str(error)) from error
+
+
+def _sha256(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
+
+
+def _unreadable_table(path: str | Path, reason: str) -> NucleiganError:
+    return NucleiganError(
+        f"{path}: cannot be read as a table ({reason}); delete it and run the same command again."
+    )
 
 
 def write_json(path: str | Path, facts: dict[str, Any]) -> None:

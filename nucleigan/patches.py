@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import tifffile
 
-from nucleigan.artifacts import atomic, open_image, write_stack
+from nucleigan.artifacts import open_image, write_stack, write_table
 from nucleigan.config import PatchSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.figures.sheets import contact_sheet, outline
@@ -79,8 +79,7 @@ def cut_patches(
     contact_sheet(shown, picture_output)
     table = pd.DataFrame(places).assign(nuclei=counts)
     table.insert(0, "patch", range(len(table)))
-    with atomic(table_output) as temporary:
-        table.to_csv(temporary, index=False)
+    write_table(table_output, table)
     print(f"{len(places)} patches of {len(slides)} slides, {sum(counts)} nuclei", flush=True)
 
 

@@ -5,6 +5,7 @@ import hashlib
 import os
 
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 import torch
@@ -12,19 +13,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nucleigan.artifacts import (
+    digest_file,
     open_stack,
     read_json,
+    read_table,
     read_tiff,
     stored_digest,
     write_image,
     write_json,
     write_stack,
+    write_table,
 )
 from nucleigan.errors import NucleiganError
 from nucleigan.models.weights import read_weights, write_weights
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 40, 30, 3), dtype=np.uint8)
 FACTS = {"kind": "test", "foreground": 0.5}
+TABLE = pd.DataFrame({"slide": [1.0, 2.0], "aji": [0.625, 0.25]})
 LABELS = np.arange(5 * 40 * 30, dtype=np.int32).reshape(5, 40, 30)
 
 
@@ -36,6 +41,7 @@ def files(tmp_path_factory):
     write_stack(folder / "images.tif", PIXELS.shape, np.uint8, PIXELS)
     write_stack(folder / "maps.tif", LABELS.shape, np.int32, LABELS)
     write_json(folder / "facts.json", FACTS)
+    write_table(folder / "table.csv", TABLE)
     write_weights(folder / "w.safetensors", {"a": torch.arange(600.0)}, FACTS)
     return folder
 
@@ -48,17 +54,35 @@ def read(path):
         return [tensors["a"].numpy()]
     if path.suffix == ".json":
         return [np.array([read_json(path)])]
+    if path.suffix == ".csv":
+        return [read_table(path).to_numpy()]
     return [read_tiff(path) if path.stem in ("image", "labels") else np.asarray(open_stack(path))]
 
 
-NAMES = ("image.tif", "labels.tif", "images.tif", "maps.tif", "w.safetensors", "facts.json")
+CONTENTS = {
+    "image.tif": PIXELS[0],
+    "labels.tif": LABELS[0],
+    "images.tif": PIXELS,
+    "maps.tif": LABELS,
+    "w.safetensors": np.arange(600.0),
+    "facts.json": np.array([FACTS]),
+    "table.csv": TABLE.to_numpy(),
+}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CONTENTS)
 def test_what_is_written_is_read(files, name):
-    contents = (PIXELS[0], LABELS[0], PIXELS, LABELS, np.arange(600.0), np.array([FACTS]))
-    wanted = dict(zip(NAMES, contents, strict=True))
-    np.testing.assert_array_equal(read(files / name)[0], wanted[name])
+    np.testing.assert_array_equal(read(files / name)[0], CONTENTS[name])
+
+
+def damaged_file(original, kind, content):
+    """A file of the same name, with other content."""
+    path = original.parent / kind / original.name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    if digest_file(original).exists():
+        digest_file(path).write_bytes(digest_file(original).read_bytes())
+    return path
 
 
 def refused(path, original):
@@ -73,26 +97,22 @@ def refused(path, original):
 
 @settings(max_examples=150)
 @given(data=st.data())
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CONTENTS)
 def test_no_flipped_bit_changes_what_is_read_unnoticed(files, name, data):
     content = bytearray((files / name).read_bytes())
     place = data.draw(st.integers(0, len(content) - 1), label="byte")
     content[place] ^= 1 << data.draw(st.integers(0, 7), label="bit")
-    (files / "flipped").mkdir(exist_ok=True)
-    path = files / "flipped" / name
-    path.write_bytes(content)
+    path = damaged_file(files / name, "flipped", content)
     said = refused(path, files / name)
     assert said is None or (str(path) in said and "again" in said)
 
 
 @settings(max_examples=40)
 @given(part=st.floats(0, 0.999))
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CONTENTS)
 def test_a_file_cut_short_is_refused(files, name, part):
     content = (files / name).read_bytes()
-    (files / "cut").mkdir(exist_ok=True)
-    path = files / "cut" / name
-    path.write_bytes(content[: int(len(content) * part)])
+    path = damaged_file(files / name, "cut", content[: int(len(content) * part)])
     said = refused(path, files / name)
     # The last bytes of a stack may be those that pad its tags.
     assert (said is None and part > 0.9) or str(path) in said
@@ -166,6 +186,17 @@ def test_json_nested_without_end_is_refused(tmp_path):
     (tmp_path / "facts.json").write_text("[" * 100_000)
     with pytest.raises(NucleiganError, match=r"facts\.json: cannot be read as JSON .* again"):
         read_json(tmp_path / "facts.json")
+
+
+def test_an_edited_table_is_taken_without_its_digest(tmp_path):
+    path = tmp_path / "table.csv"
+    write_table(path, TABLE)
+    assert digest_file(path).read_text().endswith("  table.csv\n")
+    path.write_text(path.read_text().replace("0.25", "0.75"))
+    with pytest.raises(NucleiganError, match=r"not what was written; .* delete .*sha256 to take"):
+        read_table(path)
+    digest_file(path).unlink()
+    assert read_table(path)["aji"].tolist() == [0.625, 0.75]
 
 
 def test_the_most_shrunk_picture_is_read(tmp_path):

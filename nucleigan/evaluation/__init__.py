@@ -6,8 +6,8 @@ from nucleigan.evaluation.columns import (
     NUCLEUS,
     SLIDE,
     gather,
-    read_table,
-    write_table,
+    read_rows,
+    write_rows,
 )
 from nucleigan.evaluation.compare import compare
 from nucleigan.evaluation.experiments import compare_experiments
@@ -31,7 +31,7 @@ __all__ = [
     "gather",
     "interval_of_mean",
     "judge_slide",
-    "read_table",
+    "read_rows",
     "summarise",
-    "write_table",
+    "write_rows",
 ]

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from nucleigan.artifacts import atomic
+from nucleigan.artifacts import atomic, open_table
 from nucleigan.errors import NucleiganError, shown
 from nucleigan.metrics.measures import FRACTION, MATCHING, PIXELS, VARIANTS
 
@@ -50,7 +50,7 @@ LONG = ("measure", "value", "unit", "match_rate", "matching")
 NUCLEUS = ("nucleus", "area", "row", "column", "best_iou", "matched", "hausdorff")
 
 
-def write_table(
+def write_rows(
     path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]
 ) -> None:
     """Write rows as CSV; NaN and missing values are empty cells."""
@@ -65,13 +65,13 @@ def _is_nan(value: object) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 
-def read_table(path: str | Path) -> list[dict[str, str]]:
+def read_rows(path: str | Path) -> list[dict[str, str]]:
     """Read the rows of a table of slides; one that is not there or lacks columns is an error."""
     if not Path(path).is_file():
         raise NucleiganError(
             f"{path}: there is no such table of the evaluation stage; run the same command again."
         )
-    with Path(path).open(newline="", encoding="utf-8") as stream:
+    with open_table(path) as stream:
         reader = csv.DictReader(stream)
         missing = {*MODEL, *SLIDE, *MEASURES} - set(reader.fieldnames or ())
         if missing:
@@ -107,7 +107,7 @@ def gather(tables: Sequence[str | Path], output: str | Path) -> None:
     columns = ""
     with atomic(output) as temporary, temporary.open("w", encoding="utf-8") as stream:
         for table in tables:
-            with Path(table).open(encoding="utf-8") as rows:
+            with open_table(table) as rows:
                 header = next(rows, "")
                 if not columns:
                     columns = header

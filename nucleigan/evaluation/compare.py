@@ -12,8 +12,8 @@ from nucleigan.evaluation.columns import (
     MODEL,
     SLIDE,
     long_rows,
-    read_table,
-    write_table,
+    read_rows,
+    write_rows,
 )
 from nucleigan.evaluation.published import ORGANS, SOURCE, published
 from nucleigan.evaluation.summary import (
@@ -85,7 +85,7 @@ def compare(
     NucleiganError
         When a table is not one of the evaluation stage's, or none has a row.
     """
-    rows = [row for path in slides_tables for row in read_table(path)]
+    rows = [row for path in slides_tables for row in read_rows(path)]
     compare_rows(rows, folder, phantoms, unjudged)
 
 
@@ -108,14 +108,14 @@ def compare_rows(
     by_split = {split: [s for s in summaries if s.split == split] for split in splits}
     differences = {split: _differences(models) for split, models in by_split.items()}
 
-    write_table(folder / "slides.csv", (*MODEL, *SLIDE, *MEASURES), rows)
-    write_table(folder / "long.csv", (*MODEL, *SLIDE, *LONG), long_rows(rows))
+    write_rows(folder / "slides.csv", (*MODEL, *SLIDE, *MEASURES), rows)
+    write_rows(folder / "long.csv", (*MODEL, *SLIDE, *LONG), long_rows(rows))
     ends = [f"{measure}_{end}" for measure in WITH_INTERVAL for end in ("low", "high")]
     deviations = [f"{measure}_sd" for measure in MEASURES]
     names = ["method", "data", "split", "organ", "slides", "seeds"]
     columns = [*names, *MEASURES, *deviations, *ends]
-    write_table(folder / "organs.csv", columns, _organ_rows(summaries))
-    write_table(folder / "differences.csv", DIFFERENCE, _difference_rows(differences))
+    write_rows(folder / "organs.csv", columns, _organ_rows(summaries))
+    write_rows(folder / "differences.csv", DIFFERENCE, _difference_rows(differences))
     _write_wide(folder / "table.csv", by_split)
     _write_markdown(folder / "table.md", by_split, differences, phantoms, unjudged)
     _write_latex(folder / "table.tex", by_split)
@@ -175,7 +175,7 @@ def _write_wide(output: str | Path, by_split: dict[str, list[Summary]]) -> None:
         for measure in TITLES
         for row in wide_rows(models, measure)
     ]
-    write_table(output, list(dict.fromkeys(key for row in rows for key in row)), rows)
+    write_rows(output, list(dict.fromkeys(key for row in rows for key in row)), rows)
 
 
 def _write_markdown(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nucleigan.artifacts import atomic
+from nucleigan.artifacts import read_table, write_table
 from nucleigan.errors import NucleiganError
 from nucleigan.evaluation.columns import MODEL
 from nucleigan.evaluation.intervals import interval_of_mean
@@ -53,19 +53,18 @@ def draw_curves(
     NucleiganError
         When the table holds no slide.
     """
-    slides = pd.read_csv(slides_table)
+    slides = read_table(slides_table)
     if slides.empty:
         raise NucleiganError(
             f"{slides_table}: holds no slide; expected at least one annotated slide; annotate one "
             "of evaluation.splits in the sample sheet."
         )
-    nuclei = pd.concat([pd.read_csv(path) for path in nuclei_tables], ignore_index=True)
+    nuclei = pd.concat([read_table(path) for path in nuclei_tables], ignore_index=True)
     split = shown_split(slides["split"])
     slides, nuclei = (table[table["split"] == split] for table in (slides, nuclei))
     f1, sizes = f1_over_thresholds(slides, nuclei), detection_by_size(nuclei, mpp)
     for table, output in ((f1, f1_output), (sizes, sizes_output)):
-        with atomic(output) as temporary:
-            table.to_csv(temporary, index=False)
+        write_table(output, table)
 
     from nucleigan.figures import curves
 

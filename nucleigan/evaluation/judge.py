@@ -7,7 +7,7 @@ import numpy as np
 
 from nucleigan.artifacts import read_tiff
 from nucleigan.errors import NucleiganError
-from nucleigan.evaluation.columns import MATCH_RATES, MEASURES, MODEL, NUCLEUS, SLIDE, write_table
+from nucleigan.evaluation.columns import MATCH_RATES, MEASURES, MODEL, NUCLEUS, SLIDE, write_rows
 from nucleigan.metrics.contours import ContourDistances, contour_distances, per_nucleus
 from nucleigan.metrics.measures import distance_measures_of, overlap_measures_of
 from nucleigan.metrics.table import Contingency, contingency
@@ -108,9 +108,9 @@ def judge_slide(
         raise NucleiganError(f"Slide {slide['slide']}: {error}") from error
     contours = contour_distances(true, predicted, table)
     measures = _measures(table, contours)
-    write_table(measures_output, (*MODEL, *SLIDE, *MEASURES), [{**name, **measures}])
+    write_rows(measures_output, (*MODEL, *SLIDE, *MEASURES), [{**name, **measures}])
     rows = [{**name, **row} for row in _nuclei(true, table, contours)]
-    write_table(nuclei_output, (*MODEL, *SLIDE, *NUCLEUS), rows)
+    write_rows(nuclei_output, (*MODEL, *SLIDE, *NUCLEUS), rows)
 
 
 def _read_map(path: str | Path, missing: str) -> np.ndarray:

@@ -6,9 +6,8 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-import pandas as pd
 
-from nucleigan.artifacts import atomic
+from nucleigan.artifacts import atomic, read_table
 from nucleigan.figures.evaluation import BAR_COLOURS
 
 KINDS = {"real": "real", "both": "real and synthetic", "synthetic": "synthetic"}
@@ -25,7 +24,7 @@ def plot_training_sets(organs: str | Path, output: str | Path) -> None:
         PNG: a line for each training set; dots are means over seeds and organs, lines 95 %
         intervals over slides, and beside them the standard deviation over seeds.
     """
-    table = pd.read_csv(organs)
+    table = read_table(organs)
     table = table[table["organ"] == "overall"]
     table = table[table["split"] == table["split"].iloc[0]].iloc[::-1]
     figure, axes = plt.subplots(figsize=(7.5, 1.2 + 0.4 * len(table)), layout="constrained")

@@ -6,9 +6,8 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-import pandas as pd
 
-from nucleigan.artifacts import atomic
+from nucleigan.artifacts import atomic, read_table
 
 # Columns with a panel of their own, and the words beside it.
 PANELS = {
@@ -31,7 +30,7 @@ def plot_history(history: str | Path, output: str | Path) -> None:
     output
         PNG.
     """
-    table = pd.read_csv(history)
+    table = read_table(history)
     losses = [name for name in table.columns if name not in NOT_LOSSES]
     panels = [name for name in PANELS if name in table.columns]
     figure, (upper, *lower) = plt.subplots(

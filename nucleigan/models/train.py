@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from nucleigan import masks
-from nucleigan.artifacts import file_digest, read_json, stored_digest
+from nucleigan.artifacts import file_digest, read_json, read_table, stored_digest
 from nucleigan.config import ComputeSettings, MaskSettings, SegmentationSettings, StainSettings
 from nucleigan.errors import NucleiganError, shown
 from nucleigan.figures.sheets import contact_sheet
@@ -278,7 +278,7 @@ def open_sources(
     if kind in ("real", "both"):
         assert patches is not None
         pairs = Pairs.open(*real)
-        table = pd.read_csv(patches, keep_default_na=False, dtype={"slide": str, "organ": str})
+        table = read_table(patches, keep_default_na=False, dtype={"slide": str, "organ": str})
         slides = choose_slides(table, int(count) if count else None, seed)
         chosen = np.flatnonzero(table["slide"].isin(slides))
         sources.append(Source("real", pairs, chosen, tuple(slides)))
@@ -307,7 +307,7 @@ def agreeing(source: Source, tables: Sequence[str | Path], minimum: float) -> So
     """
     if source.name != "synthetic":
         return source
-    found = pd.concat([pd.read_csv(path) for path in tables])["aji"].to_numpy()
+    found = pd.concat([read_table(path) for path in tables])["aji"].to_numpy()
     chosen = np.flatnonzero(found >= minimum)
     if not len(chosen):
         raise NucleiganError(

@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from nucleigan.artifacts import open_table
 from nucleigan.evaluation.compare import PHANTOM_REMARK
 from nucleigan.evaluation.curves import shown_split
 from nucleigan.evaluation.published import ORGANS, SOURCE, published
@@ -102,7 +103,7 @@ def comparison(
 
 def _shown(organs_table: str | Path) -> tuple[list[Row], bool]:
     """The rows of the split that is shown; whether it may stand beside published figures."""
-    with Path(organs_table).open(newline="", encoding="utf-8") as stream:
+    with open_table(organs_table) as stream:
         rows = list(csv.DictReader(stream))
     split = shown_split(row["split"] for row in rows)
     return [row for row in rows if row["split"] == split], split == "test"
@@ -122,7 +123,7 @@ def _tables(rows: Sequence[Row], compared: bool, prefix: str) -> list[str]:
 
 def differences(table: str | Path, split: str, name: str) -> str:
     """A row a pair of models, a column a measure."""
-    with Path(table).open(newline="", encoding="utf-8") as stream:
+    with open_table(table) as stream:
         found = [row for row in csv.DictReader(stream) if row["split"] == split]
     pairs = {(row["first"], row["second"]): row["slides"] for row in found}
     cells = {(r["first"], r["second"], r["measure"]): _difference(r) for r in found}

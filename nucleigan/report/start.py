@@ -8,7 +8,7 @@ import pandas as pd
 import yaml
 from PIL import Image
 
-from nucleigan.artifacts import atomic, file_digest, read_json
+from nucleigan.artifacts import atomic, file_digest, read_json, read_table
 from nucleigan.config import Config
 from nucleigan.evaluation.compare import not_judged
 from nucleigan.report import page
@@ -195,10 +195,10 @@ def _tiles(evaluation: Mapping[str, Any] | None) -> str:
 def _synthesis(synthesis: Mapping[str, str | Path] | None, settings: Mapping[str, Any]) -> str:
     if synthesis is None:
         return ""
-    agreement = pd.read_csv(synthesis["agreement"])["aji"]
+    agreement = read_table(synthesis["agreement"])["aji"]
     minimum = _at(settings, "segmentation.minimum_agreement") or 0.0
     left_out = int((agreement < minimum).sum())
-    quality = pd.read_csv(synthesis["quality"])
+    quality = read_table(synthesis["quality"])
     rows = [
         [row.measure, _short(row.synthetic), _short(row.reference), row.meaning]
         for row in quality.itertuples(index=False)

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from nucleigan.artifacts import read_tiff
+from nucleigan.artifacts import read_table, read_tiff
 from nucleigan.evaluation.columns import MODEL
 from nucleigan.evaluation.curves import shown_split
 from nucleigan.figures.errors import css_colours, draw_errors
@@ -36,7 +35,7 @@ def tiles(
     slides
         Dictionaries with ``slide``, ``image``, ``labels`` and ``prediction`` (paths).
     """
-    table = pd.read_csv(slides_table, dtype=dict.fromkeys((*MODEL, "slide"), str))
+    table = read_table(slides_table, dtype=dict.fromkeys((*MODEL, "slide"), str))
     of_model = (table[list(MODEL)] == [str(model[name]) for name in MODEL]).all(axis=1)
     table = table[of_model & (table["split"] == shown_split(table["split"]))]
     paths = {slide["slide"]: slide for slide in slides}

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from nucleigan import masks
-from nucleigan.artifacts import atomic, read_tiff
+from nucleigan.artifacts import read_table, read_tiff, write_table
 from nucleigan.config import ComputeSettings
 from nucleigan.progress import progress
 from nucleigan.segmentation.segmenter import Segmenter
@@ -53,8 +53,7 @@ def calibrate(
         observed.append(masks.encode(labels, segmenter.mask_settings)[0][place].ravel() > 0)
         print(f"{slide['slide']}: {mask[0].size} pixels", flush=True)
     table = reliability(np.concatenate(predicted), np.concatenate(observed))
-    with atomic(output) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+    write_table(output, table, digits=6)
 
 
 def middle(shape: tuple[int, ...]) -> tuple[slice, ...]:
@@ -90,4 +89,4 @@ def draw_calibration(tables: Mapping[str, str | Path], output: str | Path) -> No
     """Draw the tables of :func:`calibrate`, model by model, into one PNG."""
     from nucleigan.figures.curves import calibration
 
-    calibration({name: pd.read_csv(path) for name, path in tables.items()}, output)
+    calibration({name: read_table(path) for name, path in tables.items()}, output)

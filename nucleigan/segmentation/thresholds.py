@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nucleigan.artifacts import atomic, read_tiff
+from nucleigan.artifacts import read_tiff, write_table
 from nucleigan.config import ComputeSettings, DecodingSettings, PredictionSettings
 from nucleigan.metrics import aggregated_jaccard
 from nucleigan.models.weights import read_weights, write_weights
@@ -75,8 +75,7 @@ def choose_thresholds(
         }
         print(f"chosen: {chosen}, AJI {best['aji']:.4f}", flush=True)
     write_weights(model_output, tensors, facts)
-    with atomic(table_output) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+    write_table(table_output, table, digits=6)
 
 
 def try_thresholds(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nucleigan.artifacts import atomic, read_json, read_tiff
+from nucleigan.artifacts import read_json, read_tiff, write_table
 from nucleigan.config import StainSettings
 from nucleigan.progress import progress
 from nucleigan.stain.profile import STAINS, StainProfile, angles
@@ -50,8 +50,7 @@ def compare_stains(
         for time, profile in profiles.items():
             rows += _rows(values["slide"], time, profile, target)
     table = pd.DataFrame(rows)
-    with atomic(table_output) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+    write_table(table_output, table, digits=6)
 
     from nucleigan.figures.stains import stain_vectors
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nucleigan.artifacts import atomic
+from nucleigan.artifacts import write_table
 from nucleigan.config import ComputeSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.metrics import aggregated_jaccard, pixel_dice
@@ -67,8 +67,7 @@ def judge_agreement(
             }
         )
     table = pd.DataFrame(rows)
-    with atomic(output) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+    write_table(output, table, digits=6)
     print(
         f"{len(table)} pairs: mean AJI {table['aji'].mean():.3f}, a tenth of them below "
         f"{table['aji'].quantile(0.1):.3f}; mean Dice {table['dice'].mean():.3f}",

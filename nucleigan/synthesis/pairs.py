@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nucleigan.artifacts import atomic, write_stack
+from nucleigan.artifacts import write_stack, write_table
 from nucleigan.config import ComputeSettings, SynthesisSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.models.cyclegan import Painter
@@ -82,8 +82,7 @@ def synthesize(
     images = progress(painted(), stop - start, "pairs")
     write_stack(images_output, (*shape, 3), np.uint8, images)
     write_stack(labels_output, shape, np.int32, map(map_of, range(start, stop)))
-    with atomic(table_output) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.5g")
+    write_table(table_output, pd.DataFrame(rows), digits=5)
     print(f"pairs {start} to {stop - 1}", flush=True)
 
 

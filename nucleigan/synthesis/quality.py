@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nucleigan.artifacts import atomic, read_tiff
+from nucleigan.artifacts import read_table, read_tiff, write_table
 from nucleigan.config import ComputeSettings
 from nucleigan.masks.polygons import measure_nuclei
 from nucleigan.models.cyclegan import Painter
@@ -109,11 +109,10 @@ def judge(
         }
     )
 
-    rows += _agreement_rows(pd.read_csv(agreement))
+    rows += _agreement_rows(read_table(agreement))
     ours, theirs = _shapes(maps, rng), _shapes(real_maps, rng)
     rows += [_shape_row(name, ours[name], theirs[name]) for name in SHAPES]
-    with atomic(table_output) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False, float_format="%.5g")
+    write_table(table_output, pd.DataFrame(rows), digits=5)
 
     from nucleigan.figures.distributions import distributions
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from nucleigan.artifacts import atomic
+from nucleigan.artifacts import write_table
 from nucleigan.config import TrainingSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.progress import Reporter
@@ -163,8 +163,7 @@ def run(
 
 def finish(history: pd.DataFrame, output: str | Path, folder: str | Path) -> None:
     """Write the history, then remove the checkpoints; call it after the weights are written."""
-    with atomic(output) as temporary:
-        history.to_csv(temporary, index=False, float_format="%.6g")
+    write_table(output, history, digits=6)
     checkpoint.clear(folder)
 
 

@@ -19,7 +19,7 @@ import yaml
 
 from nucleigan.cli import main
 from nucleigan.config import PhantomSettings, load
-from nucleigan.evaluation import MEASURES, MODEL, SLIDE, write_table
+from nucleigan.evaluation import MEASURES, MODEL, SLIDE, write_rows
 from nucleigan.phantoms.draw import draw_phantom
 from nucleigan.slides import annotations
 from nucleigan.slides.sheet import Slide, read_sheet, write_sheet
@@ -76,7 +76,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
         row = {"method": "cgan", "data": "both", "seed": 0, "slide": "slide", "organ": "breast"}
         table = folder / "results" / month / "evaluation/slides.csv"
         row |= {"split": "test", **dict.fromkeys(MEASURES, 0.5)}
-        write_table(table, (*MODEL, *SLIDE, *MEASURES), [row])
+        write_rows(table, (*MODEL, *SLIDE, *MEASURES), [row])
     for run in ("demo", "mine"):
         (folder / "results" / run / "logs").mkdir(parents=True)
     # What one training leaves for the next.

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nucleigan.artifacts import write_image
+from nucleigan.artifacts import digest_file, write_image
 from nucleigan.errors import NucleiganError
 from nucleigan.evaluation import compare, gather, judge_slide
 from nucleigan.evaluation.curves import (
@@ -140,5 +140,6 @@ def test_no_slides(tmp_path):
     judged(tmp_path)
     text = (tmp_path / "slides.csv").read_text().splitlines()[0]
     (tmp_path / "slides.csv").write_text(text + "\n")
+    digest_file(tmp_path / "slides.csv").unlink()
     with pytest.raises(NucleiganError, match="annotate"):
         draw_curves(tmp_path / "slides.csv", [tmp_path / "nuclei.csv"], 0.25, *[tmp_path / "x"] * 4)

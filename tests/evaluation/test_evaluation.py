@@ -20,7 +20,7 @@ from nucleigan.evaluation import (
     interval_of_mean,
     judge_slide,
     summarise,
-    write_table,
+    write_rows,
 )
 from nucleigan.evaluation.columns import MATCH_RATES
 from nucleigan.evaluation.published import METHODS, ORGANS, organ_name, published
@@ -55,7 +55,7 @@ def slide_row(method="cgan", data="both", seed=0, slide="a", organ="liver", spli
 
 
 def run_compare(folder, rows):
-    write_table(folder / "one.csv", (*MODEL, *SLIDE, *MEASURES), rows)
+    write_rows(folder / "one.csv", (*MODEL, *SLIDE, *MEASURES), rows)
     compare([folder / "one.csv"], folder)
     return [folder / name for name in OUTPUTS]
 
@@ -241,7 +241,7 @@ def test_the_wide_table_has_a_column_a_model(tmp_path):
 
 
 def test_slides_that_cannot_be_judged_are_named(tmp_path):
-    write_table(tmp_path / "one.csv", (*MODEL, *SLIDE, *MEASURES), [slide_row()])
+    write_rows(tmp_path / "one.csv", (*MODEL, *SLIDE, *MEASURES), [slide_row()])
     compare([tmp_path / "one.csv"], tmp_path, unjudged=["x", "y"])
     text = (tmp_path / "table.md").read_text(encoding="utf-8")
     assert "2 slides of evaluation.splits are segmented but not judged" in text and "x, y." in text

@@ -219,6 +219,7 @@ def flip(path):
         ("stain/test1/image.tif", truncate, "predictions"),
         ("synthesis/0.images.tif", flip, "synthesis"),
         (f"segmentation/{RUN}/weights.safetensors", flip, "segmentation"),
+        (f"evaluation/{RUN}/slides.csv", flip, "evaluation"),
     ],
 )
 def test_a_damaged_artifact(finished, copied, artifact, damage, target):

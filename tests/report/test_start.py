@@ -11,7 +11,7 @@ from PIL import Image
 
 from nucleigan.artifacts import file_digest, write_image, write_json
 from nucleigan.config import Config
-from nucleigan.evaluation import MEASURES, MODEL, SLIDE, compare, write_table
+from nucleigan.evaluation import MEASURES, MODEL, SLIDE, compare, write_rows
 from nucleigan.evaluation.published import published
 from nucleigan.report import page, write_start
 from nucleigan.report.results import comparison, results
@@ -36,7 +36,7 @@ def organs_table(folder, split="test", models=("cgan", "unet"), organs=("liver",
                 name = (method, "both", seed, f"{organ}{number}", organ, split)
                 values = dict(zip(MEASURES, rng.uniform(0.1, 0.9, len(MEASURES)), strict=True))
                 rows.append(dict(zip((*MODEL, *SLIDE), name, strict=True)) | values)
-    write_table(folder / "one.csv", (*MODEL, *SLIDE, *MEASURES), rows)
+    write_rows(folder / "one.csv", (*MODEL, *SLIDE, *MEASURES), rows)
     compare([folder / "one.csv"], folder)
     with (folder / "organs.csv").open() as stream:
         return list(csv.DictReader(stream))
