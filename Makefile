@@ -37,7 +37,7 @@ experiments: $(STAMP)
 
 # The tests of a file share runs of the workflow, so that files go to cores as a whole.
 test: $(STAMP)
-	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder
 
 docs: $(STAMP)
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs

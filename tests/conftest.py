@@ -14,6 +14,8 @@ from hypothesis import settings
 from tiny_workflow import Workflow, copy_checkout, draw_sheet
 
 ROOT = Path(__file__).parent.parent
+# What takes longest, which comes first, lest one process be left alone with it in the end.
+LONGEST = ("cluster", "faults", "acceptance", "workflow", "training")
 
 # Shared machines stall; a slow example is not a wrong one.
 settings.register_profile("default", deadline=None)
@@ -26,6 +28,16 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # A shell's background jobs ignore Ctrl-C, and so would every program that is started from here.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring the tests into the order of :data:`LONGEST`."""
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        return LONGEST.index(folder) if folder in LONGEST else len(LONGEST)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

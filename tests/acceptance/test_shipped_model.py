@@ -1,6 +1,7 @@
 """The model that comes with the package, from raw image to nuclei, on tiles it has never seen."""
 
 import csv
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from nucleigan.segmentation import Segmenter
 from nucleigan.slides import read_image, read_labels
 
 MODEL = Path(__file__).parents[2] / "models" / "kumar-cpu.safetensors"
+ERRORS = MODEL.parents[1] / "docs" / "errors.md"
 LEAST_AJI = 0.58
 
 
@@ -29,16 +31,33 @@ def test_it_takes_images_of_any_size(shape):
     assert Segmenter.load(MODEL).segment(image).shape == shape
 
 
+def documented():
+    """Organ and AJI of each test tile, as the documentation has them, the worst tile first."""
+    rows = re.findall(r"^\| (TCGA-\S+) \| (\w+) \| ([\d.]+) \|", ERRORS.read_text(), re.MULTILINE)
+    return {slide: (organ, float(aji)) for slide, organ, aji in rows}
+
+
+def test_the_documented_tiles_reach_the_bar():
+    of_organ = defaultdict(list)
+    for organ, aji in documented().values():
+        of_organ[organ].append(aji)
+    assert [len(values) for values in of_organ.values()] == [2] * 7
+    assert np.mean([np.mean(values) for values in of_organ.values()]) >= LEAST_AJI
+
+
 def test_it_finds_the_nuclei_of_the_test_tiles(real_data):
+    """The worse tile of each organ, since all of them take minutes."""
     with (real_data / "kumar" / "slides.csv").open(newline="") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["split"] == "test"]
+        rows = {row["slide"]: row for row in csv.DictReader(stream) if row["split"] == "test"}
+    expected = documented()
+    assert rows.keys() == expected.keys()
+    worse = {organ: slide for slide, (organ, _) in reversed(expected.items())}
     segmenter = Segmenter.load(MODEL)
-    found = defaultdict(list)
-    for row in rows:
+    found = {}
+    for slide in worse.values():
+        row = rows[slide]
         image = read_image(real_data / "kumar" / row["image"])
         truth = read_labels(real_data / "kumar" / row["labels"], image.shape[:2])
         labels = segmenter.segment(image, mpp=float(row["mpp"]))
-        found[row["organ"]].append(aggregated_jaccard(truth, labels))
-    assert len(found) == 7
-    overall = np.mean([np.mean(values) for values in found.values()])
-    assert overall >= LEAST_AJI, dict(found)
+        found[slide] = aggregated_jaccard(truth, labels)
+    assert found == {slide: pytest.approx(expected[slide][1], abs=0.01) for slide in found}

@@ -120,12 +120,21 @@ def local(cluster: Cluster, checkout: Path, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(scope="session")
-def site(cluster: Cluster, checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """The whole workflow, run through SLURM."""
+def submitted(
+    cluster: Cluster, checkout: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Site, Popen[str]]]:
+    """The whole workflow on its way through SLURM."""
     folder = tmp_path_factory.mktemp("site")
     site = Site(checkout, folder, draw_sheet(folder / "slides", SLIDES), (str(IMPATIENT),))
     with site.submit("all", changes=ONE_THREAD) as process:
-        site.finish(process)
+        yield site, process
+
+
+@pytest.fixture(scope="session")
+def site(submitted: tuple[Site, Popen[str]], local: Workflow) -> Site:
+    """The whole workflow, run through SLURM, and meanwhile without."""
+    site, process = submitted
+    site.finish(process)
     return site
 
 

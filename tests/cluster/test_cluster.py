@@ -5,6 +5,7 @@ One file, since a machine has one cluster and the files of a test run may be spr
 
 import os
 import re
+import shutil
 import signal
 import sys
 from collections import Counter
@@ -32,6 +33,7 @@ NETWORKS = {
 URGENT = "sbatch --output=/dev/null --partition=urgent --nodes=2 --gpus=2 --mem=100 --wrap=true"
 # Half a minute of training, long enough to be disturbed.
 EPOCHS = 300
+SEEDS = (0, 1, 2)
 # Less than a training takes, and more than half of it, MB.
 LITTLE_MB = 600
 # A training by processes on several nodes.
@@ -41,8 +43,7 @@ SHORT = ROOT / "tests/training/short_training.py"
 @pytest.fixture(scope="module")
 def undisturbed(local, prepared):
     """The trainings, run without SLURM, to their ends; after the copy of what they need."""
-    seeds = tuple(range(5))
-    local.make(*targets(seeds), changes=trainings(seeds, EPOCHS))
+    local.make(*targets(SEEDS), changes=trainings(SEEDS, EPOCHS))
     return local
 
 
@@ -58,6 +59,12 @@ def run_of(seed):
 
 def targets(seeds):
     return [f"results/{run_of(seed)}/weights.safetensors" for seed in seeds]
+
+
+def forget(site, seed):
+    """What there is of a training."""
+    shutil.rmtree(site.results / run_of(seed), ignore_errors=True)
+    (site.results / "logs" / f"{run_of(seed)}.log").unlink(missing_ok=True)
 
 
 def seed_of(job):
@@ -126,7 +133,7 @@ def test_a_job_without_enough_memory_is_killed_and_tried_again_with_more(prepare
 def test_trainings_wait_for_a_gpu_and_survive_scancel_time_limit_and_a_lost_node(
     prepared, undisturbed, cluster
 ):
-    with prepared.submit(*targets((0, 1, 2)), changes=trainings((0, 1, 2), EPOCHS)) as process:
+    with prepared.submit(*targets(SEEDS), changes=trainings(SEEDS, EPOCHS)) as process:
         wait_until(lambda: len(cluster.jobs()) == 3, PATIENCE, "three jobs")
         wait_until(lambda: len(in_state(cluster, "RUNNING")) == 2, PATIENCE, "two GPUs in use")
         cancelled, orphaned = in_state(cluster, "RUNNING")
@@ -158,12 +165,13 @@ def test_trainings_wait_for_a_gpu_and_survive_scancel_time_limit_and_a_lost_node
         stopped = re.findall(r"SIGTERM: stopped after step (\d+)", prepared.slurm_log(job.id))[0]
         assert f"resumed after step {stopped} " in training_log(prepared, job)
     assert "resumed after step" in training_log(prepared, orphaned)
-    for path in targets((0, 1, 2)):
+    for path in targets(SEEDS):
         assert_same_file(prepared.folder / path, undisturbed.folder / path)
 
 
 def test_a_preempted_training_goes_on_when_the_urgent_job_has_ended(prepared, undisturbed, cluster):
-    with prepared.submit(*targets((3,)), changes=trainings((3,), EPOCHS)) as process:
+    forget(prepared, 0)
+    with prepared.submit(*targets((0,)), changes=trainings((0,), EPOCHS)) as process:
         wait_until(lambda: in_state(cluster, "RUNNING"), PATIENCE, "the training")
         (training,) = in_state(cluster, "RUNNING")
         wait_for_checkpoint(prepared, training)
@@ -171,13 +179,14 @@ def test_a_preempted_training_goes_on_when_the_urgent_job_has_ended(prepared, un
         prepared.finish(process)
     # SLURM puts it back into the queue, or, where it had already ended, Snakemake submits it again.
     assert "resumed after step" in training_log(prepared, training)
-    assert_same_file(*(place.folder / targets((3,))[0] for place in (prepared, undisturbed)))
+    assert_same_file(*(place.folder / targets((0,))[0] for place in (prepared, undisturbed)))
 
 
 def test_a_training_that_preemption_cancels_is_queued_again(prepared, undisturbed, cluster):
+    forget(prepared, 1)
     with prepared.submit(
-        *targets((4,)),
-        changes=trainings((4,), EPOCHS),
+        *targets((1,)),
+        changes=trainings((1,), EPOCHS),
         training={"slurm_partition": "scavenger"},
     ) as process:
         wait_until(lambda: in_state(cluster, "RUNNING"), PATIENCE, "the training")
@@ -190,7 +199,7 @@ def test_a_training_that_preemption_cancels_is_queued_again(prepared, undisturbe
     assert prepared.submitted() == [training.id]
     assert f"SLURM preempted job {training.id} and ended it" in prepared.said
     assert "resumed after step" in training_log(prepared, training)
-    assert_same_file(*(place.folder / targets((4,))[0] for place in (prepared, undisturbed)))
+    assert_same_file(*(place.folder / targets((1,))[0] for place in (prepared, undisturbed)))
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
