@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 
 from nucleigan import config as nucleigan_config
-from nucleigan import preempted
+from nucleigan import slurm
 from nucleigan.clock import pull_back
 from nucleigan.errors import NucleiganError
 from nucleigan.gpus import allowed
@@ -117,7 +117,7 @@ onstart:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Of SLURM's executor alone.
     if run := getattr(workflow.scheduler._executor, "run_uuid", None):
-        preempted.watch(run)
+        slurm.attend(run)
 
 
 wildcard_constraints:

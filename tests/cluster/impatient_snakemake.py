@@ -6,12 +6,12 @@ The plugin asks ever more rarely, up to every three minutes: right for a cluster
 from snakemake.cli import main
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 
-from nucleigan import preempted
+from nucleigan import slurm
 
 RemoteExecutor.next_seconds_between_status_checks = property(  # type: ignore[method-assign]
     lambda self: 2.0, lambda self, value: None
 )
-preempted.LOOK_SECONDS = 2
+slurm.LOOK_SECONDS = 2
 
 if __name__ == "__main__":
     main()

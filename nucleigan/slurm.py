@@ -1,5 +1,6 @@
-"""Jobs that a SLURM cluster ended to make room, and that nobody brings back."""
+"""What Snakemake's executor for SLURM does not see to: preempted jobs, and jobs that are left."""
 
+import atexit
 import subprocess
 import sys
 import threading
@@ -11,18 +12,20 @@ LOOK_SECONDS = 60
 ANSWER_SECONDS = 60
 
 
-def watch(run: str) -> None:
-    """Bring back preempted jobs until this process ends, in a thread.
+def attend(run: str) -> None:
+    """Bring back preempted jobs until this process ends, and then leave none behind.
 
     Parameters
     ----------
     run
         The name of its jobs.
     """
-    threading.Thread(target=_watch, args=(run,), daemon=True, name="preempted jobs").start()
+    threading.Thread(target=_bring_back, args=(run,), daemon=True, name="preempted jobs").start()
+    # The executor cancels the jobs that it knows of, which are none while it asks how they are.
+    atexit.register(_ask, "scancel", f"--name={run}")
 
 
-def _watch(run: str) -> None:
+def _bring_back(run: str) -> None:
     while True:
         time.sleep(LOOK_SECONDS)
         for job in requeue(run):
