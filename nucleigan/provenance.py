@@ -4,11 +4,18 @@ Imports are followed statically, inside functions too, from a script or module t
 this package that it may use. A name that a package only hands on (``from nucleigan.stain import
 normalize``) leads to the module that defines it, not to all its neighbours. Comments, docstrings
 and formatting do not count. What is imported under a name made at run time is not seen.
+
+Reading the code takes a second, and every job of a cluster asks again: digests are kept beside the
+package's byte code for as long as no file of it changes.
 """
 
 import ast
 import hashlib
-from collections.abc import Iterable
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +27,8 @@ EXCLUDED = frozenset(
     f"{PACKAGE}.{name}"
     for name in ("config", "defaults", "errors", "jobs", "progress", "provenance", "cli")
 )
+
+KEPT = "digests.json"
 
 
 def script_digest(path: str | Path) -> str:
@@ -34,17 +43,50 @@ def script_digest(path: str | Path) -> str:
     -------
     16 hexadecimal digits.
     """
-    return _digest([_normalised(Path(path)), *map(_source, script_modules(path))])
+    name = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return _kept(
+        name, lambda: _digest([_normalised(Path(path)), *map(_source, script_modules(path))])
+    )
 
 
 def package_digest(module: str) -> str:
     """Digest of a module of the package and of all that it may use from the package."""
-    return _digest(map(_source, _closure({module})))
+    return _kept(module, lambda: _digest(map(_source, _closure({module}))))
 
 
 def script_modules(path: str | Path) -> list[str]:
     """The package's modules that a script may use, directly or not, sorted."""
     return _closure(set(_imports(Path(path))))
+
+
+def _kept(name: str, compute: Callable[[], str]) -> str:
+    """A digest that was computed before from the same code, or is computed now."""
+    code = _code()
+    path = ROOT / PACKAGE / "__pycache__" / KEPT
+    found: dict[str, str] = {}
+    # Whatever is wrong with the file, or with its folder, costs a second.
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if stored["code"] == code:
+            found = dict(stored["digests"])
+    if name not in found:
+        found[name] = compute()
+        with suppress(OSError):
+            temporary = path.with_suffix(f".{os.getpid()}")
+            path.parent.mkdir(exist_ok=True)
+            temporary.write_text(json.dumps({"code": code, "digests": found}), encoding="utf-8")
+            temporary.replace(path)
+    return found[name]
+
+
+@cache
+def _code() -> str:
+    """SHA-256 of all files of the package, and of the Python that reads them."""
+    digest = hashlib.sha256(sys.version.encode())
+    for path in sorted((ROOT / PACKAGE).rglob("*.py")):
+        digest.update(f"\n{path.relative_to(ROOT)}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _closure(start: set[str]) -> list[str]:

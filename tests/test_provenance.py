@@ -1,5 +1,7 @@
 """Changed code changes exactly the digests that depend on it."""
 
+import shutil
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -46,7 +48,7 @@ def package(tmp_path, monkeypatch):
 
 
 def forget():
-    for name in ("_imports", "_hands_on_only", "_tree", "_normalised"):
+    for name in ("_code", "_imports", "_hands_on_only", "_tree", "_normalised"):
         getattr(provenance, name).cache_clear()
 
 
@@ -107,6 +109,32 @@ def test_comments_docstrings_and_formatting_do_not_count(package, before, after)
 
 def test_settings_do_not_count(package):
     assert not changed(package, "second.py", "nucleigan/config.py", "1", "2")
+
+
+def test_code_is_read_once_until_it_changes(package, monkeypatch):
+    first, second = (
+        provenance.script_digest(package / f"{name}.py") for name in ("first", "second")
+    )
+    kept = package / "nucleigan/__pycache__" / provenance.KEPT
+    read = []
+    monkeypatch.setattr(provenance, "_normalised", cache(lambda path: read.append(path) or ""))
+    assert provenance.script_digest(package / "first.py") == first
+    assert provenance.script_digest(package / "second.py") == second
+    assert not read and sorted(path.name for path in kept.parent.iterdir()) == [kept.name]
+    (package / "nucleigan/new.py").write_text("")
+    provenance._code.cache_clear()
+    assert provenance.script_digest(package / "first.py") != first and read
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[1]", b'{"code": 1, "digests": 2}'])
+def test_what_is_kept_may_be_spoilt(package, content):
+    digest = provenance.script_digest(package / "first.py")
+    kept = package / "nucleigan/__pycache__" / provenance.KEPT
+    kept.write_bytes(content)
+    assert provenance.script_digest(package / "first.py") == digest
+    shutil.rmtree(kept.parent)
+    kept.parent.touch()
+    assert provenance.script_digest(package / "first.py") == digest
 
 
 def test_missing_module_is_named(package):

@@ -146,7 +146,7 @@ def test_slide_facts(finished):
 
 def test_neither_cores_nor_shards_change_any_result(finished, fresh):
     four = {"polygons": {"shards": 4}, "synthesis": {"shards": 4}}
-    fresh.make("predictions", changes=four, cores=1)
+    fresh.make("patches", "predictions", changes=four, cores=1)
     assert len(list(fresh.results.glob("synthesis/*.images.tif"))) == 4
     for pattern in ("polygons/*.labels.tif", "synthesis/*.images.tif", "synthesis/*.labels.tif"):
         np.testing.assert_array_equal(stack(fresh, pattern), stack(finished, pattern))
