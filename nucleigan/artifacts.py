@@ -110,7 +110,7 @@ def read_table(path: str | Path, **options: Any) -> "pd.DataFrame":
         try:
             return pd.read_csv(stream, **options)
         except ValueError as error:
-            raise _unreadable_table(path, str(error)) from error
+            raise _unreadable(path, "a table", error) from error
 
 
 def open_table(path: str | Path) -> TextIO:
@@ -132,19 +132,18 @@ def open_table(path: str | Path) -> TextIO:
                 f"the same command again, or delete {digest} to take it as it is."
             )
         return io.StringIO(content.decode("utf-8"), newline="")
-    except OSError as error:
-        raise _unreadable_table(path, error.strerror or str(error)) from error
-    except UnicodeDecodeError as error:
-        raise _unreadable_table(path, str(error)) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, "a table", error) from error
 
 
 def _sha256(content: bytes) -> bytes:
     return hashlib.sha256(content).hexdigest().encode()
 
 
-def _unreadable_table(path: str | Path, reason: str) -> NucleiganError:
+def _unreadable(path: str | Path, what: str, error: Exception) -> NucleiganError:
+    reason = shown(" ".join(str(error).split()), 200) or type(error).__name__
     return NucleiganError(
-        f"{path}: cannot be read as a table ({reason}); delete it and run the same command again."
+        f"{path}: cannot be read as {what} ({reason}); delete it and run the same command again."
     )
 
 
@@ -166,9 +165,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
         return facts
     # The last is of brackets within brackets.
     except (OSError, ValueError, RecursionError) as error:
-        raise NucleiganError(
-            f"{path}: cannot be read as JSON ({error}); delete it and run the same command again."
-        ) from error
+        raise _unreadable(path, "JSON", error) from error
 
 
 def _facts_digest(facts: dict[str, Any]) -> str:
@@ -306,11 +303,7 @@ def open_image(path: str | Path, in_memory: float | None = None) -> Iterator[Pic
                 raise ValueError("its pixels are not those that were written")
         # Whatever a damaged file makes the decoders raise.
         except Exception as error:
-            reason = shown(" ".join(str(error).split()), 200) or type(error).__name__
-            raise NucleiganError(
-                f"{path}: cannot be read as a TIFF ({reason}); delete it and run the same command "
-                "again."
-            ) from error
+            raise _unreadable(path, "a TIFF", error) from error
         yield picture
 
 

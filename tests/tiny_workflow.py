@@ -38,6 +38,9 @@ SIDE = 144
 HAEMATOXYLIN, EOSIN = np.array([0.65, 0.70, 0.29]), np.array([0.07, 0.99, 0.11])
 
 TINY: dict[str, Any] = {
+    # Jobs beside each other use the cores better than threads within so little work. The number of
+    # threads is part of a result, and SLURM may give fewer than two.
+    "compute": {"threads": 1},
     "patches": {"size": 64, "stride": 64},
     "polygons": {"count": 16, "shards": 2},
     "cyclegan": {

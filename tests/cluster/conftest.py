@@ -4,6 +4,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from subprocess import Popen
 from types import MappingProxyType
@@ -12,12 +13,9 @@ from typing import Any
 import pytest
 import yaml
 from cluster.slurm import Cluster, missing
-from tiny_workflow import Workflow, copy_checkout, draw_sheet
+from tiny_workflow import Workflow
 
 IMPATIENT = Path(__file__).with_name("impatient_snakemake.py")
-SLIDES = ("train1", "val1", "test1")
-# The number of threads is part of the result, and SLURM may give fewer than two.
-ONE_THREAD: dict[str, Any] = {"compute": {"threads": 1}}
 # Seconds that nothing here takes, however busy the machine.
 PATIENCE = 900
 
@@ -29,7 +27,7 @@ class Site(Workflow):
     def submit(
         self,
         *targets: str,
-        changes: Mapping[str, Any],
+        changes: Mapping[str, Any] | None = None,
         training: Mapping[str, Any] = MappingProxyType({}),
     ) -> Iterator[Popen[str]]:
         """Start snakemake, and leave none behind; what it says is in :attr:`said`.
@@ -105,36 +103,22 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository, so that no edit of it meets a run."""
-    return copy_checkout(tmp_path_factory.mktemp("checkout"))
-
-
-@pytest.fixture(scope="session")
-def local(cluster: Cluster, checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+def local(
+    cluster: Cluster, finished: Workflow, tmp_path_factory: pytest.TempPathFactory
+) -> Workflow:
     """The whole workflow, run without SLURM."""
-    folder = tmp_path_factory.mktemp("local")
-    workflow = Workflow(checkout, folder, draw_sheet(folder / "slides", SLIDES))
-    workflow.make("all", changes=ONE_THREAD)
-    return workflow
+    folder = tmp_path_factory.mktemp("local") / "run"
+    shutil.copytree(finished.folder, folder)
+    return replace(finished, folder=folder)
 
 
 @pytest.fixture(scope="session")
-def submitted(
-    cluster: Cluster, checkout: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Site, Popen[str]]]:
-    """The whole workflow on its way through SLURM."""
+def site(cluster: Cluster, finished: Workflow, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """The whole workflow, run through SLURM."""
     folder = tmp_path_factory.mktemp("site")
-    site = Site(checkout, folder, draw_sheet(folder / "slides", SLIDES), (str(IMPATIENT),))
-    with site.submit("all", changes=ONE_THREAD) as process:
-        yield site, process
-
-
-@pytest.fixture(scope="session")
-def site(submitted: tuple[Site, Popen[str]], local: Workflow) -> Site:
-    """The whole workflow, run through SLURM, and meanwhile without."""
-    site, process = submitted
-    site.finish(process)
+    site = Site(finished.root, folder, finished.sheet, (str(IMPATIENT),))
+    with site.submit("all") as process:
+        site.finish(process)
     return site
 
 

@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from cluster.conftest import ONE_THREAD, PATIENCE
+from cluster.conftest import PATIENCE
 from cluster.slurm import KILL_WAIT, ask, processes, wait_until
 from tiny_workflow import ROOT, assert_same_file, assert_same_results
 
@@ -42,15 +42,29 @@ SHORT = ROOT / "tests/training/short_training.py"
 
 @pytest.fixture(scope="module")
 def undisturbed(local, prepared):
-    """The trainings, run without SLURM, to their ends; after the copy of what they need."""
-    local.make(*targets(SEEDS), changes=trainings(SEEDS, EPOCHS))
-    return local
+    """Waits for the weights of a training without SLURM, all of which begin at once.
+
+    That is after the copy of what they need.
+    """
+    said = local.folder / "trainings.log"
+    arguments = dict(changes=trainings(SEEDS, EPOCHS), options=["--cores", "1"])
+    with (
+        said.open("w") as output,
+        local.start(*targets(SEEDS), **arguments, output=output) as process,
+    ):
+
+        def weights(seed):
+            assert process.wait(PATIENCE) == 0, said.read_text()
+            return local.folder / targets((seed,))[0]
+
+        yield weights
+        process.kill()
 
 
 def trainings(seeds, epochs):
     """Trainings that save once a second."""
     long = dict(epochs=epochs, decay_from=1, sample_every=epochs, checkpoint_seconds=1.0)
-    return {**ONE_THREAD, "segmentation": {"data": ["real"], "seeds": list(seeds), **long}}
+    return {"segmentation": {"data": ["real"], "seeds": list(seeds), **long}}
 
 
 def run_of(seed):
@@ -102,14 +116,14 @@ def test_few_submissions_and_gpus_for_networks_alone(site, cluster):
     assert all(job.gpus == (name in NETWORKS) for job, name in zip(mine, names, strict=True))
     counts = Counter(names)
     # Each slide is read on its own, so that a damaged one fails alone.
-    assert counts.pop("slides_ingest_slide_profile_stain") == 3
+    assert counts.pop("slides_ingest_slide_profile_stain") == 5
     # Training and validation patches.
     assert counts.pop("cut_patches") == 2
     assert set(counts.values()) == {1}
-    # Times are those of the profile, added up over a group's jobs: three slides, two shards.
+    # Times are those of the profile, added up over a group's jobs: six slides, two shards.
     asked = {name: job.minutes for job, name in zip(mine, names, strict=True)}
     assert asked["slides_ingest_slide_profile_stain"] == 60 + 20
-    assert asked["stain_normalize_slide"] == 3 * 30
+    assert asked["stain_normalize_slide"] == 6 * 30
     assert asked["polygons_draw_polygons"] == 2 * 10
 
 
@@ -118,7 +132,6 @@ def test_a_job_without_enough_memory_is_killed_and_tried_again_with_more(prepare
     (prepared.results / weights).unlink()
     with prepared.submit(
         f"results/{weights}",
-        changes=ONE_THREAD,
         training={"mem_mb": f"min(attempt, 3) * {LITTLE_MB}"},
     ) as process:
         prepared.finish(process)
@@ -165,8 +178,8 @@ def test_trainings_wait_for_a_gpu_and_survive_scancel_time_limit_and_a_lost_node
         stopped = re.findall(r"SIGTERM: stopped after step (\d+)", prepared.slurm_log(job.id))[0]
         assert f"resumed after step {stopped} " in training_log(prepared, job)
     assert "resumed after step" in training_log(prepared, orphaned)
-    for path in targets(SEEDS):
-        assert_same_file(prepared.folder / path, undisturbed.folder / path)
+    for seed in SEEDS:
+        assert_same_file(prepared.folder / targets((seed,))[0], undisturbed(seed))
 
 
 def test_a_preempted_training_goes_on_when_the_urgent_job_has_ended(prepared, undisturbed, cluster):
@@ -179,7 +192,7 @@ def test_a_preempted_training_goes_on_when_the_urgent_job_has_ended(prepared, un
         prepared.finish(process)
     # SLURM puts it back into the queue, or, where it had already ended, Snakemake submits it again.
     assert "resumed after step" in training_log(prepared, training)
-    assert_same_file(*(place.folder / targets((0,))[0] for place in (prepared, undisturbed)))
+    assert_same_file(prepared.folder / targets((0,))[0], undisturbed(0))
 
 
 def test_a_training_that_preemption_cancels_is_queued_again(prepared, undisturbed, cluster):
@@ -199,7 +212,7 @@ def test_a_training_that_preemption_cancels_is_queued_again(prepared, undisturbe
     assert prepared.submitted() == [training.id]
     assert f"SLURM preempted job {training.id} and ended it" in prepared.said
     assert "resumed after step" in training_log(prepared, training)
-    assert_same_file(*(place.folder / targets((1,))[0] for place in (prepared, undisturbed)))
+    assert_same_file(prepared.folder / targets((1,))[0], undisturbed(1))
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])

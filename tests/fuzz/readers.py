@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nucleigan.artifacts import open_stack, read_json, read_tiff
+from nucleigan.artifacts import open_stack, read_json, read_table, read_tiff
 from nucleigan.config import ComputeSettings, IngestionSettings, load
 from nucleigan.slides.annotations import read_annotation
 from nucleigan.slides.images import read_level
@@ -75,6 +75,11 @@ def facts(path: Path) -> None:
     read_json(path)
 
 
+def table(path: Path) -> None:
+    """One without a digest, which would refuse it before it is read."""
+    assert read_table(path).ndim == 2
+
+
 def checkpoint(path: Path) -> None:
     """A damaged one is skipped, another's set aside; what is printed must not fill the pipe."""
     from nucleigan.training import checkpoint as checkpoints
@@ -101,5 +106,6 @@ READERS = {
     "artifact": artifact,
     "stack": stack,
     "json": facts,
+    "table": table,
     "checkpoint": checkpoint,
 }

@@ -47,6 +47,7 @@ REAL = {
     "png": ["stain/*.png"],
     "aperio": ["slides/*.xml", "kumar/annotations/*.xml"],
     "sheet": ["kumar/slides.csv"],
+    "table": ["kumar/slides.csv"],
 }
 
 
@@ -180,6 +181,11 @@ def _sheets(_: Path) -> list[Seed]:
     return [(".csv", text.encode())]
 
 
+def _tables(_: Path) -> list[Seed]:
+    text = 'slide,organ,aji,nuclei,best\na,liver,0.625,40,\n"b, c",skin,1e-3,7,0.5\n'
+    return [(".csv", text.encode())]
+
+
 def _configurations(_: Path) -> list[Seed]:
     text = "base: &a {size: 256}\npatches: *a\nseed: 3\n"
     return [
@@ -264,5 +270,6 @@ MADE = {
     "artifact": _artifacts,
     "stack": _stacks,
     "json": _facts,
+    "table": _tables,
     "checkpoint": _checkpoints,
 }

@@ -22,7 +22,7 @@ SECONDS = float(os.environ.get("NUCLEIGAN_FUZZ_SECONDS", "36"))
 SEED = os.environ.get("NUCLEIGAN_FUZZ_SEED", "0")
 READERS = (
     *("tiff", "png", "jpeg", "aperio", "geojson", "label png", "label tiff", "npy", "mat"),
-    *("sheet", "configuration", "model", "artifact", "stack", "json", "checkpoint"),
+    *("sheet", "configuration", "model", "artifact", "stack", "json", "table", "checkpoint"),
 )
 
 pytestmark = pytest.mark.skipif(
