@@ -15,6 +15,8 @@ from nucleigan.slides import read_image, read_labels
 MODEL = Path(__file__).parents[2] / "models" / "kumar-cpu.safetensors"
 ERRORS = MODEL.parents[1] / "docs" / "errors.md"
 LEAST_AJI = 0.58
+# Tiny nuclei, many of them, touching ones, pale ones.
+HARD = {"kidney", "stomach", "prostate", "colorectal"}
 
 
 def test_it_is_small_and_says_what_it_is():
@@ -45,13 +47,14 @@ def test_the_documented_tiles_reach_the_bar():
     assert np.mean([np.mean(values) for values in of_organ.values()]) >= LEAST_AJI
 
 
-def test_it_finds_the_nuclei_of_the_test_tiles(real_data):
-    """The worse tile of each organ, since all of them take minutes."""
+def test_it_finds_the_nuclei_of_the_hard_tiles(real_data):
+    """Of the worse tile of each hard organ, since all tiles take minutes."""
     with (real_data / "kumar" / "slides.csv").open(newline="") as stream:
         rows = {row["slide"]: row for row in csv.DictReader(stream) if row["split"] == "test"}
     expected = documented()
     assert rows.keys() == expected.keys()
-    worse = {organ: slide for slide, (organ, _) in reversed(expected.items())}
+    worse = {organ: slide for slide, (organ, _) in reversed(expected.items()) if organ in HARD}
+    assert worse.keys() == HARD
     segmenter = Segmenter.load(MODEL)
     found = {}
     for slide in worse.values():

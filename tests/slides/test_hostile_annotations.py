@@ -109,7 +109,7 @@ def test_regions_in_regions_cost_no_more_than_beside_each_other(tmp_path):
 
 
 def test_elements_that_are_no_vertices_take_no_memory(tmp_path, memory_growth):
-    path = aperio(tmp_path, "<a/>" * 5_000_000)
+    path = aperio(tmp_path, "<a/>" * 2_000_000)
     assert not read_annotation(path, SHAPE, SMALL)[0].any()
     assert memory_growth() < 100 * MEGABYTE
 
