@@ -1,7 +1,6 @@
 """Files that are complete or absent: written under a temporary name, then renamed."""
 
 import hashlib
-import io
 import json
 import math
 import os
@@ -24,7 +23,6 @@ COMPRESSION = "zlib"
 # What its format can shrink to one byte, bytes.
 MOST_SHRUNK = 1032
 TILE = 256
-TABLE = ".csv"
 # Stands before the digest of the pixels, in the description of the first page, and what stands
 # there until they are known.
 DIGEST = "sha256="
@@ -44,8 +42,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it to ``path`` if the block succeeds.
 
     The temporary name keeps the file's ending, so that writers that look at it behave the same. It
-    is the same every time: what a killed process left is overwritten, not added to. A CSV gets its
-    :func:`digest_file`.
+    is the same every time: what a killed process left is overwritten, not added to.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,8 +51,6 @@ def atomic(path: str | Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
-        if path.suffix == TABLE:
-            digest_file(path).write_text(f"{file_digest(temporary)}  {path.name}\n")
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -82,10 +77,24 @@ def digest_file(path: str | Path) -> Path:
     return path.with_name(f".{path.name}.sha256")
 
 
+@contextmanager
+def atomic_table(path: str | Path) -> Iterator[Path]:
+    """As :func:`atomic`, for a CSV, which gets its :func:`digest_file`.
+
+    At no moment has a table the digest of another; for one it has none.
+    """
+    with atomic(path) as temporary:
+        yield temporary
+        digest = file_digest(temporary)
+        digest_file(path).unlink(missing_ok=True)
+    with atomic(digest_file(path)) as temporary:
+        temporary.write_text(f"{digest}  {Path(path).name}\n", encoding="utf-8")
+
+
 def write_table(path: str | Path, table: "pd.DataFrame", digits: int | None = None) -> None:
     """Write a table as CSV, its real numbers with so many significant digits, or with all."""
     form = None if digits is None else f"%.{digits}g"
-    with atomic(path) as temporary:
+    with atomic_table(path) as temporary:
         table.to_csv(temporary, index=False, float_format=form)
 
 
@@ -123,21 +132,17 @@ def open_table(path: str | Path) -> TextIO:
     NucleiganError
         It is not there, or is not what was written.
     """
+    digest = digest_file(path)
     try:
-        content = Path(path).read_bytes()
-        digest = digest_file(path)
-        if digest.exists() and digest.read_bytes().split()[:1] != [_sha256(content)]:
+        if digest.exists() and digest.read_bytes().split()[:1] != [file_digest(path).encode()]:
             raise NucleiganError(
                 f"{path}: cannot be trusted, since it is not what was written; delete it and run "
                 f"the same command again, or delete {digest} to take it as it is."
             )
-        return io.StringIO(content.decode("utf-8"), newline="")
-    except (OSError, UnicodeDecodeError) as error:
+        # What is no UTF-8 cannot be one of ours.
+        return Path(path).open(newline="", encoding="utf-8", errors="replace")
+    except OSError as error:
         raise _unreadable(path, "a table", error) from error
-
-
-def _sha256(content: bytes) -> bytes:
-    return hashlib.sha256(content).hexdigest().encode()
 
 
 def _unreadable(path: str | Path, what: str, error: Exception) -> NucleiganError:

@@ -61,7 +61,10 @@ def script_modules(path: str | Path) -> list[str]:
 
 def _kept(name: str, compute: Callable[[], str]) -> str:
     """A digest that was computed before from the same code, or is computed now."""
-    code = _code()
+    try:
+        code = _code()
+    except OSError:  # a file that comes or goes at this moment
+        return compute()
     path = ROOT / PACKAGE / "__pycache__" / KEPT
     found: dict[str, str] = {}
     # Whatever is wrong with the file, or with its folder, costs a second.
@@ -71,7 +74,10 @@ def _kept(name: str, compute: Callable[[], str]) -> str:
             found = dict(stored["digests"])
     if name not in found:
         found[name] = compute()
+        # Not where a file was saved between the two looks at it.
         with suppress(OSError):
+            if _code.__wrapped__() != code:
+                return found[name]
             temporary = path.with_suffix(f".{os.getpid()}")
             path.parent.mkdir(exist_ok=True)
             temporary.write_text(json.dumps({"code": code, "digests": found}), encoding="utf-8")
@@ -84,6 +90,9 @@ def _code() -> str:
     """SHA-256 of all files of the package, and of the Python that reads them."""
     digest = hashlib.sha256(sys.version.encode())
     for path in sorted((ROOT / PACKAGE).rglob("*.py")):
+        # Editors leave hidden names that lead nowhere.
+        if path.name.startswith(".") or not path.is_file():
+            continue
         digest.update(f"\n{path.relative_to(ROOT)}\n".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -4,7 +4,7 @@ import atexit
 import subprocess
 import sys
 import threading
-import time
+from collections.abc import Callable
 
 # SLURM forgets jobs some minutes after their end (MinJobAge).
 LOOK_SECONDS = 60
@@ -12,27 +12,47 @@ LOOK_SECONDS = 60
 ANSWER_SECONDS = 60
 
 
-def attend(run: str) -> None:
-    """Bring back preempted jobs until this process ends, and then leave none behind.
+def attend(run: str, goes_on: Callable[[], bool]) -> None:
+    """Bring back preempted jobs while a run goes on, and leave none behind when this process ends.
 
     Parameters
     ----------
     run
         The name of its jobs.
+    goes_on
+        Whether the run still waits for its jobs; one that is cancelled does not.
     """
-    threading.Thread(target=_bring_back, args=(run,), daemon=True, name="preempted jobs").start()
-    # The executor cancels the jobs that it knows of, which are none while it asks how they are.
-    atexit.register(_ask, "scancel", f"--name={run}")
+    ended, looking = threading.Event(), threading.Lock()
+
+    def bring_back() -> None:
+        refusals: dict[str, int] = {}
+        while not ended.wait(LOOK_SECONDS):
+            with looking:
+                if ended.is_set() or not goes_on():
+                    return
+                for job, reason in requeue(run).items():
+                    if reason is None:
+                        _say(f"SLURM preempted job {job} and ended it; it is queued again.")
+                        continue
+                    refusals[job] = refusals.get(job, 0) + 1
+                    # At first it may still be ending.
+                    if refusals[job] == 2:
+                        _say(
+                            f"SLURM preempted job {job}, ended it, and does not take it back "
+                            f"({reason}): stop this run and repeat the command."
+                        )
+
+    def leave() -> None:
+        ended.set()
+        # The executor cancels the jobs that it knows of, which are none while it asks how they are.
+        with looking:
+            _ask("scancel", f"--name={run}")
+
+    threading.Thread(target=bring_back, daemon=True, name="preempted jobs").start()
+    atexit.register(leave)
 
 
-def _bring_back(run: str) -> None:
-    while True:
-        time.sleep(LOOK_SECONDS)
-        for job in requeue(run):
-            print(f"SLURM preempted job {job} and ended it; it is queued again.", file=sys.stderr)
-
-
-def requeue(run: str) -> list[str]:
+def requeue(run: str) -> dict[str, str | None]:
     """Put the jobs of a run that SLURM preempted and ended back into its queue.
 
     Snakemake's executor takes a preempted job for one that SLURM brings back. That is so where
@@ -45,16 +65,30 @@ def requeue(run: str) -> list[str]:
 
     Returns
     -------
-    Their numbers. A job that SLURM does not take back, or not yet, is left for the next time.
+    Their numbers, each with what SLURM says where it does not take the job back, or not yet.
     """
     found = _ask("squeue", "--noheader", "--states=PREEMPTED", f"--name={run}", "--format=%i")
-    return [job for job in (found or "").split() if _ask("scontrol", "requeue", job) is not None]
+    if found is None or found.returncode:
+        return {}
+    return {job: _refusal(_ask("scontrol", "requeue", job)) for job in found.stdout.split()}
 
 
-def _ask(*command: str) -> str | None:
-    """What a program of SLURM says; None where it fails."""
+def _refusal(answer: subprocess.CompletedProcess[str] | None) -> str | None:
+    if answer is None:
+        return "no answer"
+    return (" ".join(answer.stderr.split()) or "no reason") if answer.returncode else None
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _ask(*command: str) -> subprocess.CompletedProcess[str] | None:
+    """How a program of SLURM ends; None where it does not, or is not there."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS)
+        # In a session of its own, so that a Ctrl-C does not reach it.
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=ANSWER_SECONDS, start_new_session=True
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout if done.returncode == 0 else None

@@ -116,8 +116,9 @@ onstart:
     if not workflow.local_exec:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Of SLURM's executor alone.
-    if run := getattr(workflow.scheduler._executor, "run_uuid", None):
-        slurm.attend(run)
+    executor = workflow.scheduler._executor
+    if run := getattr(executor, "run_uuid", None):
+        slurm.attend(run, lambda: executor.wait)
 
 
 wildcard_constraints:

@@ -34,8 +34,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Bring the tests into the order of :data:`LONGEST`."""
 
     def place(item: pytest.Item) -> int:
-        folder = item.path.relative_to(ROOT / "tests").parts[0]
-        return LONGEST.index(folder) if folder in LONGEST else len(LONGEST)
+        folders = [name for name in LONGEST if item.path.is_relative_to(ROOT / "tests" / name)]
+        return LONGEST.index(folders[0]) if folders else len(LONGEST)
 
     items.sort(key=place)
 

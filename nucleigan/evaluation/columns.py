@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from nucleigan.artifacts import atomic, open_table
+from nucleigan.artifacts import atomic_table, open_table
 from nucleigan.errors import NucleiganError, shown
 from nucleigan.metrics.measures import FRACTION, MATCHING, PIXELS, VARIANTS
 
@@ -54,7 +54,10 @@ def write_rows(
     path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]
 ) -> None:
     """Write rows as CSV; NaN and missing values are empty cells."""
-    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+    with (
+        atomic_table(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as stream,
+    ):
         writer = csv.DictWriter(stream, columns, lineterminator="\n", restval="")
         writer.writeheader()
         for row in rows:
@@ -105,7 +108,7 @@ def gather(tables: Sequence[str | Path], output: str | Path) -> None:
         One has other columns than the first.
     """
     columns = ""
-    with atomic(output) as temporary, temporary.open("w", encoding="utf-8") as stream:
+    with atomic_table(output) as temporary, temporary.open("w", encoding="utf-8") as stream:
         for table in tables:
             with open_table(table) as rows:
                 header = next(rows, "")

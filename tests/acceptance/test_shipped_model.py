@@ -15,8 +15,6 @@ from nucleigan.slides import read_image, read_labels
 MODEL = Path(__file__).parents[2] / "models" / "kumar-cpu.safetensors"
 ERRORS = MODEL.parents[1] / "docs" / "errors.md"
 LEAST_AJI = 0.58
-# Tiny nuclei, many of them, touching ones, pale ones.
-HARD = {"kidney", "stomach", "prostate", "colorectal"}
 
 
 def test_it_is_small_and_says_what_it_is():
@@ -48,16 +46,18 @@ def test_the_documented_tiles_reach_the_bar():
 
 
 def test_it_finds_the_nuclei_of_the_hard_tiles(real_data):
-    """Of the worse tile of each hard organ, since all tiles take minutes."""
+    """Of the worst tile of each of the four worst organs, since all tiles take minutes."""
     with (real_data / "kumar" / "slides.csv").open(newline="") as stream:
         rows = {row["slide"]: row for row in csv.DictReader(stream) if row["split"] == "test"}
     expected = documented()
     assert rows.keys() == expected.keys()
-    worse = {organ: slide for slide, (organ, _) in reversed(expected.items()) if organ in HARD}
-    assert worse.keys() == HARD
+    worst: dict[str, str] = {}
+    for slide, (organ, _) in expected.items():
+        if len(worst) < 4:
+            worst.setdefault(organ, slide)
     segmenter = Segmenter.load(MODEL)
     found = {}
-    for slide in worse.values():
+    for slide in worst.values():
         row = rows[slide]
         image = read_image(real_data / "kumar" / row["image"])
         truth = read_labels(real_data / "kumar" / row["labels"], image.shape[:2])
