@@ -308,7 +308,7 @@ def _saved_step(folder: Path) -> int | None:
         try:
             with safe_open(folder / name, framework="numpy") as file:
                 return int(dict(json.loads(file.metadata()["tree"])["__items__"])["step"])
-        except (SafetensorError, OSError, ValueError, TypeError, KeyError):
+        except (SafetensorError, OSError, ValueError, TypeError, KeyError, RecursionError):
             continue
     return None
 

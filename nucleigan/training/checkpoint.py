@@ -18,6 +18,9 @@ from nucleigan.artifacts import atomic, partial
 
 CURRENT, PREVIOUS, ASIDE = "checkpoint.safetensors", "previous.safetensors", "set-aside"
 DAMAGED = "damaged"
+# What a damaged file makes the readers raise, the last by brackets within brackets. A lack of memory is
+# none of it.
+UNREADABLE = (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError)
 
 
 def save(folder: str | Path, state: dict[str, Any], identity: str) -> None:
@@ -57,7 +60,7 @@ def load(folder: str | Path, identity: str) -> dict[str, Any] | None:
             continue
         try:
             state, found = _read(path)
-        except (SafetensorError, OSError, ValueError, KeyError) as error:
+        except UNREADABLE as error:
             # Out of the way, lest the next checkpoint make it the one before.
             aside = path.replace(folder / f"{DAMAGED}-{name}")
             print(

@@ -80,6 +80,13 @@ def test_a_flipped_bit_anywhere_falls_back_to_the_one_before(tmp_path, state, ca
     assert {path.name for path in tmp_path.iterdir()} == names
 
 
+def test_brackets_within_brackets_are_damage(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(checkpoint.json, "dumps", lambda _: "[" * 100_000)
+    checkpoint.save(tmp_path, {}, "a")
+    assert checkpoint.load(tmp_path, "a") is None
+    assert "damaged (maximum recursion depth" in capsys.readouterr().out
+
+
 def test_a_full_disk_is_an_error_of_the_system(tmp_path, state):
     """One that jobs say in a sentence."""
     script = """
