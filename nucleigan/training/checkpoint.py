@@ -18,7 +18,7 @@ from nucleigan.artifacts import atomic, partial
 
 CURRENT, PREVIOUS, ASIDE = "checkpoint.safetensors", "previous.safetensors", "set-aside"
 DAMAGED = "damaged"
-# What a damaged file makes the readers raise, the last by brackets within brackets. A lack of memory is
+# What a damaged file makes the readers raise, the last by brackets in brackets. Lack of memory is
 # none of it.
 UNREADABLE = (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError)
 

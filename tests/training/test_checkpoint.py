@@ -81,7 +81,7 @@ def test_a_flipped_bit_anywhere_falls_back_to_the_one_before(tmp_path, state, ca
 
 
 def test_brackets_within_brackets_are_damage(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(checkpoint.json, "dumps", lambda _: "[" * 100_000)
+    monkeypatch.setattr(checkpoint.json, "dumps", lambda *_, **__: "[" * 100_000)
     checkpoint.save(tmp_path, {}, "a")
     assert checkpoint.load(tmp_path, "a") is None
     assert "damaged (maximum recursion depth" in capsys.readouterr().out
