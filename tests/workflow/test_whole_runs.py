@@ -76,16 +76,11 @@ def test_a_training_starts_from_a_model_file_and_chooses_its_epoch(copied):
     path = copied.results / f"segmentation/{RUN}/model.safetensors"
     tensors, facts = read_weights(path)
     write_weights(model, tensors, facts | {"data_licence": "CC BY-NC-SA 4.0"})
-    changes = {
-        "segmentation": {"start_from": str(model), "choose_epoch": True},
-        "compute": {"threads": 2},
-    }
+    changes = {"segmentation": {"start_from": str(model), "choose_epoch": True}}
     target = f"results/segmentation/{RUN}/model.safetensors"
     assert copied.planned(target, changes=changes) == {"train_segmenter", "choose_thresholds"}
-    copied.make(target, changes=changes, cores=1)
+    copied.make(target, changes=changes)
     facts = read_weights(path)[1]
-    # How many cores there are does not change what it learns.
-    assert facts["training"]["threads"] == "2"
     assert facts["started_from"]["steps"] == 4 and facts["training"]["steps"] == 4
     assert facts["data_licence"] == "CC BY-NC-SA 4.0"
     looks = pd.read_csv(path.with_name("history.csv"))["validation_aji"]
