@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 import tifffile
 
-from nucleigan.errors import NucleiganError, shown
+from nucleigan.errors import NucleiganError, reason
 from nucleigan.windows import Picture, bands, page_picture
 
 if TYPE_CHECKING:
@@ -146,9 +146,9 @@ def open_table(path: str | Path) -> TextIO:
 
 
 def _unreadable(path: str | Path, what: str, error: Exception) -> NucleiganError:
-    reason = shown(" ".join(str(error).split()), 200) or type(error).__name__
     return NucleiganError(
-        f"{path}: cannot be read as {what} ({reason}); delete it and run the same command again."
+        f"{path}: cannot be read as {what} ({reason(error)}); delete it and run the same command "
+        "again."
     )
 
 
@@ -458,9 +458,9 @@ def open_stack(path: str | Path) -> Stack:
         raise _unreadable_stack(path, error) from error
 
 
-def _unreadable_stack(path: str | Path, reason: object) -> NucleiganError:
+def _unreadable_stack(path: str | Path, why: object) -> NucleiganError:
     return NucleiganError(
-        f"{path}: cannot be mapped as a stack of patches ({reason}); delete it and run the same "
+        f"{path}: cannot be mapped as a stack of patches ({why}); delete it and run the same "
         "command again."
     )
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from nucleigan.errors import NucleiganError, shown
+from nucleigan.errors import NucleiganError, reason, shown
 
 # Of a configuration file, bytes; ours has some 20,000.
 LARGEST = 1_000_000
@@ -630,9 +630,8 @@ def load(*paths: str | Path) -> Config:
             raise
         # The parser has no one error of its own: dates and deep nesting, too, raise what they like.
         except Exception as error:
-            reason = shown(" ".join(str(error).split()), 200) or type(error).__name__
             raise NucleiganError(
-                f"{path}: cannot be read as YAML ({reason}); correct it."
+                f"{path}: cannot be read as YAML ({reason(error)}); correct it."
             ) from error
         if not isinstance(values, dict):
             raise NucleiganError(

@@ -19,3 +19,8 @@ def shown(value: object, length: int = 80) -> str:
         character if character.isprintable() else " " for character in text[: length + 1]
     )
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def reason(error: Exception) -> str:
+    """What an error of a library says, on one line; its kind where it says nothing."""
+    return shown(" ".join(str(error).split()), 200) or type(error).__name__

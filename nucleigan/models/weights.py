@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from nucleigan.artifacts import atomic
-from nucleigan.errors import NucleiganError, shown
+from nucleigan.errors import NucleiganError, reason, shown
 from nucleigan.training.checkpoint import checksum
 
 FORMAT = "nucleigan/2"
@@ -48,9 +48,9 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
             raise ValueError("its facts are no keys and values")
     # Whatever a stranger's file makes the readers raise: SafetensorError, RecursionError, ...
     except Exception as error:
-        reason = shown(" ".join(str(error).split()), 200) or type(error).__name__
         raise NucleiganError(
-            f"{path}: cannot be used as a model file ({reason}); make it again or fetch it anew."
+            f"{path}: cannot be used as a model file ({reason(error)}); make it again or fetch it "
+            "anew."
         ) from error
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from nucleigan.config import IngestionSettings
-from nucleigan.errors import NucleiganError, shown
+from nucleigan.errors import NucleiganError, reason, shown
 from nucleigan.slides.images import ROOM, check_length, opened, opened_tiff, too_much_memory
 from nucleigan.slides.limits import bounded_memory, check_bytes, read_text
 from nucleigan.slides.matlab import MatFile
@@ -180,9 +180,8 @@ def read_annotation(
     except MemoryError as error:
         raise too_much_memory(path, settings.decoder_memory) from error
     except Exception as error:
-        reason = shown(" ".join(str(error).split()), 200) or type(error).__name__
         raise NucleiganError(
-            f"{path}: cannot be read as an annotation ({reason}); export it again."
+            f"{path}: cannot be read as an annotation ({reason(error)}); export it again."
         ) from error
     return _tidy(labels, settings.min_piece_area), warnings
 

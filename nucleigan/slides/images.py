@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from nucleigan.errors import NucleiganError, shown
+from nucleigan.errors import NucleiganError, reason, shown
 from nucleigan.slides.limits import bounded_memory
 from nucleigan.windows import Mapped, Picture, page_picture
 
@@ -264,8 +264,7 @@ def _existing(path: str | Path) -> Path:
 def _damaged(path: Path, error: Exception, decoder_memory: int) -> NucleiganError:
     if isinstance(error, MemoryError):
         return too_much_memory(path, decoder_memory)
-    reason = shown(" ".join(str(error).split()), 200) or type(error).__name__
-    return NucleiganError(f"{path}: cannot be read as an image ({reason}); fetch it again.")
+    return NucleiganError(f"{path}: cannot be read as an image ({reason(error)}); fetch it again.")
 
 
 def too_much_memory(path: Path, decoder_memory: int) -> NucleiganError:
