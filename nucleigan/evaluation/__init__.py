@@ -13,7 +13,7 @@ from nucleigan.evaluation.compare import compare
 from nucleigan.evaluation.experiments import compare_experiments
 from nucleigan.evaluation.intervals import Interval, interval_of_mean
 from nucleigan.evaluation.judge import evaluate_slide, judge_slide
-from nucleigan.evaluation.summary import OVERALL, Difference, Summary, difference, summarise
+from nucleigan.evaluation.summary import OVERALL, Difference, Summary, differences, summarise
 
 __all__ = [
     "MEASURES",
@@ -26,7 +26,7 @@ __all__ = [
     "Summary",
     "compare",
     "compare_experiments",
-    "difference",
+    "differences",
     "evaluate_slide",
     "gather",
     "interval_of_mean",

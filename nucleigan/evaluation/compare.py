@@ -20,7 +20,7 @@ from nucleigan.evaluation.summary import (
     OVERALL,
     Difference,
     Summary,
-    difference,
+    differences,
     mean,
     sorted_organs,
     summarise,
@@ -40,7 +40,10 @@ PHANTOM_REMARK = (
     "These slides are phantoms, drawn by the package and easier than tissue: the published "
     "figures, of real slides, do not compare."
 )
-DIFFERENCE = ("split", "first", "second", "measure", "difference", "low", "high", "slides")
+DIFFERENCE = (
+    *("split", "first", "second", "measure", "organ"),
+    *("difference", "difference_sd", "low", "high", "slides"),
+)
 
 
 def compare(
@@ -63,8 +66,8 @@ def compare(
         published method: for people, for spreadsheets and for papers. The first also holds the
         differences between models.
     ``differences.csv``
-        A row per pair of models and measure: mean difference on the slides that both were judged
-        on, and its 95 % interval.
+        A row per pair of models, measure and organ, with the overall rows: mean difference on the
+        slides that both were judged on, its standard deviation over seeds, and its 95 % interval.
     ``aji.png``
         AJI by organ, slides as dots, intervals as lines, published figures as markers.
 
@@ -106,7 +109,7 @@ def compare_rows(
     # The test slides first: only they may stand beside published figures.
     splits = sorted({s.split for s in summaries}, key=lambda split: (split != "test", split))
     by_split = {split: [s for s in summaries if s.split == split] for split in splits}
-    differences = {split: _differences(models) for split, models in by_split.items()}
+    gaps = {split: _differences(models) for split, models in by_split.items()}
 
     write_rows(folder / "slides.csv", (*MODEL, *SLIDE, *MEASURES), rows)
     write_rows(folder / "long.csv", (*MODEL, *SLIDE, *LONG), long_rows(rows))
@@ -115,17 +118,19 @@ def compare_rows(
     names = ["method", "data", "split", "organ", "slides", "seeds"]
     columns = [*names, *MEASURES, *deviations, *ends]
     write_rows(folder / "organs.csv", columns, _organ_rows(summaries))
-    write_rows(folder / "differences.csv", DIFFERENCE, _difference_rows(differences))
+    write_rows(folder / "differences.csv", DIFFERENCE, _difference_rows(gaps))
     _write_wide(folder / "table.csv", by_split)
-    _write_markdown(folder / "table.md", by_split, differences, phantoms, unjudged)
+    _write_markdown(folder / "table.md", by_split, gaps, phantoms, unjudged)
     _write_latex(folder / "table.tex", by_split)
     _draw(by_split[splits[0]], folder / "aji.png", phantoms)
 
 
 def _differences(models: Sequence[Summary]) -> list[Difference]:
-    """Of every pair of models, by AJI, F1 and Dice."""
+    """Of every pair of models, by AJI, F1 and Dice, over all organs and by organ."""
     pairs = itertools.combinations(models, 2)
-    return [difference(*pair, measure) for pair in pairs for measure in WITH_INTERVAL]
+    return [
+        gap for pair in pairs for measure in WITH_INTERVAL for gap in differences(*pair, measure)
+    ]
 
 
 def _organ_rows(summaries: Sequence[Summary]) -> Iterable[dict[str, object]]:
@@ -148,11 +153,13 @@ def _organ_rows(summaries: Sequence[Summary]) -> Iterable[dict[str, object]]:
 
 
 def _difference_rows(found: dict[str, list[Difference]]) -> Iterable[dict[str, object]]:
-    for split, differences in found.items():
-        for d in differences:
+    for split, gaps in found.items():
+        for d in gaps:
             row = {"split": split, "first": d.first, "second": d.second, "measure": d.measure}
             yield row | {
+                "organ": d.organ,
                 "difference": d.difference,
+                "difference_sd": d.deviation,
                 "low": d.interval.low,
                 "high": d.interval.high,
                 "slides": d.slides,
@@ -181,7 +188,7 @@ def _write_wide(output: str | Path, by_split: dict[str, list[Summary]]) -> None:
 def _write_markdown(
     output: str | Path,
     by_split: dict[str, list[Summary]],
-    differences: dict[str, list[Difference]],
+    gaps: dict[str, list[Difference]],
     phantoms: bool,
     unjudged: Sequence[str],
 ) -> None:
@@ -193,8 +200,8 @@ def _write_markdown(
         parts += [
             f"### {title}\n\n{markdown(table(models, name))}" for name, title in TITLES.items()
         ]
-        if differences[split]:
-            shown = markdown(differences_table(differences[split]))
+        if gaps[split]:
+            shown = markdown(differences_table(gaps[split]))
             parts.append(f"### Models against each other, on the same slides\n\n{shown}")
     with atomic(output) as temporary:
         temporary.write_text("\n".join([*parts, NOTES]), encoding="utf-8")

@@ -27,8 +27,8 @@ class Summary:
         undefined.
     slides
         Organ to measure to the values of its slides, each averaged over seeds.
-    seeds
-        Number of seeds.
+    by_seed
+        Organ, or :data:`OVERALL`, to measure to seed to the mean of that seed.
     names
         Organ to the names of its slides, in the order of ``slides``.
     """
@@ -38,13 +38,18 @@ class Summary:
     split: str
     organs: dict[str, dict[str, tuple[float, float]]]
     slides: dict[str, dict[str, list[float]]]
-    seeds: int
+    by_seed: dict[str, dict[str, dict[str, float]]]
     names: dict[str, list[str]]
 
     @property
     def name(self) -> str:
         """The model's name in tables and figures."""
         return f"{self.method}, {self.data}" if self.data else self.method
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds were judged."""
+        return len(self.by_seed[OVERALL][MEASURES[0]])
 
     def interval(self, organ: str, measure: str) -> Interval:
         """The 95 % interval of an organ's mean, or of :data:`OVERALL`, over slides."""
@@ -74,6 +79,7 @@ def _summarise_group(method: str, data: str, split: str, rows: list[Mapping[str,
     seeds = sorted({row["seed"] for row in rows})
     organs = sorted_organs({organ_name(row["organ"]) for row in rows})
     means: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in (*organs, OVERALL)}
+    by_seed: dict[str, dict[str, dict[str, float]]] = {name: {} for name in means}
     slides: dict[str, dict[str, list[float]]] = {organ: {} for organ in organs}
     for measure in MEASURES:
         values: dict[tuple[str, str], list[float]] = {}
@@ -87,14 +93,15 @@ def _summarise_group(method: str, data: str, split: str, rows: list[Mapping[str,
             for j, seed in enumerate(seeds):
                 per_seed[i, j] = mean(values.get((organ, seed), ()))
             slides[organ][measure] = [mean(v) for (o, _), v in by_slide.items() if o == organ]
-            means[organ][measure] = mean(per_seed[i]), _deviation(per_seed[i])
         overall = [mean(column) for column in per_seed.T]
-        means[OVERALL][measure] = mean(overall), _deviation(overall)
+        for name, row in zip(means, (*per_seed, overall), strict=True):
+            means[name][measure] = mean(row), _deviation(row)
+            by_seed[name][measure] = dict(zip(seeds, map(float, row), strict=True))
     names = {
         organ: list(dict.fromkeys(r["slide"] for r in rows if organ_name(r["organ"]) == organ))
         for organ in organs
     }
-    return Summary(method, data, split, means, slides, len(seeds), names)
+    return Summary(method, data, split, means, slides, by_seed, names)
 
 
 def _value(row: Mapping[str, str], measure: str) -> float:
@@ -158,8 +165,13 @@ class Difference:
         Names of the models.
     measure
         What is compared.
+    organ
+        On the slides of which organ; :data:`OVERALL` is all.
     difference
         Mean of the organs' mean differences, first minus second.
+    deviation
+        Its standard deviation over the seeds of both; NaN where they share fewer than two, or were
+        judged on other slides.
     interval
         Its 95 % interval over slides; one that excludes 0 tells the models apart.
     slides
@@ -169,13 +181,20 @@ class Difference:
     first: str
     second: str
     measure: str
+    organ: str
     difference: float
+    deviation: float
     interval: Interval
     slides: int
 
 
-def difference(first: Summary, second: Summary, measure: str) -> Difference:
-    """Compare two models slide by slide, each averaged over its seeds."""
+def differences(first: Summary, second: Summary, measure: str) -> list[Difference]:
+    """Compare two models slide by slide, each averaged over its seeds.
+
+    Returns
+    -------
+    The difference over all organs, and where there are several, that of each.
+    """
     by_organ: dict[str, list[float]] = {}
     for organ, names in first.names.items():
         others = dict(
@@ -190,11 +209,28 @@ def difference(first: Summary, second: Summary, measure: str) -> Difference:
         gaps = [gap for gap in gaps if not math.isnan(gap)]
         if gaps:
             by_organ[organ] = gaps
-    return Difference(
-        first.name,
-        second.name,
-        measure,
-        mean(mean(gaps) for gaps in by_organ.values()),
-        interval_of_mean(by_organ),
-        sum(map(len, by_organ.values())),
-    )
+    chosen = {OVERALL: by_organ}
+    if len(by_organ) > 1:
+        chosen |= {organ: {organ: gaps} for organ, gaps in by_organ.items()}
+    return [
+        Difference(
+            first.name,
+            second.name,
+            measure,
+            organ,
+            mean(mean(gaps) for gaps in compared.values()),
+            _deviation_of_difference(first, second, organ, measure),
+            interval_of_mean(compared),
+            sum(map(len, compared.values())),
+        )
+        for organ, compared in chosen.items()
+    ]
+
+
+def _deviation_of_difference(first: Summary, second: Summary, organ: str, measure: str) -> float:
+    """Over the seeds of both: a seed stands for the same draw of everything random in both."""
+    for name in sorted({*first.names, *second.names}) if organ == OVERALL else [organ]:
+        if sorted(first.names.get(name, ())) != sorted(second.names.get(name, ())):
+            return math.nan
+    ours, theirs = first.by_seed[organ][measure], second.by_seed[organ][measure]
+    return _deviation([ours[seed] - theirs[seed] for seed in ours if seed in theirs])

@@ -174,19 +174,20 @@ def _number(value: float, measure: str) -> str:
 
 
 def differences_table(differences: Sequence[Difference]) -> Table:
-    """Pairs of models on the same slides, with the interval of the difference."""
+    """Pairs of models on the same slides of all organs, with the interval of the difference."""
     header = ["models", "slides", "measure", "difference", "95 % interval"]
     rows = [
         [
             f"{d.first} − {d.second}",
             str(d.slides),
             d.measure,
-            f"{d.difference:+.3f}",
+            f"{d.difference:+.3f}" + ("" if math.isnan(d.deviation) else f" ± {d.deviation:.3f}"),
             NO_INTERVAL
             if math.isnan(d.interval.low)
             else f"[{d.interval.low:+.3f}, {d.interval.high:+.3f}]",
         ]
         for d in differences
+        if d.organ == OVERALL
     ]
     return Table("difference", header, rows, 0)
 

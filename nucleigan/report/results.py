@@ -91,8 +91,8 @@ def comparison(
         page.details(
             "Models against each other, slide by slide",
             page.paragraph(
-                "Mean difference on the slides that both were judged on, and its 95 % interval; "
-                "one without 0 tells the two apart.",
+                "Mean difference on the slides that both were judged on, ± its standard deviation "
+                "over seeds, and its 95 % interval over slides; one without 0 tells the two apart.",
                 "note",
             ),
             differences(differences_table, rows[0]["split"], f"{name}-differences"),
@@ -122,9 +122,10 @@ def _tables(rows: Sequence[Row], compared: bool, prefix: str) -> list[str]:
 
 
 def differences(table: str | Path, split: str, name: str) -> str:
-    """A row a pair of models, a column a measure."""
+    """A row a pair of models, a column a measure, over all organs."""
     with open_table(table) as stream:
-        found = [row for row in csv.DictReader(stream) if row["split"] == split]
+        rows = [row for row in csv.DictReader(stream) if row["split"] == split]
+    found = [row for row in rows if row["organ"] == OVERALL]
     pairs = {(row["first"], row["second"]): row["slides"] for row in found}
     cells = {(r["first"], r["second"], r["measure"]): _difference(r) for r in found}
     shown = [
@@ -140,7 +141,9 @@ def _difference(row: Row) -> str:
     if math.isnan(middle):
         return "–"
     interval = NO_INTERVAL if math.isnan(low) else f"[{low:+.3f}, {high:+.3f}]"
-    return f"{middle:+.3f} {interval}"
+    deviation = _number(row["difference_sd"])
+    spread = "" if math.isnan(deviation) else f" ± {deviation:.3f}"
+    return f"{middle:+.3f}{spread} {interval}"
 
 
 def summary(rows: Sequence[Row], split: str) -> str:

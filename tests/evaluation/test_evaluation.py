@@ -14,7 +14,7 @@ from nucleigan.evaluation import (
     OVERALL,
     SLIDE,
     compare,
-    difference,
+    differences,
     evaluate_slide,
     gather,
     interval_of_mean,
@@ -323,12 +323,44 @@ def test_a_constant_gain_is_told_apart_although_slides_vary_more():
         for i, aji in enumerate(values)
     ]
     real, both = summarise(rows)
-    found = difference(both, real, "aji")
+    found, *by_organ = differences(both, real, "aji")
     assert found.difference == pytest.approx(0.05)
     assert found.interval == (pytest.approx(0.05), pytest.approx(0.05))
-    assert found.slides == 6
+    assert found.organ == OVERALL and found.slides == 6
+    assert [(one.organ, one.slides) for one in by_organ] == [("liver", 3), ("colorectal", 3)]
+    assert all(one.difference == pytest.approx(0.05) for one in by_organ)
+    # One seed does not tell how much another would change it.
+    assert math.isnan(found.deviation)
     interval = both.interval(OVERALL, "aji")
     assert interval.high - interval.low > 0.2
+
+
+def test_seeds_tell_how_much_a_gain_changes_from_training_to_training(tmp_path):
+    """Gains of .1 and .3 in liver, none in colon: .05 and .15 overall; levels differ more."""
+    gains = {("liver", 0): 0.1, ("liver", 1): 0.3, ("colon", 0): 0.0, ("colon", 1): 0.0}
+    rows = [
+        slide_row(data=data, seed=seed, slide=organ, organ=organ, aji=0.2 + 0.4 * seed + more)
+        for (organ, seed), gain in gains.items()
+        for data, more in (("both", gain), ("real", 0.0))
+    ]
+    run_compare(tmp_path, rows)
+    found = {r["organ"]: r for r in read(tmp_path / "differences.csv") if r["measure"] == "aji"}
+    assert list(found) == [OVERALL, "liver", "colorectal"]
+    assert float(found[OVERALL]["difference"]) == pytest.approx(0.1)
+    assert float(found[OVERALL]["difference_sd"]) == pytest.approx(np.std([0.05, 0.15], ddof=1))
+    assert float(found["liver"]["difference"]) == pytest.approx(0.2)
+    assert float(found["liver"]["difference_sd"]) == pytest.approx(np.std([0.1, 0.3], ddof=1))
+    assert float(found["colorectal"]["difference_sd"]) == 0
+    text = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert "| cgan, both − cgan, real | 2 | aji | +0.100 ± 0.071 | no interval |" in text
+
+
+def test_seeds_that_were_judged_on_other_slides_tell_nothing_of_a_gain():
+    rows = [slide_row(seed=seed, slide=slide) for seed in (0, 1) for slide in "ab"]
+    rows += [slide_row(method="unet", seed=seed, slide="a") for seed in (0, 1)]
+    first, second = summarise(rows)
+    (found,) = differences(first, second, "aji")
+    assert found.slides == 1 and found.difference == 0 and math.isnan(found.deviation)
 
 
 def test_an_organ_with_one_slide_has_no_interval_and_says_so(tmp_path):
