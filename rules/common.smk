@@ -115,6 +115,11 @@ onstart:
     # nobody watches the jobs any more: it shall take them back, as it does after Ctrl-C.
     if not workflow.local_exec:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Each look at the ready jobs orders another one a second later, for the sake of a limit on
+    # submissions: after a thousand jobs there are a thousand looks a second. Here jobs are started as
+    # cores get free, which needs no limit.
+    elif workflow.is_main_process:
+        workflow.scheduler.job_rate_limiter = None
     # Of SLURM's executor alone.
     executor = workflow.scheduler._executor
     if run := getattr(executor, "run_uuid", None):

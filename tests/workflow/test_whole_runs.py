@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -205,3 +206,12 @@ def test_other_methods_and_training_sets_are_set_beside_the_main_run(copied):
             for data in ("real", "both")
         ]
         assert slides[0] == slides[1] and len(slides[0]) == 1
+
+
+def test_ready_jobs_are_looked_at_when_one_has_ended(fresh):
+    """And not every second once more for each that has ended, which many slides would pay for."""
+    text = fresh.make("stain", options=["--verbose"], cores=1)
+    done = len(re.findall(r"^Finished jobid: ", text, re.MULTILINE))
+    looks = len(re.findall(r"Ready (?:subsampled )?jobs: ", text))
+    assert done >= 9
+    assert looks <= done + 1
