@@ -115,13 +115,15 @@ onstart:
     # nobody watches the jobs any more: it shall take them back, as it does after Ctrl-C.
     if not workflow.local_exec:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+    scheduler = workflow.scheduler
     # Each look at the ready jobs orders another one a second later, for the sake of a limit on
-    # submissions: after a thousand jobs there are a thousand looks a second. Here jobs are started as
-    # cores get free, which needs no limit.
-    elif workflow.is_main_process:
-        workflow.scheduler.job_rate_limiter = None
+    # submissions: after a thousand jobs there are a thousand looks a second. It is no limit where
+    # fewer jobs may be under way at all, or where they are started as cores get free.
+    if limiter := scheduler.job_rate_limiter:
+        if workflow.nodes is None or workflow.nodes <= limiter.max_jobs:
+            scheduler.job_rate_limiter = None
     # Of SLURM's executor alone.
-    executor = workflow.scheduler._executor
+    executor = scheduler._executor
     if run := getattr(executor, "run_uuid", None):
         slurm.attend(run, lambda: executor.wait)
 

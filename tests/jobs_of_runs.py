@@ -7,6 +7,8 @@ import psutil
 
 # Seconds that nothing here takes, however busy the machine.
 PATIENCE = 300
+# Between two looks at all processes, each of which takes some milliseconds of a core.
+PAUSE = 0.05
 
 
 def scripts(folder):
@@ -25,5 +27,5 @@ def wait_for(condition):
     until = time.monotonic() + PATIENCE
     while not (found := condition()):
         assert time.monotonic() < until
-        time.sleep(0.02)
+        time.sleep(PAUSE)
     return found

@@ -46,14 +46,14 @@ def test_the_documented_tiles_reach_the_bar():
 
 
 def test_it_finds_the_nuclei_of_the_hard_tiles(real_data):
-    """Of the worst tile of each of the four worst organs, since all tiles take minutes."""
+    """Of the worst tile of each of the two worst organs, since all tiles take minutes."""
     with (real_data / "kumar" / "slides.csv").open(newline="") as stream:
         rows = {row["slide"]: row for row in csv.DictReader(stream) if row["split"] == "test"}
     expected = documented()
     assert rows.keys() == expected.keys()
     worst: dict[str, str] = {}
     for slide, (organ, _) in expected.items():
-        if len(worst) < 4:
+        if len(worst) < 2:
             worst.setdefault(organ, slide)
     segmenter = Segmenter.load(MODEL)
     found = {}

@@ -40,7 +40,7 @@ class Site(Workflow):
             What trainings of the segmenter ask for instead.
         """
         profile = edited_profile(self.root / "profiles/slurm", self.folder, training)
-        options = ["--profile", str(profile)]
+        options = ["--profile", str(profile), "--verbose"]
         with self.log.open("w") as log:
             process = self.start(*targets, changes=changes, options=options, output=log)
         try:

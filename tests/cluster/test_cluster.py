@@ -31,8 +31,8 @@ NETWORKS = {
 
 # A job that takes both GPUs for a moment, at once.
 URGENT = "sbatch --output=/dev/null --partition=urgent --nodes=2 --gpus=2 --mem=100 --wrap=true"
-# Half a minute of training, long enough to be disturbed.
-EPOCHS = 300
+# A quarter of a minute of training, long enough to be disturbed.
+EPOCHS = 180
 SEEDS = (0, 1, 2)
 # Less than a training takes, and more than half of it, MB.
 LITTLE_MB = 600
@@ -126,6 +126,13 @@ def test_few_submissions_and_gpus_for_networks_alone(site, cluster):
     assert asked["slides_ingest_slide_profile_stain"] == 60 + 20
     assert asked["stain_normalize_slide"] == 6 * 30
     assert asked["polygons_draw_polygons"] == 2 * 10
+
+
+def test_ready_jobs_are_looked_at_when_one_has_ended(site):
+    """Of many that end at once, once for all of them."""
+    events = len(re.findall(r"^Finished jobid: ", site.said, re.MULTILINE))
+    looks = len(re.findall(r"^Ready (?:subsampled )?jobs: ", site.said, re.MULTILINE))
+    assert 10 < looks <= events + 1
 
 
 def test_a_job_without_enough_memory_is_killed_and_tried_again_with_more(prepared, local, cluster):

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import psutil
 import pytest
-from jobs_of_runs import PATIENCE, scripts, wait_for
+from jobs_of_runs import PATIENCE, PAUSE, scripts, wait_for
 from tiny_workflow import ROOT, assert_same_results
 
 RUN = "cgan/both/0"
@@ -42,7 +42,7 @@ def kill_each_script_once(folder, stop, chance, killed):
                 # It was faster; the next one of its kind, if there is any.
                 continue
             killed[name] = kind.name
-        time.sleep(0.02)
+        time.sleep(PAUSE)
 
 
 def no_remains(workflow):

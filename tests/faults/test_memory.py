@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from jobs_of_runs import scripts
+from jobs_of_runs import PAUSE, scripts
 from PIL import Image
 from tiny_workflow import Workflow, assert_same_file, draw_sheet
 
@@ -49,7 +49,7 @@ def watching(folder, look):
             for process, name in scripts(folder).items():
                 with contextlib.suppress(psutil.NoSuchProcess, OSError):
                     look(process, name)
-            time.sleep(0.02)
+            time.sleep(PAUSE)
 
     watcher = threading.Thread(target=watch)
     watcher.start()

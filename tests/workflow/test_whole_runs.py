@@ -180,7 +180,6 @@ def test_other_methods_and_training_sets_are_set_beside_the_main_run(copied):
             "methods": ["classical", "dist"],
             "generator": {"width": 4, "depth": 2},
         },
-        "segmentation": {"crop": 48},
         "ablation": {"data": ["real-1", "both-1"], "seeds": [0, 1]},
         "report": {"comparisons": ["baselines", "ablation"]},
     }
