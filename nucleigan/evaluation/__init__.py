@@ -6,7 +6,7 @@ from nucleigan.evaluation.columns import (
     NUCLEUS,
     SLIDE,
     gather,
-    read_rows,
+    read_slide_rows,
     write_rows,
 )
 from nucleigan.evaluation.compare import compare
@@ -31,7 +31,7 @@ __all__ = [
     "gather",
     "interval_of_mean",
     "judge_slide",
-    "read_rows",
+    "read_slide_rows",
     "summarise",
     "write_rows",
 ]

@@ -68,7 +68,7 @@ def _is_nan(value: object) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 
-def read_rows(path: str | Path) -> list[dict[str, str]]:
+def read_slide_rows(path: str | Path) -> list[dict[str, str]]:
     """Read the rows of a table of slides; one that is not there or lacks columns is an error."""
     if not Path(path).is_file():
         raise NucleiganError(

@@ -12,7 +12,7 @@ from nucleigan.evaluation.columns import (
     MODEL,
     SLIDE,
     long_rows,
-    read_rows,
+    read_slide_rows,
     write_rows,
 )
 from nucleigan.evaluation.published import ORGANS, SOURCE, published
@@ -88,7 +88,7 @@ def compare(
     NucleiganError
         When a table is not one of the evaluation stage's, or none has a row.
     """
-    rows = [row for path in slides_tables for row in read_rows(path)]
+    rows = [row for path in slides_tables for row in read_slide_rows(path)]
     compare_rows(rows, folder, phantoms, unjudged)
 
 

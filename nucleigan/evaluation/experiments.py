@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nucleigan.errors import NucleiganError
-from nucleigan.evaluation.columns import read_rows
+from nucleigan.evaluation.columns import read_slide_rows
 from nucleigan.evaluation.compare import compare_rows
 
 
@@ -42,7 +42,7 @@ def compare_experiments(folders: Sequence[str | Path], output: str | Path) -> No
                 f"{table}: not there, so the run in {path} is not finished; run snakemake with its "
                 "configuration again, or leave the folder out."
             )
-        found = read_rows(table)
+        found = read_slide_rows(table)
         several = len({row["method"] for row in found}) > 1
         rows += [row | {"method": f"{name} {row['method']}" if several else name} for row in found]
         judged[name] = {row["slide"] for row in found}
