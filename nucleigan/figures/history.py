@@ -16,6 +16,7 @@ PANELS = {
     "spread": "spread",
     "hidden": "hidden",
     "contrast": "contrast",
+    "bright": "bright",
 }
 NOT_LOSSES = {"epoch", "steps", "seconds", "waiting_seconds", *PANELS}
 

@@ -37,7 +37,7 @@ def test_honest_networks_raise_no_doubt():
     noise = 0.01 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
     seen = watch(painted, found, masks, images + noise)
     assert 0.5 < seen["spread"] < 2 and seen["hidden"] == pytest.approx(1, abs=0.01)
-    assert seen["contrast"] == pytest.approx(1.0)
+    assert seen["contrast"] == pytest.approx(1.0) and seen["bright"] == 0
     assert doubts(seen) == []
 
 
@@ -68,7 +68,25 @@ def test_bright_nuclei_are_inverted():
     masks, images = pictures()
     seen = watch(lambda given: -painted(given), found, masks, images)
     assert seen["contrast"] == pytest.approx(-1.0)
-    assert any("inverted" in doubt for doubt in doubts(seen))
+    assert seen["bright"] == 1.0
+    (doubt,) = doubts(seen)
+    assert "inverted" in doubt
+
+
+def test_nuclei_with_white_cores_are_told_from_bright_ones():
+    masks, images = pictures()
+
+    def cored(given):
+        made = painted(given)
+        for number, image in enumerate(made):
+            image[:, 3 * number + 4 : 3 * number + 9, 10:15] = 1
+        return made
+
+    seen = watch(cored, found, masks, images)
+    assert seen["bright"] == pytest.approx(5 * 5 / (14 * 15))
+    assert seen["contrast"] > 0
+    (doubt,) = doubts(seen)
+    assert "12% of the pixels of painted nuclei" in doubt
 
 
 @pytest.mark.parametrize("norm", ["instance", "batch"])

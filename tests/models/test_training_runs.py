@@ -130,6 +130,6 @@ def test_killed_runs_end_in_the_same_weights(kind, data, tmp_path):
     else:
         snapshots = sorted(path.name for path in (out / "snapshots").iterdir())
         assert snapshots == ["00002.png", "00004.png", "00006.png"]
-        columns = ["spread", "hidden", "contrast"]
+        columns = ["spread", "hidden", "contrast", "bright"]
         assert (history[0][columns].notna().all(axis=1) == [False, True] * 3).all()
     assert (out / "samples.png").exists() and not list(checkpoints.glob("*.safetensors"))
