@@ -119,9 +119,9 @@ onstart:
     # Each look at the ready jobs orders another one a second later, for the sake of a limit on
     # submissions: after a thousand jobs there are a thousand looks a second. It is no limit where
     # fewer jobs may be under way at all, or where they are started as cores get free.
-    if limiter := scheduler.job_rate_limiter:
-        if workflow.nodes is None or workflow.nodes <= limiter.max_jobs:
-            scheduler.job_rate_limiter = None
+    limiter = scheduler.job_rate_limiter
+    if limiter and (workflow.nodes is None or workflow.nodes <= limiter.max_jobs):
+        scheduler.job_rate_limiter = None
     # Of SLURM's executor alone.
     executor = scheduler._executor
     if run := getattr(executor, "run_uuid", None):

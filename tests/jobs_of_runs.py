@@ -29,3 +29,9 @@ def wait_for(condition):
         assert time.monotonic() < until
         time.sleep(PAUSE)
     return found
+
+
+def looks_and_ends(said):
+    """How often a run with ``--verbose`` looked at its ready jobs, and how many jobs it ended."""
+    ends = re.findall(r"^Finished jobid: ", said, re.MULTILINE)
+    return len(re.findall(r"Ready (?:subsampled )?jobs: ", said)), len(ends)

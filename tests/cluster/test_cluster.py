@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from cluster.conftest import PATIENCE
 from cluster.slurm import KILL_WAIT, ask, processes, wait_until
+from jobs_of_runs import looks_and_ends
 from tiny_workflow import ROOT, assert_same_file, assert_same_results
 
 # What asks SLURM for a GPU.
@@ -130,8 +131,7 @@ def test_few_submissions_and_gpus_for_networks_alone(site, cluster):
 
 def test_ready_jobs_are_looked_at_when_one_has_ended(site):
     """Of many that end at once, once for all of them."""
-    events = len(re.findall(r"^Finished jobid: ", site.said, re.MULTILINE))
-    looks = len(re.findall(r"^Ready (?:subsampled )?jobs: ", site.said, re.MULTILINE))
+    looks, events = looks_and_ends(site.said)
     assert 10 < looks <= events + 1
 
 

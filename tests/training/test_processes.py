@@ -187,16 +187,14 @@ def test_two_processes_learn_what_one_learns(kind, data, tmp_path):
     error = np.abs(two - one).max()
     assert error <= (1.01 / 127.5 if kind == "cyclegan" else 0.02 * one.std())
     assert one.std() > 0.01
-    histories = [pd.read_csv(tmp_path / n / "history.csv").drop(columns=TIMES) for n in ("1", "2")]
+    alone, shared = (pd.read_csv(tmp_path / n / "history.csv").drop(columns=TIMES) for n in "12")
     # The guards of a CycleGAN are no losses: differences and ratios, near nought here, and a share
     # of pixels, of which some lie on the fence.
-    seen = [history.columns.intersection(MEASURES) for history in histories]
-    for name in seen[0]:
-        columns = [history[name] for history in histories]
-        pd.testing.assert_series_equal(*columns, atol=2e-2 if name == "bright" else 2e-3)
-    losses = (
-        history.drop(columns=columns) for history, columns in zip(histories, seen, strict=True)
-    )
+    watched = alone.columns.intersection(MEASURES)
+    for name in watched:
+        limit = 2e-2 if name == "bright" else 2e-3
+        pd.testing.assert_series_equal(shared[name], alone[name], atol=limit)
+    losses = (history.drop(columns=watched) for history in (shared, alone))
     pd.testing.assert_frame_equal(*losses, rtol=1e-3)
     # The first process alone speaks and writes.
     lines = [(tmp_path / n / "log.txt").read_text().count("device=cpu") for n in ("1", "2")]

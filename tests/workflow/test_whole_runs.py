@@ -2,12 +2,12 @@
 
 import csv
 import json
-import re
 
 import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from jobs_of_runs import looks_and_ends
 from safetensors.numpy import load_file
 
 from nucleigan.config import PhantomSettings
@@ -210,7 +210,6 @@ def test_other_methods_and_training_sets_are_set_beside_the_main_run(copied):
 def test_ready_jobs_are_looked_at_when_one_has_ended(fresh):
     """And not every second once more for each that has ended, which many slides would pay for."""
     text = fresh.make("stain", options=["--verbose"], cores=1)
-    done = len(re.findall(r"^Finished jobid: ", text, re.MULTILINE))
-    looks = len(re.findall(r"Ready (?:subsampled )?jobs: ", text))
+    looks, done = looks_and_ends(text)
     assert done >= 9
     assert looks <= done + 1
