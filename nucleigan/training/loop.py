@@ -146,9 +146,10 @@ def run(
                 reporter.say(step + 1, _terms(losses))
             waited_long = leads and now - saved_at > settings.checkpoint_seconds
             stopped, due = processes.any_of(stop.is_set(), waited_long)
-            if (stopped or due) and step < last - 1:
+            if stopped or due or step == last - 1:
                 state = {"model": model.state(), "step": step + 1}
                 _check_weights(state, step, patches, folder)
+            if (stopped or due) and step < last - 1:
                 if leads:
                     state |= {"history": history, "totals": totals}
                     state |= {"kept": kept.state()} if kept is not None else {}
@@ -202,7 +203,7 @@ def _check_finite(losses: dict[str, float], step: int, patches: str, folder: str
 
 
 def _check_weights(state: dict[str, Any], step: int, patches: str, folder: str | Path) -> None:
-    """Refuse a checkpoint that no step could go on from: a finite loss may have had no gradient."""
+    """Refuse weights that no step could go on from: a finite loss may have had no gradient."""
     name = _not_finite(state, "")
     if name is not None:
         raise _diverged(f"the weights `{name}` are no longer finite", step, patches, folder)
@@ -224,7 +225,7 @@ def _diverged(what: str, step: int, patches: str, folder: str | Path) -> Nucleig
     last = checkpoint.newest(folder)
     kept = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
     return NucleiganError(
-        f"{what} at step {step} with the patches {patches}; {kept}: lower "
+        f"{what} at step {step + 1} with the patches {patches}; {kept}: lower "
         "optimiser.learning_rate or set compute.precision to float32, then run the same command "
         "again."
     )

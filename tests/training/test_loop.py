@@ -150,12 +150,13 @@ def test_a_loss_that_is_no_number_names_step_patches_and_checkpoint(loss, tmp_pa
     def batch(step):
         return step, f"patches of {step}"
 
-    with pytest.raises(NucleiganError, match=rf"`total` became {loss} at step 0 .* no checkpoint"):
+    with pytest.raises(NucleiganError, match=rf"`total` became {loss} at step 1 .* no checkpoint"):
         loop.run(Diverging(0, loss, 1.0), batch, STEPS, EAGER, 5, tmp_path / "first", {})
     with pytest.raises(NucleiganError) as stopped:
         loop.run(Diverging(5, loss, 1.0), batch, STEPS, EAGER, 5, tmp_path, {})
     said = str(stopped.value)
-    assert "at step 5 with the patches patches of 5" in said
+    # The sixth, as the log counts them; batches count from 0.
+    assert "at step 6 with the patches patches of 5" in said
     assert str(tmp_path / "checkpoint.safetensors") in said
     resumed = Accumulator()
     loop.run(resumed, batch, STEPS, EAGER, 5, tmp_path, {})
@@ -163,7 +164,7 @@ def test_a_loss_that_is_no_number_names_step_patches_and_checkpoint(loss, tmp_pa
 
 
 def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
-    with pytest.raises(NucleiganError, match=r"weights `model/total` .* at step 5"):
+    with pytest.raises(NucleiganError, match=r"weights `model/total` .* at step 6"):
         loop.run(
             Diverging(5, 1.0, math.nan), lambda n: (n, ""), STEPS, EAGER, 5, tmp_path, {"of": 1}
         )
@@ -171,3 +172,12 @@ def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
     loop.run(whole, lambda n: (n, ""), STEPS, SETTINGS, 5, tmp_path / "whole", {"of": 1})
     loop.run(resumed, lambda n: (n, ""), STEPS, SETTINGS, 5, tmp_path, {"of": 1})
     assert resumed.seen == list(range(5, 12)) and resumed.total == whole.total
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, EAGER], ids=["no checkpoint", "checkpoints"])
+def test_weights_that_the_last_step_spoils_are_no_result(settings, tmp_path):
+    last = 3 * STEPS - 1
+    with pytest.raises(NucleiganError, match=rf"weights `model/total` .* at step {last + 1}"):
+        loop.run(
+            Diverging(last, 1.0, math.nan), lambda n: (n, ""), STEPS, settings, 5, tmp_path, {}
+        )
