@@ -12,7 +12,7 @@ from nucleigan.networks import build_generator
 from nucleigan.randomness import generator
 from nucleigan.synthesis import judge
 from nucleigan.synthesis.features import features, kernel_distance, nearest, spread, standardise
-from nucleigan.synthesis.quality import _memory_rows, _solidity
+from nucleigan.synthesis.quality import SHAPES, _memory_rows, _shape_row, _shapes, _solidity
 
 
 def noise(count, seed, contrast=20, side=32):
@@ -110,3 +110,39 @@ def test_solidity_of_a_square_and_of_a_cross():
     labels[15:36, 22:29] = labels[22:29, 15:36] = 2
     square, cross = _solidity(labels)
     assert square == 1 and 0.6 < cross < 0.8
+
+
+def grid(radius, step, side=200):
+    """Discs of one radius at one distance from each other, none at the border."""
+    y, x = np.mgrid[:side, :side]
+    centre = [(at // step + 0.5) * step for at in (y, x)]
+    inside = np.hypot(y - centre[0], x - centre[1]) < radius
+    numbers = (y // step) * (side // step) + x // step + 1
+    return np.where(inside, numbers, 0).astype(np.int32)
+
+
+def test_shapes_of_discs_of_known_size_and_distance():
+    found = _shapes([grid(6, 20)], np.random.default_rng(0))
+    assert found.keys() == SHAPES.keys()
+    assert found["area"].mean() == pytest.approx(np.pi * 36, rel=0.05)
+    assert found["elongation"].mean() == pytest.approx(1, abs=0.02)
+    assert found["neighbour"].tolist() == pytest.approx([20] * 100)
+    assert found["density"].tolist() == [100 * 1e6 / 200**2]
+
+
+def test_the_distance_of_shapes_is_counted_in_standard_deviations():
+    real = np.array([0.0, 2.0])
+    row = _shape_row("area", real + 3, real)
+    assert (row["measure"], row["synthetic"], row["reference"]) == ("shape: area", 3, 0)
+    assert _shape_row("area", real * 2, real)["synthetic"] == 1
+    # Nuclei that are all alike have no deviation to count in.
+    assert np.isnan(_shape_row("area", real, np.ones(2))["synthetic"])
+    assert np.isnan(_shape_row("area", np.zeros(0), real)["synthetic"])
+
+
+def test_larger_sparser_polygons_are_seen_in_each_measure_that_they_change():
+    rng = np.random.default_rng(0)
+    ours, theirs = (_shapes(maps, rng) for maps in ([grid(8, 40)], [grid(4, 20), grid(6, 20)]))
+    for name in ("area", "neighbour", "density"):
+        assert abs(ours[name].mean() - theirs[name].mean()) > 10
+    assert _shape_row("area", ours["area"], theirs["area"])["synthetic"] > 2
