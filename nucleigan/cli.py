@@ -26,7 +26,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     sheet = commands.add_parser("sheet", help="write a sample sheet for a MoNuSeg download")
-    sheet.add_argument("folder", type=Path, help="holds `Tissue Images/` and `Annotations/`")
+    sheet.add_argument("folder", type=Path, help="the unpacked download")
     sheet.add_argument("--output", type=Path, required=True, help="CSV to write")
     sheet.set_defaults(run=_sheet)
 

@@ -1,4 +1,4 @@
-"""A sample sheet from the folder layout in which the Kumar / MoNuSeg tiles are published."""
+"""A sample sheet from the folder layouts in which the Kumar / MoNuSeg tiles are published."""
 
 from pathlib import Path
 
@@ -29,6 +29,17 @@ KUMAR: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "colon": ((), ("AY-A8YK", "NH-A8F7")),
     "stomach": ((), ("KB-A93J", "RD-A8N9")),
 }
+# Organs of the challenge's own test tiles: their numbers of Kumar et al. 2020, IEEE TMI 39(5), the
+# tiles by the tissue source site in their names (code tables of the Genomic Data Commons).
+CHALLENGE = {
+    "bladder": ("CU-A0YN", "ZF-A9R5"),
+    "brain": ("FG-A4MU", "HT-8564"),
+    "breast": ("AC-A2FO", "AO-A0J2"),
+    "colon": ("A6-6782",),
+    "kidney": ("2Z-A9J9", "GL-6846", "IZ-8196"),
+    "lung": ("44-2665", "69-7764"),
+    "prostate": ("EJ-A46H", "HC-7209"),
+}
 IMAGES, ANNOTATIONS = "Tissue Images", "Annotations"
 MPP = 0.25
 
@@ -39,32 +50,38 @@ def monuseg_sheet(folder: str | Path) -> tuple[list[Slide], list[str]]:
     Parameters
     ----------
     folder
-        Holds ``Tissue Images/*.tif`` and ``Annotations/*.xml``.
+        Holds ``Tissue Images/*.tif`` and ``Annotations/*.xml``, as the training data do, or both
+        side by side, as the test data do.
 
     Returns
     -------
-    Slides with hashes, and warnings for names that are not among the 30; those become test slides
-    of the organ ``unknown``.
+    Slides with hashes, and warnings for names that are neither among the 30 nor among the
+    challenge's test tiles; those become test slides of the organ ``unknown``.
     """
     folder = Path(folder)
-    images = sorted((folder / IMAGES).glob("*.tif"))
+    images, annotations = sorted((folder / IMAGES).glob("*.tif")), folder / ANNOTATIONS
+    if not images:
+        images, annotations = sorted(folder.glob("*.tif")), folder
     if not images:
         raise NucleiganError(
-            f"{folder}: holds no `{IMAGES}/*.tif`; give the unpacked folder of the download."
+            f"{folder}: holds no `{IMAGES}/*.tif` and no `*.tif`; give the unpacked folder of the "
+            "download."
         )
     known = {
         tile: (organ, split)
         for organ, splits in KUMAR.items()
         for split, tiles in zip(("train", "test"), splits, strict=True)
         for tile in tiles
-    }
+    } | {tile: (organ, "test") for organ, tiles in CHALLENGE.items() for tile in tiles}
     slides, warnings = [], []
     for image in images:
         tile = "-".join(image.stem.split("-")[1:3])
         if tile not in known:
-            warnings.append(f"{image.name} is none of the 30 tiles of Kumar et al.; check its row")
+            warnings.append(
+                f"{image.name} is no tile of Kumar et al. or of the challenge's test; check its row"
+            )
         organ, split = known.get(tile, ("unknown", "test"))
-        annotation = folder / ANNOTATIONS / f"{image.stem}.xml"
+        annotation = annotations / f"{image.stem}.xml"
         if not annotation.is_file() and split == "train":
             raise NucleiganError(f"{annotation}: is missing; the training tile needs it.")
         slides.append(

@@ -6,7 +6,7 @@ import pytest
 
 from nucleigan.errors import NucleiganError
 from nucleigan.slides import monuseg_sheet, read_sheet, write_sheet
-from nucleigan.slides.monuseg import ANNOTATIONS, IMAGES
+from nucleigan.slides.monuseg import ANNOTATIONS, CHALLENGE, IMAGES, KUMAR
 
 
 def download(folder, names, annotated=None) -> None:
@@ -29,6 +29,22 @@ def test_organ_split_and_hash_of_known_tiles(tmp_path):
     assert breast.annotation == tmp_path / ANNOTATIONS / f"{names[0]}.xml"
     write_sheet(tmp_path / "slides.csv", [breast, colon])
     assert read_sheet(tmp_path / "slides.csv") == [breast, colon]
+
+
+def test_the_tiles_of_the_challenge_lie_side_by_side_with_their_annotations(tmp_path):
+    for name in ("TCGA-44-2665-01B-06-BS6", "TCGA-HT-8564-01Z-00-DX1"):
+        (tmp_path / f"{name}.tif").write_text(name)
+        (tmp_path / f"{name}.xml").touch()
+    (lung, brain), warnings = monuseg_sheet(tmp_path)
+    assert not warnings
+    assert (lung.organ, lung.split, brain.organ, brain.split) == ("lung", "test", "brain", "test")
+    assert brain.annotation == tmp_path / "TCGA-HT-8564-01Z-00-DX1.xml"
+
+
+def test_no_tile_has_two_organs():
+    tiles = [tile for splits in KUMAR.values() for tiles in splits for tile in tiles]
+    tiles += [tile for organ in CHALLENGE.values() for tile in organ]
+    assert len(set(tiles)) == len(tiles) == 30 + 14
 
 
 def test_unknown_tiles_are_test_slides_with_a_warning(tmp_path):
