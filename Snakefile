@@ -2,6 +2,8 @@
 
 snakemake --cores 2 --configfile configs/demo.yaml     # phantom slides, minutes
 snakemake --cores 2 --config slides=sheet.csv          # your slides, the method at full size
+snakemake --cores 2 --config slides=sheet.csv 'segmentation={model: models/kumar-cpu.safetensors}'
+                                                       # your slides, a trained model
 """
 
 from snakemake.utils import min_version
@@ -18,14 +20,31 @@ report: "report/workflow.rst"
 include: "rules/common.smk"
 include: "rules/slides.smk"
 include: "rules/stain.smk"
-include: "rules/patches.smk"
-include: "rules/polygons.smk"
-include: "rules/cyclegan.smk"
-include: "rules/synthesis.smk"
-include: "rules/segmentation.smk"
-include: "rules/agreement.smk"
+
+
+if GIVEN:
+
+    include: "rules/model.smk"
+
+else:
+
+    include: "rules/patches.smk"
+    include: "rules/polygons.smk"
+    include: "rules/cyclegan.smk"
+    include: "rules/synthesis.smk"
+    include: "rules/segmentation.smk"
+    include: "rules/agreement.smk"
+
+
+include: "rules/predictions.smk"
 include: "rules/evaluation.smk"
-include: "rules/comparisons.smk"
+
+
+if not GIVEN:
+
+    include: "rules/comparisons.smk"
+
+
 include: "rules/report.smk"
 
 
@@ -36,7 +55,7 @@ rule all:
     input:
         rules.slides.input,
         rules.stain.input,
-        rules.patches.input,
+        [] if GIVEN else rules.patches.input,
         rules.polygons.input if USES_SYNTHETIC else [],
         rules.cyclegan.input if USES_SYNTHETIC else [],
         rules.synthesis.input if USES_SYNTHETIC else [],

@@ -409,6 +409,12 @@ class SegmentationSettings(TrainingSettings):
         "`cross_entropy`, since few pixels decide whether touching nuclei are split; 0 counts all "
         "alike.",
     )
+    model: str = Field(
+        "",
+        description="Model file that is applied as it is: nothing is trained, magnification, "
+        "stains and thresholds are the model's, and only slides of evaluation.splits are read; "
+        "empty trains.",
+    )
     start_from: str = Field(
         "",
         description="Model file whose weights a training starts from, to adapt a trained segmenter "

@@ -13,6 +13,7 @@ from nucleigan.clock import pull_back
 from nucleigan.errors import NucleiganError
 from nucleigan.gpus import allowed
 from nucleigan.lock import occupy
+from nucleigan.models.given import settings_of_model
 from nucleigan.models.methods import method_module
 from nucleigan.plan import write_plan
 from nucleigan.provenance import package_digest, script_digest
@@ -38,9 +39,19 @@ def read_inputs():
             "run the demo (--configfile configs/demo.yaml)."
         )
     found = hold_out(found, settings.validation)
+    if given := settings.segmentation.model:
+        settings = settings_of_model(settings, given)
+        made = Path(settings.results).resolve()
+        if made in Path(given).resolve().parents:
+            raise NucleiganError(
+                f"segmentation.model: {given} lies in {settings.results}, which this run writes to; "
+                "set `results` to another folder."
+            )
+        found = [slide for slide in found if slide.split in settings.evaluation.splits]
     for method in (*settings.segmentation.methods, *settings.baselines.methods):
         method_module(method)
-    warnings = check_slides(found, settings.stain.reference)
+    needed = () if given else ("train", "test")
+    warnings = check_slides(found, settings.stain.reference, needed)
     start = settings.segmentation.start_from
     if start and not Path(start).is_file():
         raise NucleiganError(
@@ -89,7 +100,10 @@ JUDGED = [
     name for name, slide in SLIDES.items() if slide.split in SETTINGS.evaluation.splits
 ]
 ANNOTATED = {name for name, slide in SLIDES.items() if slide.annotation is not None}
-USES_SYNTHETIC = not all(data.startswith("real") for data in SETTINGS.segmentation.data)
+GIVEN = bool(SETTINGS.segmentation.model)
+USES_SYNTHETIC = not GIVEN and not all(
+    data.startswith("real") for data in SETTINGS.segmentation.data
+)
 # A cluster reserves a GPU for the networks, unless the configuration forbids its use.
 GPUS = 0 if SETTINGS.compute.device == "cpu" else 1
 # Jobs here share those of this machine, and ask for none where it has none: Snakemake cuts what they
@@ -180,6 +194,14 @@ def method_code(wildcards):
 def runs(methods, data, seeds):
     """Training runs: method, training set, seed."""
     return list(product(methods, data, seeds))
+
+
+RUN = "{method}/{data}/{seed}"
+RUNS = runs(
+    SETTINGS.segmentation.methods,
+    SETTINGS.segmentation.data,
+    SETTINGS.segmentation.seeds,
+)
 
 
 def of_runs(paths, chosen, **wildcards):

@@ -12,10 +12,14 @@ if SETTINGS.slides != "phantoms":
 if not USES_SYNTHETIC:
     SECTIONS -= {"polygons", "cyclegan", "synthesis"}
 
-# Only where there is something to judge by.
-COMPARISONS = SETTINGS.report.comparisons if JUDGED_WITH_TRUTH else ()
+# Only where there is something to judge by, and where models are trained.
+COMPARISONS = SETTINGS.report.comparisons if JUDGED_WITH_TRUTH and not GIVEN else ()
 SECTIONS |= set(COMPARISONS)
-COMPARED = {"baselines": rules.compare_baselines, "ablation": rules.compare_ablation}
+SHOWN = dict.fromkeys(SECTIONS, True)
+if GIVEN:
+    # What is configured for trainings says nothing of the model's.
+    del SHOWN["patches"]
+    SHOWN["segmentation"] = {"model", "methods", "data"}
 
 
 rule compare_stains:
@@ -114,7 +118,11 @@ rule start_page:
         models=of_runs(results(f"segmentation/{RUN}/model.safetensors"), RUNS),
         histories=[
             *([results("cyclegan/history.png")] if USES_SYNTHETIC else []),
-            *of_runs(results(f"segmentation/{RUN}/history.png"), RUNS),
+            *(
+                []
+                if GIVEN
+                else of_runs(results(f"segmentation/{RUN}/history.png"), RUNS)
+            ),
         ],
         synthesis=(
             [
@@ -145,9 +153,9 @@ rule start_page:
             path
             for name in COMPARISONS
             for path in (
-                COMPARED[name].output.organs,
-                COMPARED[name].output.differences,
-                COMPARED[name].output.figure,
+                getattr(rules, f"compare_{name}").output.organs,
+                getattr(rules, f"compare_{name}").output.differences,
+                getattr(rules, f"compare_{name}").output.figure,
             )
         ],
         training_sets=(
@@ -175,10 +183,11 @@ rule start_page:
     params:
         settings=SETTINGS.model_dump(
             mode="json",
-            include=SECTIONS,
+            include=SHOWN,
             exclude={"compute": {"device", "tensorboard", "processes"}},
         ),
         runs=of_runs(RUN, RUNS),
+        trainings=["CycleGAN"] * USES_SYNTHETIC + of_runs(RUN, RUNS) * (not GIVEN),
         judged=JUDGED_WITH_TRUTH,
         unjudged=UNJUDGED,
         comparisons=list(COMPARISONS),

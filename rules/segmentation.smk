@@ -1,11 +1,5 @@
-# Conditional GANs learn to segment; then they segment whole slides.
+# Conditional GANs learn to segment.
 
-RUN = "{method}/{data}/{seed}"
-RUNS = runs(
-    SETTINGS.segmentation.methods,
-    SETTINGS.segmentation.data,
-    SETTINGS.segmentation.seeds,
-)
 # Thresholds are chosen on slides that no training sees and no evaluation judges by.
 VALIDATION = annotated("val") if SETTINGS.prediction.choose else []
 LOOKED_AT = annotated("val") if SETTINGS.segmentation.validate_every else []
@@ -101,68 +95,9 @@ rule choose_thresholds:
         "../workflow_scripts/choose_thresholds.py"
 
 
-rule segment_slide:
-    input:
-        model=results(f"segmentation/{RUN}/model.safetensors"),
-        image=results("stain/{slide}/image.tif"),
-        labels=truth,
-    output:
-        labels=results(f"predictions/{RUN}/{{slide}}.labels.tif"),
-        geojson=results(f"predictions/{RUN}/{{slide}}.geojson"),
-        picture=results(f"predictions/{RUN}/{{slide}}.png"),
-    log:
-        results(f"logs/predictions/{RUN}/{{slide}}.log"),
-    benchmark:
-        results(f"benchmarks/predictions/{RUN}/{{slide}}.tsv")
-    wildcard_constraints:
-        slide=only(JUDGED),
-    conda:
-        ENVIRONMENT
-    # Slides beside each other use the cores better than threads within a slide.
-    threads: 1
-    resources:
-        gpu=GPUS,
-        device=SETTINGS.compute.device,
-    params:
-        compute=section("compute", "device", "tensorboard", "processes", "threads"),
-        code=code("segment_slide.py"),
-        method_code=method_code,
-    script:
-        "../workflow_scripts/segment_slide.py"
-
-
-rule show_predictions:
-    input:
-        expand(rules.segment_slide.output.picture, slide=JUDGED, allow_missing=True),
-    output:
-        report(
-            results(f"predictions/{RUN}/contact_sheet.png"),
-            caption="../report/predictions.rst",
-            category="8 Predictions",
-        ),
-    log:
-        results(f"logs/predictions/{RUN}.contact_sheet.log"),
-    benchmark:
-        results(f"benchmarks/predictions/{RUN}.contact_sheet.tsv")
-    conda:
-        ENVIRONMENT
-    params:
-        code=code("show_pictures.py"),
-        columns=4,
-    script:
-        "../workflow_scripts/show_pictures.py"
-
-
 rule segmentation:
     input:
         of_runs(rules.train_segmenter.output, RUNS),
         of_runs(rules.choose_thresholds.output, RUNS),
         of_runs(rules.plot_segmentation.output, RUNS),
-    localrule: True
-
-
-rule predictions:
-    input:
-        of_runs(rules.segment_slide.output, RUNS, slide=JUDGED),
-        of_runs(rules.show_predictions.output, RUNS),
     localrule: True

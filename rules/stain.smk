@@ -19,29 +19,32 @@ rule profile_stain:
         "../workflow_scripts/profile_stain.py"
 
 
-rule choose_reference:
-    input:
-        profiles=expand(
-            results("stain/{slide}/profile.json"),
-            slide=(
-                TRAIN
-                if SETTINGS.stain.reference == "auto"
-                else [SETTINGS.stain.reference]
+# A model that is given says which.
+if not GIVEN:
+
+    rule choose_reference:
+        input:
+            profiles=expand(
+                results("stain/{slide}/profile.json"),
+                slide=(
+                    TRAIN
+                    if SETTINGS.stain.reference == "auto"
+                    else [SETTINGS.stain.reference]
+                ),
             ),
-        ),
-    output:
-        reference=results("stain/reference.json"),
-    log:
-        results("logs/stain/reference.log"),
-    benchmark:
-        results("benchmarks/stain/reference.tsv")
-    conda:
-        ENVIRONMENT
-    params:
-        settings=section("stain"),
-        code=code("choose_reference.py"),
-    script:
-        "../workflow_scripts/choose_reference.py"
+        output:
+            reference=results("stain/reference.json"),
+        log:
+            results("logs/stain/reference.log"),
+        benchmark:
+            results("benchmarks/stain/reference.tsv")
+        conda:
+            ENVIRONMENT
+        params:
+            settings=section("stain"),
+            code=code("choose_reference.py"),
+        script:
+            "../workflow_scripts/choose_reference.py"
 
 
 rule normalize_slide:

@@ -20,7 +20,6 @@ with job(snakemake.log[0]):
     judged = zip(
         snakemake.params.judged, given.images, given.labels, given.predictions, strict=True
     )
-    trainings = ["CycleGAN"] * (len(given.histories) - len(runs)) + list(runs)
     compared = {
         name: dict(organs=organs, differences=differences, figures={PLOTS[0]: figure})
         for name, organs, differences, figure in zip(
@@ -35,7 +34,7 @@ with job(snakemake.log[0]):
         reference=given.reference,
         settings=snakemake.params.settings,
         models=dict(zip(runs, given.models, strict=True)),
-        histories=dict(zip(trainings, given.histories, strict=True)),
+        histories=dict(zip(snakemake.params.trainings, given.histories, strict=True)),
         benchmarks=snakemake.params.benchmarks,
         checkout=Path(__file__).parents[1],
         evaluation=dict(

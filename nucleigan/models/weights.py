@@ -9,10 +9,9 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from nucleigan.artifacts import atomic
-from nucleigan.errors import NucleiganError, reason, shown
+from nucleigan.errors import NucleiganError, shown
+from nucleigan.models.header import FORMAT, check_exists, facts_in, unusable
 from nucleigan.training.checkpoint import checksum
-
-FORMAT = "nucleigan/2"
 
 
 def write_weights(path: str | Path, tensors: dict[str, torch.Tensor], facts: dict) -> None:
@@ -33,25 +32,17 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
     NucleiganError
         The file is missing, damaged, not of this format, or holds NaN or infinity.
     """
-    if not Path(path).is_file():
-        raise NucleiganError(f"{path}: there is no such model file; check the path.")
+    check_exists(path)
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if header.get("format") != FORMAT:
-            raise ValueError(f"its format is {header.get('format')!r}, expected {FORMAT!r}")
+        facts = facts_in(header)
         if header.pop("checksum", None) != checksum(tensors, header):
             raise ValueError("its checksum does not fit its content")
-        facts = json.loads(header["nucleigan"])
-        if not isinstance(facts, dict):
-            raise ValueError("its facts are no keys and values")
     # Whatever a stranger's file makes the readers raise: SafetensorError, RecursionError, ...
     except Exception as error:
-        raise NucleiganError(
-            f"{path}: cannot be used as a model file ({reason(error)}); make it again or fetch it "
-            "anew."
-        ) from error
+        raise unusable(path, error) from error
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise NucleiganError(

@@ -29,6 +29,7 @@ MATTERS = (
     ("cyclegan.epochs", "CycleGAN, epochs", ""),
     ("cyclegan.steps_per_epoch", "CycleGAN, steps an epoch", ""),
     ("synthesis.count", "synthetic pairs", ""),
+    ("segmentation.model", "model that was applied as it is", ""),
     ("segmentation.methods", "methods", ""),
     ("segmentation.data", "training sets", ""),
     ("segmentation.seeds", "seeds of the training", ""),
@@ -107,7 +108,9 @@ def write_start(
                 page.plot(path, f"{name}: losses as weighted in the objective, and the rate.")
                 for name, path in histories.items()
             ),
-        ),
+        )
+        if histories
+        else "",
         _cost(benchmarks),
         _provenance(facts, settings, models, checkout),
     ]
@@ -134,7 +137,7 @@ def _data(
     chosen = [
         [title, f"{_value(value)} {unit}".strip()]
         for key, title, unit in MATTERS
-        if (value := _at(settings, key)) is not None
+        if (value := _at(settings, key)) not in (None, "")
     ]
     return page.section(
         "What was run, on which data",

@@ -18,6 +18,7 @@ from nucleigan.config import (
 )
 from nucleigan.errors import NucleiganError, shown
 from nucleigan.masks.streaming import Nucleus, decode_bands, nuclei_of
+from nucleigan.models.header import check_segmenter
 from nucleigan.models.methods import load_method
 from nucleigan.models.weights import read_weights
 from nucleigan.progress import progress
@@ -72,11 +73,7 @@ class Segmenter:
             The file is missing, damaged, or no segmenter.
         """
         tensors, facts = read_weights(path)
-        if facts.get("kind") != "segmenter":
-            raise NucleiganError(
-                f"{path}: holds a {shown(facts.get('kind'))}, expected a segmenter; give a "
-                "model.safetensors from results/…/segmentation/."
-            )
+        check_segmenter(path, facts)
         prepared = computing.prepare(compute or ComputeSettings())
         try:
             return cls(tensors, facts, prepared)

@@ -161,7 +161,9 @@ def hold_out(slides: Sequence[Slide], names: Sequence[str]) -> list[Slide]:
     return [replace(slide, split="val") if slide.slide in set(names) else slide for slide in slides]
 
 
-def check_slides(slides: Sequence[Slide], reference: str = "auto") -> list[str]:
+def check_slides(
+    slides: Sequence[Slide], reference: str = "auto", needed: Sequence[str] = ("train", "test")
+) -> list[str]:
     """Check slides against each other; returns warnings.
 
     Parameters
@@ -170,9 +172,11 @@ def check_slides(slides: Sequence[Slide], reference: str = "auto") -> list[str]:
         All slides of a run.
     reference
         Name of the stain reference, or ``auto``.
+    needed
+        Splits that must have a slide.
     """
     splits = Counter(slide.split for slide in slides)
-    for split in ("train", "test"):
+    for split in needed:
         if not splits[split]:
             raise NucleiganError(
                 f"the sample sheet has no slide with split {split!r}; the workflow "

@@ -27,6 +27,7 @@ from nucleigan.slides.sheet import Slide, read_sheet, write_sheet
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "models" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 DOWNLOAD = "MoNuSeg 2018 Training Data"
+CHALLENGE = "MoNuSegTestData"
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -68,8 +69,11 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / DOWNLOAD / "Annotations").mkdir()
     shutil.copy(folder / "slide.xml", folder / DOWNLOAD / "Annotations/TCGA-A7-A13E-01Z-00-DX1.xml")
     write_png(folder / "slide.png", folder / "slide.tif")
-    (folder / "monuseg").mkdir()
-    for sheet in ("slides.csv", "monuseg/slides.csv"):
+    (folder / CHALLENGE).mkdir()
+    for ending in (".tif", ".xml"):
+        shutil.copy(folder / f"slide{ending}", folder / CHALLENGE / f"TCGA-44-2665-01B{ending}")
+    for sheet in ("slides.csv", "monuseg/slides.csv", "monuseg-test/slides.csv"):
+        (folder / sheet).parent.mkdir(exist_ok=True)
         train = Slide("train", "breast", "train", slide.image, slide.annotation, mpp=0.25)
         write_sheet(folder / sheet, [train, slide])
     for month in ("january", "february"):

@@ -1,0 +1,50 @@
+"""The configuration under which a trained model is applied as it is."""
+
+from pathlib import Path
+
+from nucleigan.config import Config, validate
+from nucleigan.errors import NucleiganError, reason
+from nucleigan.models.header import read_facts
+
+
+def settings_of_model(settings: Config, path: str | Path) -> Config:
+    """A configuration with what a model file decides in the model's place.
+
+    Magnification, stains, masks, tiles and thresholds are the model's, and so are the names of its
+    method and of its training set, under which its results are filed.
+
+    Parameters
+    ----------
+    settings
+        The configuration.
+    path
+        A model file.
+
+    Raises
+    ------
+    NucleiganError
+        The file is no segmenter, or its facts do not fit this version.
+    """
+    facts = read_facts(path)
+    values = settings.model_dump(mode="json")
+    try:
+        values["ingestion"]["mpp"] = facts["mpp"]
+        # Without a reference the model was trained on slides as they are.
+        normalize = facts["stain_reference"] is not None
+        values["stain"] = {**facts["stain"], "reference": "auto", "normalize": normalize}
+        values["masks"] = facts["masks"]
+        values["prediction"] |= {**facts.get("prediction", {}), "choose": False}
+        values["segmentation"] |= {
+            "methods": [facts["method"]],
+            "data": [facts["training"]["data"]],
+            "seeds": [0],
+            "validate_every": 0,
+            "choose_epoch": False,
+        }
+    # A stranger's facts may be of any type.
+    except (KeyError, TypeError, ValueError) as error:
+        raise NucleiganError(
+            f"{path}: does not say how it was trained ({reason(error)}); it was made by another "
+            "version: train it again."
+        ) from error
+    return validate(values, str(path))

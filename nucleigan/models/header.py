@@ -1,0 +1,62 @@
+"""What a model file says of itself, read without its tensors and without PyTorch."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+
+from nucleigan.errors import NucleiganError, reason, shown
+
+FORMAT = "nucleigan/2"
+
+
+def read_facts(path: str | Path) -> dict[str, Any]:
+    """The facts of a segmenter's model file; its tensors and checksum are not looked at.
+
+    Raises
+    ------
+    NucleiganError
+        The file is missing, not of this format, or no segmenter.
+    """
+    check_exists(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            facts = facts_in(file.metadata() or {})
+    except Exception as error:
+        raise unusable(path, error) from error
+    check_segmenter(path, facts)
+    return facts
+
+
+def facts_in(header: Mapping[str, str]) -> dict[str, Any]:
+    """The facts that a header holds; ValueError, KeyError or RecursionError where it has none."""
+    if header.get("format") != FORMAT:
+        raise ValueError(f"its format is {header.get('format')!r}, expected {FORMAT!r}")
+    facts = json.loads(header["nucleigan"])
+    if not isinstance(facts, dict):
+        raise ValueError("its facts are no keys and values")
+    return facts
+
+
+def check_exists(path: str | Path) -> None:
+    """Raise where there is no such file."""
+    if not Path(path).is_file():
+        raise NucleiganError(f"{path}: there is no such model file; check the path.")
+
+
+def check_segmenter(path: str | Path, facts: Mapping[str, Any]) -> None:
+    """Raise where a file holds another network."""
+    if facts.get("kind") != "segmenter":
+        raise NucleiganError(
+            f"{path}: holds a {shown(facts.get('kind'))}, expected a segmenter; give a "
+            "model.safetensors from results/…/segmentation/."
+        )
+
+
+def unusable(path: str | Path, error: Exception) -> NucleiganError:
+    """The sentence about a file that a reader failed at."""
+    return NucleiganError(
+        f"{path}: cannot be used as a model file ({reason(error)}); make it again or fetch it anew."
+    )

@@ -1,0 +1,51 @@
+"""A model file that comes from elsewhere, in the place of one that the run has trained."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from nucleigan.artifacts import atomic, write_json
+from nucleigan.config import ComputeSettings
+from nucleigan.segmentation.segmenter import Segmenter
+from nucleigan.stain import StainProfile
+from nucleigan.stain.vectors import TEXTBOOK
+
+
+def take_model(
+    model: str | Path,
+    model_output: str | Path,
+    reference_output: str | Path,
+    compute: ComputeSettings,
+) -> None:
+    """Copy a model file to where a training leaves its own, and write the stains that it expects.
+
+    Parameters
+    ----------
+    model
+        The file.
+    model_output
+        Its copy, byte for byte.
+    reference_output
+        JSON of the model's stain reference, as :func:`nucleigan.stain.choose_reference` writes it;
+        the textbook's stains, which nothing will be given, where the model has none.
+    compute
+        Device, precision and threads.
+
+    Raises
+    ------
+    NucleiganError
+        The file is damaged or no segmenter.
+    """
+    known = Segmenter.load(model, compute).facts["stain_reference"]
+    if known is None:
+        known = {
+            "slide": "none",
+            "rule": "the model takes slides with the stains that they have",
+            **StainProfile(TEXTBOOK, np.ones(2)).as_dict(),
+        }
+    reference = {"slide": "unknown", "rule": "the model says no more", **known}
+    with atomic(model_output) as temporary:
+        shutil.copyfile(model, temporary)
+    print(f"reference slide: {reference['slide']}, {reference['rule']}", flush=True)
+    write_json(reference_output, reference)

@@ -1,0 +1,108 @@
+"""What a model file decides in the configuration of a run that applies it."""
+
+import pytest
+from safetensors.torch import save_file
+
+from nucleigan.config import Config, DecodingSettings, MaskSettings, StainSettings
+from nucleigan.errors import NucleiganError
+from nucleigan.models.given import settings_of_model
+from nucleigan.models.weights import write_weights
+
+REFERENCE = {"matrix": [[0.6, 0.7, 0.4], [0.1, 0.9, 0.3]], "percentiles": [2, 1], "slide": "a"}
+FACTS = {
+    "kind": "segmenter",
+    "method": "unet",
+    "mpp": 0.5,
+    "masks": MaskSettings(encoding="filled").model_dump(),
+    "stain": StainSettings(reference="a", sparsity=0.3).model_dump(),
+    "stain_reference": REFERENCE,
+    "prediction": {"tile": 128, "decoding": DecodingSettings(foreground=0.7).model_dump()},
+    "training": {"data": "real-4"},
+}
+OWN = Config.model_validate(
+    {
+        "stain": {"reference": "mine"},
+        "segmentation": {"choose_epoch": True, "validate_every": 2, "seeds": [3, 4]},
+        "evaluation": {"splits": ["val"]},
+    }
+)
+
+
+@pytest.fixture
+def model(tmp_path):
+    def write(**changed):
+        path = tmp_path / "model.safetensors"
+        write_weights(path, {}, {**FACTS, **changed})
+        return path
+
+    return write
+
+
+def test_what_the_model_decides(model):
+    found = settings_of_model(OWN, model())
+    assert found.ingestion.mpp == 0.5
+    assert found.stain.sparsity == 0.3 and found.stain.normalize
+    # No slide of this run has the name of the model's.
+    assert found.stain.reference == "auto"
+    assert found.masks.encoding == "filled"
+    assert found.prediction.tile == 128 and found.prediction.decoding.foreground == 0.7
+    assert not found.prediction.choose
+    segmentation = found.segmentation
+    assert (segmentation.methods, segmentation.data, segmentation.seeds) == (
+        ("unet",),
+        ("real-4",),
+        (0,),
+    )
+    assert segmentation.validate_every == 0 and not segmentation.choose_epoch
+
+
+def test_all_else_stays_as_configured(model):
+    found = settings_of_model(OWN, model())
+    decided = {"ingestion", "stain", "masks", "segmentation", "prediction"}
+    assert found.model_dump(exclude=decided) == OWN.model_dump(exclude=decided)
+    own = OWN.model_dump(exclude={"ingestion": {"mpp"}})["ingestion"]
+    assert found.model_dump(exclude={"ingestion": {"mpp"}})["ingestion"] == own
+
+
+def test_a_model_without_reference_takes_slides_as_they_are(model):
+    assert not settings_of_model(OWN, model(stain_reference=None)).stain.normalize
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"mpp": "a"},
+        {"mpp": -1},
+        {"stain": []},
+        {"stain": {"unheard": 1}},
+        {"masks": {"encoding": "x" * 10_000}},
+        {"prediction": 5},
+        {"prediction": {"tile": float("nan")}},
+        {"training": None},
+        {"training": {}},
+        {"training": {"data": [["both"]]}},
+        {"training": {"data": "../../else"}},
+        {"method": {"a": 1}},
+        {"kind": "generator"},
+    ],
+    ids=str,
+)
+def test_facts_that_do_not_fit(model, changed):
+    path = model(**changed)
+    with pytest.raises(NucleiganError) as caught:
+        settings_of_model(OWN, path)
+    message = str(caught.value)
+    assert message.startswith(str(path)) and message.isprintable() and len(message) < 1500
+
+
+def test_files_that_are_no_models(tmp_path):
+    path = tmp_path / "model.safetensors"
+    with pytest.raises(NucleiganError, match="no such model file"):
+        settings_of_model(OWN, path)
+    for content in (b"", b"\x00" * 100, b"PK\x03\x04" * 10):
+        path.write_bytes(content)
+        with pytest.raises(NucleiganError, match="cannot be used as a model file"):
+            settings_of_model(OWN, path)
+    save_file({}, path)
+    with pytest.raises(NucleiganError, match="cannot be used as a model file"):
+        settings_of_model(OWN, path)
