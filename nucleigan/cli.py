@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
-from nucleigan.errors import NucleiganError
+from nucleigan.errors import NucleiganError, reason
+from nucleigan.jobs import explained
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -15,8 +16,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
-    except NucleiganError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except Exception as error:
+        sentence = explained(error)
+        if sentence is None and isinstance(error, OSError):
+            sentence = f"{reason(error)}."
+        if sentence is None:
+            raise
+        print(f"error: {sentence}", file=sys.stderr)
         return 1
     return 0
 

@@ -23,6 +23,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Range = tuple[float, float]
 Encoding = Literal["filled", "outline", "interior_boundary"]
+Seeds = tuple[Annotated[int, Field(ge=0)], ...]
 # real-4 and both-4: with 4 of the real slides.
 TrainingData = Annotated[str, Field(pattern=r"^(synthetic|(real|both)(-[1-9][0-9]*)?)$")]
 
@@ -374,14 +375,15 @@ class SegmentationSettings(TrainingSettings):
         200, description="Epochs at the full rate; it then falls linearly and ends above zero."
     )
     methods: tuple[str, ...] = Field(
-        ("cgan",), description="Rows of the table of methods to train."
+        ("cgan",), min_length=1, description="Rows of the table of methods to train."
     )
     data: tuple[TrainingData, ...] = Field(
         ("both",),
+        min_length=1,
         description="Training sets to train on: real, synthetic, both; real-4 or both-4 with 4 of "
         "the real slides, chosen at random.",
     )
-    seeds: tuple[int, ...] = Field((0,), description="Independent repeats.")
+    seeds: Seeds = Field((0,), min_length=1, description="Independent repeats.")
     synthetic_share: Fraction | None = Field(
         None,
         description="Part of each epoch drawn from synthetic pairs when data is both; null draws "
@@ -465,7 +467,7 @@ class BaselineSettings(Settings):
         description="Rows of the table of methods.",
     )
     data: tuple[TrainingData, ...] = Field(("real",), description="Training sets to train on.")
-    seeds: tuple[int, ...] = Field((0,), description="Independent repeats.")
+    seeds: Seeds = Field((0,), description="Independent repeats.")
     generator: GeneratorSettings = Field(
         GeneratorSettings(kind="unet", depth=5, norm="batch"),
         description="The network of unet and dist.",
@@ -479,7 +481,7 @@ class AblationSettings(Settings):
         ("real", "synthetic", "both", "real-4", "both-4", "real-1", "both-1"),
         description="Training sets; see segmentation.data.",
     )
-    seeds: tuple[int, ...] = Field((0, 1, 2), description="Independent repeats.")
+    seeds: Seeds = Field((0, 1, 2), description="Independent repeats.")
 
 
 class PredictionSettings(Settings):

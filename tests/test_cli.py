@@ -11,6 +11,7 @@ from nucleigan.cli import main
 from nucleigan.config import Config
 from nucleigan.slides.sheet import read_sheet
 
+MODEL = Path(__file__).parents[1] / "models" / "kumar-cpu.safetensors"
 ANNOTATION = (
     '<Annotations><Annotation><Regions><Region Id="1"><Vertices><Vertex X="2" Y="2"/>'
     '<Vertex X="9" Y="2"/><Vertex X="9" Y="9"/></Vertices></Region></Regions></Annotation>'
@@ -74,3 +75,23 @@ def test_config(capsys):
     assert main(["config"]) == 0
     text = (Path(__file__).parents[1] / "config.yaml").read_text(encoding="utf-8")
     assert capsys.readouterr().out == text
+
+
+@pytest.mark.parametrize("mpp", ["nan", "inf", "-0.25", "0", "1e-9", "25"])
+def test_magnifications_that_no_microscope_has_are_refused(tmp_path, capsys, mpp):
+    Image.fromarray(np.full((16, 16, 3), 200, np.uint8)).save(tmp_path / "x.png")
+    images = [str(MODEL), str(tmp_path / "x.png"), "--output", str(tmp_path / "o"), "--mpp", mpp]
+    assert main(["segment", *images, "--device", "cpu"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {tmp_path / 'x.png'}: mpp is ") and said.count("\n") == 1
+    assert not (tmp_path / "o").exists()
+
+
+def test_an_output_that_is_no_folder_is_one_sentence(tmp_path, capsys):
+    Image.fromarray(np.full((16, 16, 3), 200, np.uint8)).save(tmp_path / "x.png")
+    (tmp_path / "o").write_text("mine")
+    images = [str(MODEL), str(tmp_path / "x.png"), "--output", str(tmp_path / "o"), "--mpp", "0.25"]
+    assert main(["segment", *images, "--device", "cpu"]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("error: ") and str(tmp_path / "o") in said
+    assert (tmp_path / "o").read_text() == "mine"

@@ -63,6 +63,8 @@ def test_later_files_win(tmp_path):
         ({"cyclegan": {"generator": {"widht": 3}}}, ["cyclegan.generator.widht", "`width`"]),
         ({"cyclegan": {"lambda_image": -1}}, ["cyclegan.lambda_image", "-1", "greater than"]),
         ({"stain": {"sparsity": float("nan")}}, ["stain.sparsity", "nan"]),
+        ({"segmentation": {"methods": []}}, ["segmentation.methods", "at least 1"]),
+        ({"ablation": {"seeds": [0, -1]}}, ["ablation.seeds.1", "-1", "greater than"]),
         ({"masks": {"encoding": "round"}}, ["masks.encoding", "'round'", "'filled'"]),
         ({"cyclegan": {"epochs": 10, "decay_from": 11}}, ["decay_from (11)", "epochs (10)"]),
         ({"synthesis": {"count": 9}, "polygons": {"count": 8}}, ["(9)", "polygons.count", "(8)"]),

@@ -49,6 +49,13 @@ MATCH_RATES = (
 LONG = ("measure", "value", "unit", "match_rate", "matching")
 NUCLEUS = ("nucleus", "area", "row", "column", "best_iou", "matched", "hausdorff")
 
+# For :func:`nucleigan.artifacts.read_table`: a slide may be called 01, an organ NA.
+NAMES_ARE_TEXT = {
+    "dtype": dict.fromkeys((*MODEL, *SLIDE), str),
+    "keep_default_na": False,
+    "na_values": {name: [""] for name in (*MEASURES, *NUCLEUS)},
+}
+
 
 def write_rows(
     path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]

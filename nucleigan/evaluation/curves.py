@@ -8,7 +8,7 @@ import pandas as pd
 
 from nucleigan.artifacts import read_table, write_table
 from nucleigan.errors import NucleiganError
-from nucleigan.evaluation.columns import MODEL
+from nucleigan.evaluation.columns import MODEL, NAMES_ARE_TEXT
 from nucleigan.evaluation.intervals import interval_of_mean
 from nucleigan.evaluation.published import organ_name
 from nucleigan.evaluation.summary import mean
@@ -53,13 +53,15 @@ def draw_curves(
     NucleiganError
         When the table holds no slide.
     """
-    slides = read_table(slides_table)
+    slides = read_table(slides_table, **NAMES_ARE_TEXT)
     if slides.empty:
         raise NucleiganError(
             f"{slides_table}: holds no slide; expected at least one annotated slide; annotate one "
             "of evaluation.splits in the sample sheet."
         )
-    nuclei = pd.concat([read_table(path) for path in nuclei_tables], ignore_index=True)
+    nuclei = pd.concat(
+        [read_table(path, **NAMES_ARE_TEXT) for path in nuclei_tables], ignore_index=True
+    )
     split = shown_split(slides["split"])
     slides, nuclei = (table[table["split"] == split] for table in (slides, nuclei))
     f1, sizes = f1_over_thresholds(slides, nuclei), detection_by_size(nuclei, mpp)

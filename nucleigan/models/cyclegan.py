@@ -353,7 +353,9 @@ def train(
     def end_of_epoch(epoch: int) -> dict[str, float]:
         if epoch % settings.sample_every and epoch != settings.epochs:
             return dict.fromkeys(guards.MEASURES, math.nan)
-        painted = paint(model.average.network, shown, shown_seeds, compute)
+        painted = paint(
+            model.average.network, shown, shown_seeds, compute, settings.latent_channels
+        )
         with atomic(snapshots / f"{epoch:05d}.png") as temporary:
             Image.fromarray(np.concatenate(painted, axis=1)).save(temporary)
         taken = _snapshots(snapshots, epoch, settings)
@@ -429,7 +431,8 @@ class Painter:
         self.mask_settings = MaskSettings(**facts["masks"])
         # The stored weights are divided by their spectral norm already.
         settings = GeneratorSettings(**{**facts["generator"], "spectral_norm": False})
-        inputs = masks.channels(self.mask_settings) + facts["latent_channels"]
+        self.latent_channels = int(facts["latent_channels"])
+        inputs = masks.channels(self.mask_settings) + self.latent_channels
         self.network = build_generator(settings, inputs, IMAGE_CHANNELS).eval()
         try:
             self.network.load_state_dict(tensors)
@@ -451,17 +454,20 @@ class Painter:
 
     def paint_encoded(self, encoded: np.ndarray, seeds: list[int]) -> np.ndarray:
         """Such masks, with a seed each, to images (B, H, W, 3) uint8."""
-        return paint(self.network, encoded, seeds, self.compute)
+        return paint(self.network, encoded, seeds, self.compute, self.latent_channels)
 
 
 @torch.inference_mode()
 def paint(
-    network: nn.Module, encoded: np.ndarray, seeds: list[int], compute: computing.Compute
+    network: nn.Module,
+    encoded: np.ndarray,
+    seeds: list[int],
+    compute: computing.Compute,
+    latent_channels: int,
 ) -> np.ndarray:
     """Masks (B, C, H, W) float32, with a seed each, to images (B, H, W, 3) uint8."""
-    first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
-    batch, channels, height, width = encoded.shape
-    latent = draw_latent(first.in_channels - channels, batch, height, width, seeds)
+    batch, _, height, width = encoded.shape
+    latent = draw_latent(latent_channels, batch, height, width, seeds)
     given = torch.cat([torch.from_numpy(encoded), latent], dim=1).to(compute.device)
     with compute.autocast():
         images = torch.tanh(network(given).float())

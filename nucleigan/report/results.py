@@ -33,7 +33,9 @@ COMPARISONS = {
         "many as the number says, synthetic pairs, or both.",
     ),
 }
-PUBLISHED = "Published: mean of the same organs, on the slides of the publication."
+PUBLISHED = (
+    "Published: mean of the organs here that the publication has as well, on its own slides."
+)
 
 
 def results(

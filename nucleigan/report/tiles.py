@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nucleigan.artifacts import read_table, read_tiff
-from nucleigan.evaluation.columns import MODEL
+from nucleigan.evaluation.columns import MODEL, NAMES_ARE_TEXT
 from nucleigan.evaluation.curves import shown_split
 from nucleigan.figures.errors import css_colours, draw_errors
 from nucleigan.metrics.errors import MEANINGS
@@ -35,7 +35,7 @@ def tiles(
     slides
         Dictionaries with ``slide``, ``image``, ``labels`` and ``prediction`` (paths).
     """
-    table = read_table(slides_table, dtype=dict.fromkeys((*MODEL, "slide"), str))
+    table = read_table(slides_table, **NAMES_ARE_TEXT)
     of_model = (table[list(MODEL)] == [str(model[name]) for name in MODEL]).all(axis=1)
     table = table[of_model & (table["split"] == shown_split(table["split"]))]
     paths = {slide["slide"]: slide for slide in slides}

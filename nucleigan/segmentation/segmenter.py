@@ -24,7 +24,7 @@ from nucleigan.models.weights import read_weights
 from nucleigan.progress import progress
 from nucleigan.segmentation.tiles import joined, predict, predict_bands
 from nucleigan.slides.resample import resample_image, resample_labels, scaled_shape
-from nucleigan.slides.sheet import PLAUSIBLE_MPP
+from nucleigan.slides.sheet import PLAUSIBLE_MPP, check_mpp
 from nucleigan.training import compute as computing
 from nucleigan.windows import Picture
 
@@ -106,6 +106,8 @@ class Segmenter:
         _check_image(image)
         size = image.shape[:2]
         own = float(self.facts["mpp"])
+        if mpp is not None:
+            check_mpp(mpp, "the image")
         factor = 1.0 if mpp is None else mpp / own
         image = resample_image(image, scaled_shape(size, factor))
         if normalize:

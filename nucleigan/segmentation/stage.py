@@ -24,6 +24,7 @@ from nucleigan.slides.resample import (
     scaled_shape,
     shrunk,
 )
+from nucleigan.slides.sheet import check_mpp
 from nucleigan.windows import Picture, bands
 
 # Pictures for people are at most this large, pixels.
@@ -100,9 +101,10 @@ def segment_file(
         The image cannot be read, or says nothing of its magnification.
     """
     header = read_header(image)
-    mpp = mpp or header.mpp
+    mpp = header.mpp if mpp is None else mpp
     if mpp is None:
         raise NucleiganError(f"{image}: does not say how many µm a pixel has; give it with --mpp.")
+    check_mpp(mpp, str(image))
     factor = mpp / float(segmenter.facts["mpp"])
     shape = scaled_shape(header.shape, factor)
     labels_output = Path(labels_output)

@@ -363,6 +363,13 @@ def _hash(column: str, values: Mapping[str, str], where: str) -> str | None:
     return text or None
 
 
+def check_mpp(mpp: float, where: str) -> None:
+    """Raise where no microscope has that many µm a pixel."""
+    low, high = PLAUSIBLE_MPP
+    if not low <= mpp <= high:
+        raise NucleiganError(f"{where}: mpp is {mpp:g}; expected {low} to {high} µm per pixel.")
+
+
 def _mpp(text: str, where: str) -> float | None:
     if not text:
         return None

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nucleigan.artifacts import read_json, read_tiff, write_table
+from nucleigan.artifacts import open_image, read_json, write_table
 from nucleigan.config import StainSettings
 from nucleigan.progress import progress
 from nucleigan.stain.profile import STAINS, StainProfile, angles
@@ -46,7 +46,8 @@ def compare_stains(
         values = read_json(path)
         profiles = {"before": StainProfile.from_dict(values)}
         if settings.normalize:
-            profiles["after"] = estimate_stains(read_tiff(image), settings)
+            with open_image(image) as picture:
+                profiles["after"] = estimate_stains(picture, settings)
         for time, profile in profiles.items():
             rows += _rows(values["slide"], time, profile, target)
     table = pd.DataFrame(rows)

@@ -2,12 +2,13 @@
 
 import itertools
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from nucleigan.artifacts import read_table, read_tiff, write_table
+from nucleigan.artifacts import open_image, read_table, write_table
 from nucleigan.config import ComputeSettings
 from nucleigan.masks.polygons import measure_nuclei
 from nucleigan.models.cyclegan import Painter
@@ -23,6 +24,7 @@ from nucleigan.synthesis.features import (
 )
 from nucleigan.training import compute as computing
 from nucleigan.training.data import Patches
+from nucleigan.windows import Picture
 
 # Windows that images are compared by: side in pixels, and how many of each kind.
 SIDE, WINDOWS = 128, 400
@@ -93,7 +95,9 @@ def judge(
     rng = generator(seed, "quality")
     windows = [_windows(source, rng) for source in (painted, real)]
     chosen = np.linspace(0, len(held_out) - 1, min(UNSEEN, len(held_out))).astype(int)
-    windows.append(_windows([read_tiff(held_out[n]) for n in chosen], rng))
+    with ExitStack() as slides:
+        opened = [slides.enter_context(open_image(held_out[n])) for n in chosen]
+        windows.append(_windows(opened, rng))
     made, train, unseen = (features(some) for some in windows)
     learned = features(_all_windows(real))
     unseen, made, train, learned = standardise(unseen, made, train, learned)
@@ -103,7 +107,8 @@ def judge(
     rows.append(
         {
             "measure": "one mask, many images",
-            "synthetic": repaint / between,
+            # A generator that has collapsed paints one image for all masks.
+            "synthetic": repaint / between if between > 0 else float("nan"),
             "reference": 1.0,
             "meaning": "distance between images of one mask over that between masks; 0: one look",
         }
@@ -120,7 +125,7 @@ def judge(
     distributions(pairs, ("polygons", "training nuclei"), figure_output)
 
 
-def _windows(pictures: Patches | Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+def _windows(pictures: Patches | Sequence[Picture], rng: np.random.Generator) -> np.ndarray:
     """Random windows, the same number of every picture as far as it goes; (N, s, s, 3) uint8."""
     found = []
     for place in range(WINDOWS):

@@ -69,7 +69,9 @@ def load(folder: str | Path, identity: str) -> dict[str, Any] | None:
             )
             continue
         if found != identity:
-            aside = folder / f"{ASIDE}-{hashlib.sha256(found.encode()).hexdigest()[:8]}.safetensors"
+            other = hashlib.sha256(found.encode()).hexdigest()[:8]
+            # By its own name as well, lest the one before take the place of the newer one.
+            aside = folder / f"{ASIDE}-{other}-{name}"
             path.replace(aside)
             print(
                 f"warning: {path} belongs to other settings, data or code; it is set aside as "

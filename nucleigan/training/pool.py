@@ -30,13 +30,16 @@ class HistoryPool:
         traded = []
         # Every process keeps the same pool, that of the whole batch.
         for picture in processes.gather(pictures.detach()):
+            # Those of a checkpoint come from the processor's memory; all must be in one place to be
+            # saved again.
+            if self.pictures and self.pictures[0].device != picture.device:
+                self.pictures = [kept.to(picture.device) for kept in self.pictures]
             if len(self.pictures) < self.size:
                 self.pictures.append(picture.clone())
                 traded.append(picture)
             elif rng.random() < 0.5:
                 place = int(rng.integers(self.size))
-                # Those of a checkpoint come from the processor's memory.
-                traded.append(self.pictures[place].to(picture.device))
+                traded.append(self.pictures[place])
                 self.pictures[place] = picture.clone()
             else:
                 traded.append(picture)

@@ -143,3 +143,33 @@ def test_no_slides(tmp_path):
     digest_file(tmp_path / "slides.csv").unlink()
     with pytest.raises(NucleiganError, match="annotate"):
         draw_curves(tmp_path / "slides.csv", [tmp_path / "nuclei.csv"], 0.25, *[tmp_path / "x"] * 4)
+
+
+def test_names_that_look_like_numbers_or_like_nothing_are_names(tmp_path):
+    """Slides 1 and 01, an organ NA."""
+    labels = np.zeros(SHAPE, np.int32)
+    labels[20:50, 20:50] = 1
+    write_image(tmp_path / "truth.tif", labels, 0.25)
+    write_image(tmp_path / "nothing.tif", np.zeros_like(labels), 0.25)
+    tables = []
+    for name, found in (("1", "truth"), ("01", "nothing")):
+        judge_slide(
+            {"slide": name, "organ": "NA", "split": "test"},
+            {"method": "cgan", "data": "both", "seed": "0"},
+            tmp_path / "truth.tif",
+            tmp_path / f"{found}.tif",
+            tmp_path / f"{name}.csv",
+            tmp_path / f"{name}.nuclei.csv",
+        )
+        tables.append(tmp_path / f"{name}.csv")
+    gather(tables, tmp_path / "slides.csv")
+    draw_curves(
+        tmp_path / "slides.csv",
+        [table.with_suffix(".nuclei.csv") for table in tables],
+        0.25,
+        tmp_path / "f1.csv",
+        tmp_path / "sizes.csv",
+        tmp_path / "f1.png",
+        tmp_path / "sizes.png",
+    )
+    assert set(pd.read_csv(tmp_path / "f1.csv")["f1"]) == {0.5}

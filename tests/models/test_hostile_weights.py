@@ -165,6 +165,22 @@ def test_facts_that_ask_for_the_impossible(path, changes, memory_growth):
     assert memory_growth() < 200 << 20
 
 
+@pytest.mark.parametrize("latent", [0, 3])
+def test_a_generator_that_folds_pixels_into_channels_paints(path, latent):
+    """Its first layer has more channels than what it is given."""
+    settings = GeneratorSettings(kind="unet", width=4, depth=2, reduction=2)
+    channels = masks.channels(MaskSettings()) + latent
+    facts = {
+        "kind": "mask-to-image generator",
+        "generator": settings.model_dump(mode="json"),
+        "latent_channels": latent,
+        "masks": MaskSettings().model_dump(mode="json"),
+    }
+    write_weights(path, build_generator(settings, channels, IMAGE_CHANNELS).state_dict(), facts)
+    painter = Painter(path, prepare(ComputeSettings(device="cpu", threads=1)))
+    assert painter.paint([np.zeros((32, 32), np.int32)], [0]).shape == (1, 32, 32, 3)
+
+
 def test_a_generator_with_other_weights_than_it_names(path):
     """As one that an older version wrote, whose layers had other names."""
     settings = GeneratorSettings(kind="resnet", width=4, depth=1, upsampling="resize")

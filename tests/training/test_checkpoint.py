@@ -112,6 +112,20 @@ def test_other_settings_are_set_aside(tmp_path, state, capsys):
     assert len(list(tmp_path.glob("set-aside-*"))) == 1
 
 
+def test_neither_of_two_that_are_set_aside_takes_the_others_place(tmp_path, state):
+    checkpoint.save(tmp_path, state | {"step": 1}, "a")
+    checkpoint.save(tmp_path, state | {"step": 2}, "a")
+    assert checkpoint.load(tmp_path, "b") is None
+    kept = sorted(tmp_path.glob("set-aside-*"))
+    assert [path.name.split("-")[-1] for path in kept] == [
+        "checkpoint.safetensors",
+        "previous.safetensors",
+    ]
+    for path, name in zip(kept, (checkpoint.CURRENT, checkpoint.PREVIOUS), strict=True):
+        path.rename(tmp_path / name)
+    assert checkpoint.load(tmp_path, "a")["step"] == 2
+
+
 def test_clear_leaves_nothing(tmp_path, state):
     checkpoint.save(tmp_path, state, "a")
     checkpoint.save(tmp_path, state, "a")

@@ -50,3 +50,5 @@ def test_pictures_of_a_checkpoint_go_where_the_new_ones_are():
     pool.load({"pictures": numbered(1, 2)})
     new = numbered(3, 4, 5, 6, 7, 8).to("meta")
     assert pool.query(new, np.random.default_rng(0)).device.type == "meta"
+    # Whether traded or not, for they are saved together.
+    assert pool.state()["pictures"].device.type == "meta"
