@@ -3,9 +3,10 @@
 The transfer itself is that of Snakemake's storage plugins.
 """
 
+from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from nucleigan.errors import NucleiganError, shown
 
@@ -63,6 +64,12 @@ def check_address(text: str, what: str) -> None:
         raise NucleiganError(
             f"{what} is {shown(text)!r}, which names no file; expected scheme://server/path."
         )
+    if any(part in ("", ".", "..") for part in _segments(text)):
+        # The plugins keep what they fetch under these names, and delete it afterwards.
+        raise NucleiganError(
+            f"{what} is {shown(text)!r}, whose path has an empty part, `.` or `..`; give the plain "
+            "address of the file."
+        )
     package = PLUGINS[parts.scheme]
     if find_spec(package) is None:
         name = package.replace("_", "-")
@@ -70,6 +77,34 @@ def check_address(text: str, what: str) -> None:
             f"{what} is an address of {parts.scheme}://, which needs a package that is not "
             f"installed; run `pip install {name}`."
         )
+
+
+def check_apart(addresses: Iterable[str], what: str) -> None:
+    """Refuse two addresses whose files the plugins would keep under one name.
+
+    Raises
+    ------
+    NucleiganError
+        Names both.
+    """
+    places: dict[tuple[str, ...], str] = {}
+    for address in addresses:
+        place = (PLUGINS[urlsplit(address).scheme], *_segments(address))
+        first = places.setdefault(place, address)
+        if first != address:
+            raise NucleiganError(
+                f"{what}: {shown(first, 200)} and {shown(address, 200)} differ in their scheme or "
+                "query alone, and would be fetched to one place; give each file a path of its own."
+            )
+
+
+def _segments(address: str) -> list[str]:
+    """Server and parts of the path, as a server or a file system may come to read them."""
+    parts = urlsplit(address)
+    path, before = parts.path, ""
+    while path != before:
+        path, before = unquote(path), path
+    return [parts.netloc, *path.replace("\\", "/").split("/")[1:]]
 
 
 def set_patience(silence: float) -> None:

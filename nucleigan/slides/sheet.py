@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from nucleigan.config import IngestionSettings
 from nucleigan.errors import NucleiganError, shown
 from nucleigan.slides.limits import read_text
-from nucleigan.slides.remote import check_address, is_address
+from nucleigan.slides.remote import check_address, check_apart, is_address
 
 SPLITS = ("train", "val", "test")
 COLUMNS = (
@@ -260,6 +260,8 @@ def _slides(reader: csv.DictReader, path: Path) -> list[Slide]:
         slides.append(slide)
     if not slides:
         raise NucleiganError(f"{path}: holds no slides; add a row for each.")
+    addresses = [(slide.image_address, slide.annotation_address) for slide in slides]
+    check_apart((one for pair in addresses for one in pair if one), str(path))
     return slides
 
 

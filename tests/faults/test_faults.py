@@ -84,6 +84,13 @@ OTHERS = {
         "results/ablation/training_sets.png",
         {"ablation": {"data": ["both"], "seeds": [0]}},
     ),
+    "take_model": (
+        "applied/segmentation/cgan/both/0/model.safetensors",
+        {
+            "results": "applied",
+            "segmentation": {"model": str(ROOT / "models/kumar-cpu.safetensors")},
+        },
+    ),
 }
 
 

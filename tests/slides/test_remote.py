@@ -41,6 +41,16 @@ def test_paths_stay_paths(tmp_path):
         ("https://example.org", "names no file"),
         ("https:///a.svs", "names no file"),
         ("https://[::1/a.svs", "is no address"),
+        ("http://example.org/../../../../results", "an empty part, `.` or `..`"),
+        ("http://example.org/a/%2e%2e/%2E%2E/b.svs", "an empty part, `.` or `..`"),
+        ("http://example.org/a/%252e%252e/b.svs", "an empty part, `.` or `..`"),
+        ("http://example.org/a%2f..%2fb.svs", "an empty part, `.` or `..`"),
+        ("http://example.org/a/..%5cb.svs", "an empty part, `.` or `..`"),
+        ("http://example.org//a.svs", "an empty part, `.` or `..`"),
+        ("http://example.org/a/", "an empty part, `.` or `..`"),
+        ("http://../results/a.svs", "an empty part, `.` or `..`"),
+        ("s3://../../results", "an empty part, `.` or `..`"),
+        ("s3://bucket/../../a.svs", "an empty part, `.` or `..`"),
     ],
 )
 def test_what_cannot_be_fetched(tmp_path, address, words):
@@ -73,3 +83,22 @@ def test_a_fetched_slide_without_hash_is_warned_of(tmp_path):
         "slides are fetched without `sha256` or `annotation_sha256` (one); whatever their server "
         "sends is taken"
     ]
+
+
+def test_addresses_that_would_be_fetched_to_one_place(tmp_path):
+    for other in ("https://example.org/a.svs?id=2", "http://example.org/a.svs?id=1"):
+        path = sheet(tmp_path, "https://example.org/a.svs?id=1")
+        with path.open("a") as stream:
+            stream.write(f"two,liver,train,{other},b.xml,,\n")
+        with pytest.raises(NucleiganError, match="fetched to one place") as caught:
+            read_sheet(path)
+        assert other in str(caught.value)
+
+
+def test_one_address_may_stand_twice(tmp_path):
+    path = sheet(tmp_path, "https://example.org/a.svs")
+    with path.open("a") as stream:
+        stream.write("two,liver,train,https://example.org/a.svs,b.xml,,\n")
+        stream.write("three,liver,train,https://example.org/b/a.svs,b.xml,,\n")
+        stream.write("four,liver,train,s3://example.org/a.svs,b.xml,,\n")
+    assert len(read_sheet(path)) == 4
