@@ -15,6 +15,7 @@ if not USES_SYNTHETIC:
 # Only where there is something to judge by, and where models are trained.
 COMPARISONS = SETTINGS.report.comparisons if JUDGED_WITH_TRUTH and not GIVEN else ()
 SECTIONS |= set(COMPARISONS)
+TRAINED = [] if GIVEN else RUNS
 SHOWN = dict.fromkeys(SECTIONS, True)
 if GIVEN:
     # What is configured for trainings says nothing of the model's.
@@ -118,11 +119,7 @@ rule start_page:
         models=of_runs(results(f"segmentation/{RUN}/model.safetensors"), RUNS),
         histories=[
             *([results("cyclegan/history.png")] if USES_SYNTHETIC else []),
-            *(
-                []
-                if GIVEN
-                else of_runs(results(f"segmentation/{RUN}/history.png"), RUNS)
-            ),
+            *of_runs(results(f"segmentation/{RUN}/history.png"), TRAINED),
         ],
         synthesis=(
             [
@@ -187,7 +184,7 @@ rule start_page:
             exclude={"compute": {"device", "tensorboard", "processes"}},
         ),
         runs=of_runs(RUN, RUNS),
-        trainings=["CycleGAN"] * USES_SYNTHETIC + of_runs(RUN, RUNS) * (not GIVEN),
+        trainings=[*(["CycleGAN"] if USES_SYNTHETIC else []), *of_runs(RUN, TRAINED)],
         judged=JUDGED_WITH_TRUTH,
         unjudged=UNJUDGED,
         comparisons=list(COMPARISONS),

@@ -24,7 +24,7 @@ from nucleigan.models.weights import read_weights
 from nucleigan.progress import progress
 from nucleigan.segmentation.tiles import joined, predict, predict_bands
 from nucleigan.slides.resample import resample_image, resample_labels, scaled_shape
-from nucleigan.slides.sheet import PLAUSIBLE_MPP, check_mpp
+from nucleigan.slides.sheet import check_mpp
 from nucleigan.training import compute as computing
 from nucleigan.windows import Picture
 
@@ -39,9 +39,7 @@ class Segmenter:
         self, tensors: dict[str, Any], facts: dict[str, Any], compute: computing.Compute
     ) -> None:
         self.facts = facts
-        low, high = PLAUSIBLE_MPP
-        if not low <= float(facts["mpp"]) <= high:
-            raise ValueError(f"mpp is {facts['mpp']}, expected {low} to {high} µm per pixel")
+        check_mpp(float(facts["mpp"]), "its facts")
         self.stain_settings = StainSettings(**facts["stain"])
         if facts["stain_reference"] is not None:
             _check_reference(facts["stain_reference"])
@@ -105,11 +103,10 @@ class Segmenter:
         """
         _check_image(image)
         size = image.shape[:2]
-        own = float(self.facts["mpp"])
         if mpp is not None:
             check_mpp(mpp, "the image")
-        factor = 1.0 if mpp is None else mpp / own
-        image = resample_image(image, scaled_shape(size, factor))
+            factor = mpp / float(self.facts["mpp"])
+            image = resample_image(image, scaled_shape(size, factor))
         if normalize:
             image = self.normalizer(image)(image)
         labels = self.decode(self.predict(image), self.prediction.decoding)

@@ -27,13 +27,11 @@ class HistoryPool:
         """
         if self.size == 0:
             return pictures
+        # Those of a checkpoint come from the processor's memory, and a pool is saved as one tensor.
+        self.pictures = [picture.to(pictures.device) for picture in self.pictures]
         traded = []
         # Every process keeps the same pool, that of the whole batch.
         for picture in processes.gather(pictures.detach()):
-            # Those of a checkpoint come from the processor's memory; all must be in one place to be
-            # saved again.
-            if self.pictures and self.pictures[0].device != picture.device:
-                self.pictures = [kept.to(picture.device) for kept in self.pictures]
             if len(self.pictures) < self.size:
                 self.pictures.append(picture.clone())
                 traded.append(picture)

@@ -165,35 +165,32 @@ def test_facts_that_ask_for_the_impossible(path, changes, memory_growth):
     assert memory_growth() < 200 << 20
 
 
-@pytest.mark.parametrize("latent", [0, 3])
-def test_a_generator_that_folds_pixels_into_channels_paints(path, latent):
-    """Its first layer has more channels than what it is given."""
-    settings = GeneratorSettings(kind="unet", width=4, depth=2, reduction=2)
-    channels = masks.channels(MaskSettings()) + latent
+CPU = prepare(ComputeSettings(device="cpu", threads=1))
+
+
+def painted(path: Path, settings: GeneratorSettings, latent: int, prefix: str = "") -> np.ndarray:
+    """What a generator of random weights paints, which a file holds under the prefixed names."""
+    network = build_generator(settings, masks.channels(MaskSettings()) + latent, IMAGE_CHANNELS)
     facts = {
         "kind": "mask-to-image generator",
         "generator": settings.model_dump(mode="json"),
         "latent_channels": latent,
         "masks": MaskSettings().model_dump(mode="json"),
     }
-    write_weights(path, build_generator(settings, channels, IMAGE_CHANNELS).state_dict(), facts)
-    painter = Painter(path, prepare(ComputeSettings(device="cpu", threads=1)))
-    assert painter.paint([np.zeros((32, 32), np.int32)], [0]).shape == (1, 32, 32, 3)
+    write_weights(path, {prefix + name: t for name, t in network.state_dict().items()}, facts)
+    return Painter(path, CPU).paint([np.zeros((32, 32), np.int32)], [0])
+
+
+@pytest.mark.parametrize("latent", [0, 3])
+def test_a_generator_that_folds_pixels_into_channels_paints(path, latent):
+    """Its first layer has more channels than what it is given."""
+    settings = GeneratorSettings(kind="unet", width=4, depth=2, reduction=2)
+    assert painted(path, settings, latent).shape == (1, 32, 32, 3)
 
 
 def test_a_generator_with_other_weights_than_it_names(path):
     """As one that an older version wrote, whose layers had other names."""
     settings = GeneratorSettings(kind="resnet", width=4, depth=1, upsampling="resize")
-    network = build_generator(settings, masks.channels(MaskSettings()), IMAGE_CHANNELS)
-    facts = {
-        "kind": "mask-to-image generator",
-        "generator": settings.model_dump(mode="json"),
-        "latent_channels": 0,
-        "masks": MaskSettings().model_dump(mode="json"),
-    }
-    compute = prepare(ComputeSettings(device="cpu", threads=1))
-    write_weights(path, network.state_dict(), facts)
-    assert Painter(path, compute).paint([np.zeros((32, 32), np.int32)], [0]).shape == (1, 32, 32, 3)
-    renamed = {f"older.{name}": tensor for name, tensor in network.state_dict().items()}
-    write_weights(path, renamed, facts)
-    assert "train it again" in refused(lambda path: Painter(path, compute), path)
+    assert painted(path, settings, latent=0).shape == (1, 32, 32, 3)
+    message = refused(lambda path: painted(path, settings, latent=0, prefix="older."), path)
+    assert "train it again" in message

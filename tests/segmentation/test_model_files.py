@@ -4,33 +4,11 @@ import numpy as np
 import pytest
 
 from nucleigan.cli import main
-from nucleigan.config import ComputeSettings, GeneratorSettings, MaskSettings
+from nucleigan.config import ComputeSettings
 from nucleigan.errors import NucleiganError
-from nucleigan.models.weights import write_weights
-from nucleigan.networks import build_generator
 from nucleigan.segmentation import Segmenter
 
-GENERATOR = GeneratorSettings(kind="unet", width=4, depth=2, norm="none")
 COMPUTE = ComputeSettings(device="cpu", precision="float32", threads=1)
-
-
-@pytest.fixture
-def model(tmp_path):
-    def write(channels=2, **changed):
-        facts = {
-            "kind": "segmenter",
-            "method": "cgan",
-            "generator": GENERATOR.model_dump(),
-            "masks": MaskSettings(encoding="interior_boundary").model_dump(),
-            "mpp": 0.25,
-            "stain": {},
-            "stain_reference": None,
-        }
-        network = build_generator(GENERATOR, 3, channels, seed=3)
-        write_weights(tmp_path / "model.safetensors", network.state_dict(), facts | changed)
-        return tmp_path / "model.safetensors"
-
-    return write
 
 
 def test_weights_of_another_encoding(model, tmp_path, capsys):
