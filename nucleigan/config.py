@@ -41,6 +41,12 @@ class IngestionSettings(Settings):
     max_pixels: Count = Field(
         4_000_000_000, description="Largest slide that is accepted, pixels; more is refused."
     )
+    max_pixels_whole: Count = Field(
+        250_000_000,
+        description="Largest image that is decoded as a whole (PNG, JPEG, TIFF of one JPEG or with "
+        "separate channels), and largest label map, pixels; more is refused.",
+    )
+    max_pages: Count = Field(10_000, description="Most pages of a TIFF; more is refused.")
     max_vertices: Count = Field(
         5_000_000,
         description="Most vertices in one annotation file, each outline counted as one at least; "
@@ -56,6 +62,12 @@ class IngestionSettings(Settings):
         description="Pixels of the boxes around all outlines of a file, in multiples of the "
         "image's (of 10,000,000 where it has less); more is refused.",
     )
+    max_depth: Annotated[int, Field(ge=4, le=1000)] = Field(
+        100, description="How deep the elements of an XML file may be nested; more is refused."
+    )
+    max_variables: Count = Field(
+        10_000, description="Most variables of a MATLAB file; more is refused."
+    )
     max_text_bytes: Count = Field(
         250_000_000,
         description="Largest sample sheet, and annotation as XML or GeoJSON, bytes; more is "
@@ -65,6 +77,10 @@ class IngestionSettings(Settings):
         4_000_000_000,
         description="Memory that decoding a file may take beside the pixels that it announces, "
         "bytes; a file that unpacks to more is refused.",
+    )
+    max_fetched_bytes: Count = Field(
+        100_000_000_000,
+        description="Largest file that is fetched from a server, bytes; more is refused.",
     )
     server_seconds: Positive = Field(
         60.0,

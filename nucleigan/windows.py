@@ -128,10 +128,18 @@ def page_picture(page: Any) -> Picture:
     """
     if page.is_memmappable:
         return _even(page.asarray(out="memmap"), page)
-    whole = page.jpegheader is not None and max(page.imagelength, page.imagewidth) <= WHOLE_JPEG
-    if whole or int(page.planarconfig) != 1 or page.imagedepth != 1:
+    if decoded_whole(page):
         return _even(page.asarray(), page)
     return Segments(page)
+
+
+def decoded_whole(page: Any) -> bool:
+    """Whether no window of a page of a TIFF can be read without all of it."""
+    if page.is_memmappable:
+        return False
+    one_jpeg = page.jpegheader is not None
+    one_jpeg &= max(page.imagelength, page.imagewidth) <= WHOLE_JPEG
+    return one_jpeg or int(page.planarconfig) != 1 or page.imagedepth != 1
 
 
 def _even(pixels: np.ndarray, page: Any) -> np.ndarray:

@@ -93,7 +93,9 @@ if workflow.is_main_process and (ahead := pull_back(SETTINGS.results)):
     )
 
 if any(slide.image_address or slide.annotation_address for slide in SLIDES.values()):
-    set_patience(SETTINGS.ingestion.server_seconds)
+    set_patience(
+        SETTINGS.ingestion.server_seconds, SETTINGS.ingestion.max_fetched_bytes
+    )
 
 TRAIN = [name for name, slide in SLIDES.items() if slide.split == "train"]
 JUDGED = [

@@ -30,14 +30,20 @@ import numpy as np
 
 from nucleigan.config import IngestionSettings
 from nucleigan.errors import NucleiganError, reason, shown
-from nucleigan.slides.images import ROOM, check_length, opened, opened_tiff, too_much_memory
+from nucleigan.slides.images import (
+    check_length,
+    check_pixels,
+    opened,
+    opened_tiff,
+    too_much_memory,
+)
 from nucleigan.slides.limits import bounded_memory, check_bytes, read_text
 from nucleigan.slides.matlab import MatFile
 from nucleigan.slides.resample import resample_labels
 
 DEFAULTS = IngestionSettings()
-# Aperio's own files are six elements deep.
-MAX_DEPTH = 100
+# Bytes that a pixel of a label map may need by right: its numbers, their order, pieces, and owners.
+MAP_ROOM = 64
 # Beyond this the difference of two coordinates is no number any more.
 FARTHEST = 1e304
 # Images smaller than this may be covered as often as one of this size, pixels.
@@ -160,30 +166,32 @@ def read_annotation(
             f"{', '.join(sorted(OUTLINES | LABEL_MAPS))}."
         )
     remarks = Remarks(path)
+    check_pixels(path, target, settings, whole=True)
+    if suffix in LABEL_MAPS:
+        check_pixels(path, shape, settings, whole=True)
+    pixels = max(shape[0] * shape[1] * (suffix in LABEL_MAPS), target[0] * target[1])
     try:
-        if suffix in OUTLINES:
-            with bounded_memory(settings.decoder_memory):
+        with bounded_memory(settings.decoder_memory + MAP_ROOM * pixels):
+            if suffix in OUTLINES:
                 outlines = OUTLINES[suffix](path, remarks, settings)
-            scale = np.array([target[1] / shape[1], target[0] / shape[0]])
-            outlines = [_scaled(outline, scale) for outline in outlines]
-            labels = rasterise(outlines, target, remarks, Allowance(path, settings, target))
-            warnings = remarks.sentences()
-        else:
-            _check_pixels(path, shape, settings.max_pixels)
-            with bounded_memory(settings.decoder_memory + ROOM * shape[0] * shape[1]):
-                original = LABEL_MAPS[suffix](path, shape)
-            original = _checked_map(original, path, shape)
-            labels = resample_labels(original, target)
-            warnings = _map_warnings(original, labels, path)
+                scale = np.array([target[1] / shape[1], target[0] / shape[0]])
+                outlines = [_scaled(outline, scale) for outline in outlines]
+                labels = rasterise(outlines, target, remarks, Allowance(path, settings, target))
+                warnings = remarks.sentences()
+            else:
+                original = LABEL_MAPS[suffix](path, shape, settings)
+                original = _checked_map(original, path, shape)
+                labels = resample_labels(original, target)
+                warnings = _map_warnings(original, labels, path)
+            return _tidy(labels, settings.min_piece_area), warnings
     except NucleiganError:
         raise
     except MemoryError as error:
-        raise too_much_memory(path, settings.decoder_memory) from error
+        raise too_much_memory(path, settings) from error
     except Exception as error:
         raise NucleiganError(
             f"{path}: cannot be read as an annotation ({reason(error)}); export it again."
         ) from error
-    return _tidy(labels, settings.min_piece_area), warnings
 
 
 class Allowance:
@@ -379,18 +387,10 @@ def _check_finite(ring: np.ndarray, name: str, path: Path) -> None:
         )
 
 
-def _check_pixels(path: Path, shape: tuple[int, int], max_pixels: int) -> None:
-    if shape[0] * shape[1] > max_pixels:
-        raise NucleiganError(
-            f"{path}: has {shape[0]}×{shape[1]} pixels, more than the {max_pixels} of "
-            "ingestion.max_pixels; raise the limit, or annotate with outlines."
-        )
-
-
 def _read_aperio(path: Path, remarks: Remarks, settings: IngestionSettings) -> list[Outline]:
     check_bytes(path, settings.max_text_bytes)
     outlines: list[Outline] = []
-    for number, (attributes, numbers) in enumerate(_regions(path, settings.max_vertices), 1):
+    for number, (attributes, numbers) in enumerate(_regions(path, settings), 1):
         name = shown(attributes.get("Id") or f"number {number}")
         ring = np.array(numbers).reshape(-1, 2) - 1.0
         _check_finite(ring, name, path)
@@ -398,14 +398,14 @@ def _read_aperio(path: Path, remarks: Remarks, settings: IngestionSettings) -> l
     return outlines
 
 
-def _regions(path: Path, max_vertices: int) -> list[tuple[dict[str, str], array]]:
+def _regions(path: Path, settings: IngestionSettings) -> list[tuple[dict[str, str], array]]:
     """Attributes of each region with x and y of its vertices in turn, in the file's order.
 
     Elements are forgotten as they end, so that the memory does not grow with what is no vertex.
     """
     from defusedxml.ElementTree import iterparse
 
-    vertices = Vertices(path, max_vertices)
+    vertices = Vertices(path, settings.max_vertices)
     regions: list[tuple[dict[str, str], array]] = []
     around: list[Any] = []
     inside: list[array] = []
@@ -417,7 +417,7 @@ def _regions(path: Path, max_vertices: int) -> list[tuple[dict[str, str], array]
             if around:
                 around[-1].remove(element)
             continue
-        _check_place(path, element, len(around))
+        _check_place(path, element, len(around), settings.max_depth)
         around.append(element)
         if element.tag == "Region":
             vertices.add(1)
@@ -430,16 +430,16 @@ def _regions(path: Path, max_vertices: int) -> list[tuple[dict[str, str], array]
     return regions
 
 
-def _check_place(path: Path, element: Any, depth: int) -> None:
+def _check_place(path: Path, element: Any, depth: int, most: int) -> None:
     if not depth and element.tag != "Annotations":
         raise NucleiganError(
             f"{path}: begins with <{shown(element.tag)}>; expected <Annotations> as Aperio "
             "ImageScope writes it, convert the file to that or to GeoJSON."
         )
-    if depth > MAX_DEPTH:
+    if depth > most:
         raise NucleiganError(
-            f"{path}: its elements are nested deeper than {MAX_DEPTH} levels; expected regions of "
-            "vertices, export it again."
+            f"{path}: its elements are nested deeper than the {most} levels of "
+            "ingestion.max_depth; expected regions of vertices, export it again."
         )
 
 
@@ -504,27 +504,27 @@ def _ring(points: Any, vertices: Vertices) -> np.ndarray:
     return np.array([point[:2] for point in points], dtype=np.float64).reshape(len(points), 2) - 0.5
 
 
-def _read_picture(path: Path, shape: tuple[int, int]) -> np.ndarray:
+def _read_picture(path: Path, shape: tuple[int, int], limits: IngestionSettings) -> np.ndarray:
     with opened(path) as image:
         _check_shape(path, (image.height, image.width), shape)
         return np.asarray(image)
 
 
-def _read_tiff(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    with opened_tiff(path) as file:
+def _read_tiff(path: Path, shape: tuple[int, int], limits: IngestionSettings) -> np.ndarray:
+    with opened_tiff(path, limits) as file:
         series = file.series[0]
         _check_shape(path, series.shape, shape)
         check_length(path, series.keyframe, file.filehandle.size)
         return series.asarray()
 
 
-def _read_npy(path: Path, shape: tuple[int, int]) -> np.ndarray:
+def _read_npy(path: Path, shape: tuple[int, int], limits: IngestionSettings) -> np.ndarray:
     # Mapped, so that one of another size is not read.
     return np.lib.format.open_memmap(path, mode="r")
 
 
-def _read_mat(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    file = MatFile(path)
+def _read_mat(path: Path, shape: tuple[int, int], limits: IngestionSettings) -> np.ndarray:
+    file = MatFile(path, limits.max_variables)
     maps = [
         variable for variable in file.variables if variable.numbers and len(variable.shape) == 2
     ]
@@ -548,7 +548,7 @@ OUTLINES: dict[str, Callable[[Path, Remarks, IngestionSettings], list[Outline]]]
     ".geojson": _read_geojson,
     ".json": _read_geojson,
 }
-LABEL_MAPS: dict[str, Callable[[Path, tuple[int, int]], np.ndarray]] = {
+LABEL_MAPS: dict[str, Callable[[Path, tuple[int, int], IngestionSettings], np.ndarray]] = {
     ".png": _read_picture,
     ".tif": _read_tiff,
     ".tiff": _read_tiff,

@@ -16,18 +16,16 @@ from typing import Any
 
 import numpy as np
 
+from nucleigan.config import IngestionSettings
 from nucleigan.errors import NucleiganError, reason, shown
 from nucleigan.slides.limits import bounded_memory
-from nucleigan.windows import Mapped, Picture, page_picture
+from nucleigan.windows import Mapped, Picture, decoded_whole, page_picture
 
 TIFF_ENDINGS = {".tif", ".tiff", ".svs", ".ndpi", ".btf"}
 PILLOW_ENDINGS = {".png", ".jpg", ".jpeg"}
-MAX_PIXELS = 4_000_000_000
-DECODER_MEMORY = 4_000_000_000
+DEFAULTS = IngestionSettings()
 # Bytes a pixel that a decoder may need by right: four channels of 16 bits, twice.
 ROOM = 16
-# Slides have some ten: levels, a label, a thumbnail.
-MOST_PAGES = 10_000
 # Resolutions outside of this range are a printer's, not a scanner's, µm per pixel.
 SCANNED_MPP = (0.05, 4.0)
 # A level this much too coarse is a rounded size, not another magnification.
@@ -58,19 +56,15 @@ class Header:
     levels: tuple[tuple[int, int], ...]
 
 
-def read_image(
-    path: str | Path, max_pixels: int = MAX_PIXELS, decoder_memory: int = DECODER_MEMORY
-) -> np.ndarray:
+def read_image(path: str | Path, limits: IngestionSettings = DEFAULTS) -> np.ndarray:
     """Read an image at full resolution.
 
     Parameters
     ----------
     path
         TIFF, SVS, PNG or JPEG.
-    max_pixels
-        Larger images are refused before they are decoded.
-    decoder_memory
-        What decoding may take beside the pixels, bytes; a file that unpacks to more is refused.
+    limits
+        Of pixels, pages, and the memory of decoding; what exceeds them is refused.
 
     Returns
     -------
@@ -81,14 +75,11 @@ def read_image(
     NucleiganError
         Missing, damaged, too large, or without colour.
     """
-    return read_level(path, 1.0, max_pixels, decoder_memory)[0]
+    return read_level(path, 1.0, limits)[0]
 
 
 def read_level(
-    path: str | Path,
-    reduction: float,
-    max_pixels: int = MAX_PIXELS,
-    decoder_memory: int = DECODER_MEMORY,
+    path: str | Path, reduction: float, limits: IngestionSettings = DEFAULTS
 ) -> tuple[np.ndarray, list[str]]:
     """Read an image no larger than it is needed.
 
@@ -99,7 +90,7 @@ def read_level(
     reduction
         How many times smaller than at full resolution the picture may be; the smallest level of a
         pyramid that is not smaller still is read.
-    max_pixels, decoder_memory
+    limits
         As of :func:`read_image`.
 
     Returns
@@ -111,22 +102,19 @@ def read_level(
     NucleiganError
         As :func:`read_image`.
     """
-    with opened_level(path, reduction, max_pixels, decoder_memory) as (picture, warnings):
+    with opened_level(path, reduction, limits) as (picture, warnings):
         return np.ascontiguousarray(picture[:, :]), warnings
 
 
 @contextmanager
 def opened_level(
-    path: str | Path,
-    reduction: float,
-    max_pixels: int = MAX_PIXELS,
-    decoder_memory: int = DECODER_MEMORY,
+    path: str | Path, reduction: float, limits: IngestionSettings = DEFAULTS
 ) -> Iterator[tuple[Picture, list[str]]]:
     """Open an image to read windows of it; TIFF of any size, PNG and JPEG are decoded at once.
 
     Parameters
     ----------
-    path, reduction, max_pixels, decoder_memory
+    path, reduction, limits
         As of :func:`read_level`.
 
     Yields
@@ -140,22 +128,20 @@ def opened_level(
         As :func:`read_image`.
     """
     path = _existing(path)
-    header = read_header(path, decoder_memory)
+    header = read_header(path, limits)
     level = _level(header, reduction)
-    height, width = header.levels[level]
-    if height * width > max_pixels:
-        raise NucleiganError(
-            f"{path}: has {height}×{width} pixels, more than the {max_pixels} of "
-            "ingestion.max_pixels; raise the limit or cut the image."
-        )
+    shape = header.levels[level]
+    tiff = path.suffix.lower() in TIFF_ENDINGS
+    check_pixels(path, shape, limits, whole=not tiff)
     with ExitStack() as files:
         source: Picture
-        with _refusals(path, decoder_memory, height * width):
-            if path.suffix.lower() in TIFF_ENDINGS:
-                source = _tiff_level(files.enter_context(opened_tiff(path)), path, level)
+        with _refusals(path, limits, shape[0] * shape[1]):
+            if tiff:
+                file = files.enter_context(opened_tiff(path, limits))
+                source = _tiff_level(file, path, level, limits)
             else:
                 source = _read_pillow(path)
-        guarded = _Guarded(source, path, decoder_memory)
+        guarded = _Guarded(source, path, limits)
         _check_colours(path, guarded.shape, guarded.dtype)
         yield Mapped(guarded, _to_rgb, (3,), np.uint8), _warnings(guarded.dtype, path)
 
@@ -163,33 +149,33 @@ def opened_level(
 class _Guarded:
     """A picture that reads within the limits of memory, and names its file where it is damaged."""
 
-    def __init__(self, picture: Picture, path: Path, decoder_memory: int) -> None:
+    def __init__(self, picture: Picture, path: Path, limits: IngestionSettings) -> None:
         self.shape = picture.shape
         # A mapped file has its own order of bytes.
         self.dtype = np.dtype(picture.dtype).newbyteorder("=")
         self._picture = picture
         self._path = path
-        self._memory = decoder_memory
+        self._limits = limits
 
     def __getitem__(self, window: Any, /) -> np.ndarray:
         lengths = [
             len(range(*part.indices(length)))
             for part, length in zip(window, self.shape, strict=False)
         ]
-        with _refusals(self._path, self._memory, lengths[0] * lengths[1]):
+        with _refusals(self._path, self._limits, lengths[0] * lengths[1]):
             return np.array(self._picture[window], self.dtype)
 
 
 @contextmanager
-def _refusals(path: Path, decoder_memory: int, pixels: int) -> Iterator[None]:
+def _refusals(path: Path, limits: IngestionSettings, pixels: int) -> Iterator[None]:
     """Decode that many pixels within the limit of memory; what fails is the file's fault."""
     try:
-        with bounded_memory(decoder_memory + ROOM * pixels):
+        with bounded_memory(limits.decoder_memory + ROOM * pixels):
             yield
     except NucleiganError:
         raise
     except Exception as error:
-        raise _damaged(path, error, decoder_memory) from error
+        raise _damaged(path, error, limits) from error
 
 
 def read_mpp(path: str | Path) -> float | None:
@@ -197,7 +183,7 @@ def read_mpp(path: str | Path) -> float | None:
     return read_header(path).mpp
 
 
-def read_header(path: str | Path, decoder_memory: int = DECODER_MEMORY) -> Header:
+def read_header(path: str | Path, limits: IngestionSettings = DEFAULTS) -> Header:
     """Sizes and magnification without reading the pixels."""
     path = _existing(path)
     suffix = path.suffix.lower()
@@ -207,14 +193,14 @@ def read_header(path: str | Path, decoder_memory: int = DECODER_MEMORY) -> Heade
             f"{', '.join(sorted(TIFF_ENDINGS | PILLOW_ENDINGS))}."
         )
     try:
-        with bounded_memory(decoder_memory):
+        with bounded_memory(limits.decoder_memory):
             if suffix in TIFF_ENDINGS:
-                return _tiff_header(path)
+                return _tiff_header(path, limits)
             with opened(path) as image:
                 shape = (image.height, image.width)
                 return Header(shape, None, (shape,))
     except Exception as error:
-        raise _damaged(path, error, decoder_memory) from error
+        raise _damaged(path, error, limits) from error
 
 
 @contextmanager
@@ -231,13 +217,15 @@ def opened(path: Path) -> Iterator[Any]:
 
 
 @contextmanager
-def opened_tiff(path: Path) -> Iterator[Any]:
+def opened_tiff(path: Path, limits: IngestionSettings) -> Iterator[Any]:
     """A TIFF, as tifffile opens it, without the other files that its text may name as its parts.
 
     Raises
     ------
     ValueError
-        Its pages go round in a circle, which would be followed without end, or are too many.
+        Its pages go round in a circle, which would be followed without end.
+    NucleiganError
+        It has too many.
     """
     import tifffile
 
@@ -246,8 +234,11 @@ def opened_tiff(path: Path) -> Iterator[Any]:
         for number, page in enumerate(file.pages):
             if page.offset in places:
                 raise ValueError("its pages follow each other in a circle")
-            if number == MOST_PAGES:
-                raise ValueError(f"it has more than {MOST_PAGES} pages")
+            if number == limits.max_pages:
+                raise NucleiganError(
+                    f"{path}: has more pages than the {limits.max_pages} of ingestion.max_pages; "
+                    "raise the limit, or export the slide alone."
+                )
             places.add(page.offset)
         yield file
 
@@ -261,17 +252,46 @@ def _existing(path: str | Path) -> Path:
     return path
 
 
-def _damaged(path: Path, error: Exception, decoder_memory: int) -> NucleiganError:
+def check_pixels(
+    path: Path, shape: tuple[int, int], limits: IngestionSettings, whole: bool
+) -> None:
+    """Refuse what has too many pixels, by its header.
+
+    Parameters
+    ----------
+    path
+        For the message.
+    shape
+        Height and width, pixels.
+    limits
+        ``max_pixels`` and ``max_pixels_whole``.
+    whole
+        Whether all of it is held in memory at once.
+    """
+    limit, key = limits.max_pixels, "max_pixels"
+    if whole and limits.max_pixels_whole < limit:
+        limit, key = limits.max_pixels_whole, "max_pixels_whole"
+    if shape[0] * shape[1] > limit:
+        raise NucleiganError(
+            f"{path}: has {shape[0]}×{shape[1]} pixels, more than the {limit} of ingestion.{key}; "
+            "raise the limit or cut the image."
+        )
+
+
+def _damaged(path: Path, error: Exception, limits: IngestionSettings) -> NucleiganError:
+    if isinstance(error, NucleiganError):
+        return error
     if isinstance(error, MemoryError):
-        return too_much_memory(path, decoder_memory)
+        return too_much_memory(path, limits)
     return NucleiganError(f"{path}: cannot be read as an image ({reason(error)}); fetch it again.")
 
 
-def too_much_memory(path: Path, decoder_memory: int) -> NucleiganError:
+def too_much_memory(path: Path, limits: IngestionSettings) -> NucleiganError:
     """The refusal of a file that unpacks to more than it announces."""
     return NucleiganError(
-        f"{path}: its content needs more memory than its pixels and the {decoder_memory} bytes of "
-        "ingestion.decoder_memory; fetch it again, or raise the limit if the file is trusted."
+        f"{path}: its content needs more memory than its pixels and the {limits.decoder_memory} "
+        "bytes of ingestion.decoder_memory; fetch it again, or raise the limit if the file is "
+        "trusted."
     )
 
 
@@ -285,8 +305,8 @@ def _level(header: Header, reduction: float) -> int:
     return max(fine, default=0)
 
 
-def _tiff_header(path: Path) -> Header:
-    with opened_tiff(path) as file:
+def _tiff_header(path: Path, limits: IngestionSettings) -> Header:
+    with opened_tiff(path, limits) as file:
         pages = [level.keyframe for level in file.series[0].levels]
         levels = tuple((page.imagelength, page.imagewidth) for page in pages)
         if min(map(min, levels)) < 1:
@@ -314,11 +334,13 @@ def _plausible(mpp: float) -> float | None:
     return mpp if low <= mpp <= high else None
 
 
-def _tiff_level(file: Any, path: Path, number: int) -> Picture:
+def _tiff_level(file: Any, path: Path, number: int, limits: IngestionSettings) -> Picture:
     """A level of a pyramid in an open file, (H, W, C); palettes and YCbCr become RGB."""
     level = file.series[0].levels[number]
     page = level.keyframe
     _check_pages(path, level, file.filehandle.size)
+    if decoded_whole(page):
+        check_pixels(path, (page.imagelength, page.imagewidth), limits, whole=True)
     if int(page.photometric) == PALETTE:
         colours = np.asarray(page.colormap)
         return Mapped(

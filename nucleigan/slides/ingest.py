@@ -65,7 +65,7 @@ def ingest(
             f"slide {slide.slide}: {slide.image}: there is no such image; check the sample sheet."
         )
     digest = _checked_hash(slide, slide.image, slide.sha256)
-    header = read_header(slide.image, settings.decoder_memory)
+    header = read_header(slide.image, settings)
     mpp = _magnification(slide, header.mpp, settings.mpp, warnings)
     shape = scaled_shape(header.shape, mpp / settings.mpp)
     if shape[0] * shape[1] > settings.max_pixels:
@@ -163,9 +163,7 @@ def _write_slide(
             tissue += int(np.count_nonzero(tissue_mask(band)))
             yield band
 
-    with opened_level(
-        slide.image, settings.mpp / mpp, settings.max_pixels, settings.decoder_memory
-    ) as (image, remarks):
+    with opened_level(slide.image, settings.mpp / mpp, settings) as (image, remarks):
         warnings += remarks
         rows = progress(counted(resampled(image, shape)), shape[0], "rows read", len)
         write_bands(output, (*shape, 3), np.uint8, rows, settings.mpp)

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from nucleigan.errors import NucleiganError
+
 PREAMBLE = 128
 ORDERS = {b"IM": "<", b"MI": ">"}
 # Numbers of the types of elements, and of the classes of arrays.
@@ -25,7 +27,8 @@ NUMBERS = range(6, 16)
 COMPLEX = 0x0800
 # Of a variable, before its numbers: more than any name and any number of dimensions take, bytes.
 HEAD = 4096
-MOST_VARIABLES, MOST_DIMENSIONS = 10_000, 32
+# Of an array; a label map has two.
+MOST_DIMENSIONS = 32
 
 
 @dataclass(frozen=True)
@@ -55,21 +58,25 @@ class MatFile:
     ----------
     path
         MATLAB file, level 5.
+    max_variables
+        More are refused.
 
     Raises
     ------
     ValueError, struct.error, zlib.error
         Damaged, or of another version.
+    NucleiganError
+        It has too many variables.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, max_variables: int) -> None:
         with path.open("rb") as stream:
             self.content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         order = ORDERS.get(self.content[PREAMBLE - 2 : PREAMBLE])
         if order is None or self.content[:10] == b"MATLAB 7.3":
             raise ValueError("it is no MATLAB file of the versions 5 to 7; save it with -v7")
         self.order = order
-        self.variables = self._variables()
+        self.variables = self._variables(path, max_variables)
 
     def read(self, variable: Variable) -> np.ndarray:
         """The numbers of a variable, in the type that they are stored as."""
@@ -85,7 +92,7 @@ class MatFile:
         flat = np.frombuffer(element, dtype, size, start)
         return flat.reshape(variable.shape, order="F")
 
-    def _variables(self) -> list[Variable]:
+    def _variables(self, path: Path, most: int) -> list[Variable]:
         found: list[Variable] = []
         place = PREAMBLE
         while place + 8 <= len(self.content):
@@ -97,8 +104,11 @@ class MatFile:
             if kind in (MATRIX, COMPRESSED):
                 name, shape, numbers, _ = self._head(self._unpacked((place, end), HEAD))
                 found.append(Variable(name, shape, numbers, (place, end)))
-            if len(found) > MOST_VARIABLES:
-                raise ValueError(f"it holds more than {MOST_VARIABLES} variables")
+            if len(found) > most:
+                raise NucleiganError(
+                    f"{path}: holds more variables than the {most} of ingestion.max_variables; "
+                    "raise the limit, or save the label map alone."
+                )
             place = end
         return found
 

@@ -3,7 +3,7 @@
 The transfer itself is that of Snakemake's storage plugins.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -107,17 +107,20 @@ def _segments(address: str) -> list[str]:
     return [parts.netloc, *path.replace("\\", "/").split("/")[1:]]
 
 
-def set_patience(silence: float) -> None:
-    """Let all later transfers of this process try again, and end when a server falls silent.
+def set_patience(silence: float, max_bytes: int) -> None:
+    """Let later transfers try again, and end when a server falls silent or sends too much.
 
-    Without it the HTTP transfers of Snakemake's plugins wait for ever, and take a server's page of
-    errors for the file; those from buckets try again by themselves, but wait a minute each time.
-    It changes ``requests`` and ``botocore`` for the whole process, which here is Snakemake's.
+    Without it the HTTP transfers of Snakemake's plugins wait for ever, fill the disk, and take a
+    server's page of errors for the file; those from buckets try again by themselves, but wait a
+    minute each time. It changes ``requests``, ``botocore`` and the plugin for buckets for the whole
+    process, which here is Snakemake's.
 
     Parameters
     ----------
     silence
         Longest time without a byte from the server, seconds.
+    max_bytes
+        Largest file that is fetched.
     """
     import requests
     from requests.adapters import HTTPAdapter
@@ -136,10 +139,62 @@ def set_patience(silence: float) -> None:
             # Whether the file is there is asked by HEAD; what GET brings is taken for the file.
             if request.method == "GET" and not answer.is_redirect:
                 answer.raise_for_status()
+                announced = answer.headers.get("Content-Length", "")
+                if announced.isdigit():
+                    _check_bytes(str(request.url), int(announced), max_bytes)
+                # Plugins read it from here, and it may be more than is announced, if anything is.
+                answer.raw = _Counted(answer.raw, str(request.url), max_bytes)
             return answer
 
     requests.sessions.HTTPAdapter = Patient  # type: ignore[misc, assignment]
     if find_spec(PLUGINS["s3"]) is not None:
+        import snakemake_storage_plugin_s3 as buckets
         from botocore.config import Config
 
         Config.OPTION_DEFAULTS |= {"connect_timeout": CONNECT_SECONDS, "read_timeout": silence}
+        retrieve = buckets.StorageObject.retrieve_object
+
+        def retrieve_within(self: Any) -> None:
+            # No more than that is read of what a bucket sends.
+            _check_bytes(self.query, self.size(), max_bytes)
+            retrieve(self)
+
+        buckets.StorageObject.retrieve_object = retrieve_within
+
+
+class _Counted:
+    """What a server sends, up to a number of bytes; otherwise as urllib3 gives it."""
+
+    def __init__(self, raw: Any, address: str, max_bytes: int) -> None:
+        self._raw, self._address, self._most = raw, address, max_bytes
+        self._read = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Whoever reads it may set how it is decoded.
+        own = name in ("_raw", "_address", "_most", "_read")
+        (object.__setattr__(self, name, value) if own else setattr(self._raw, name, value))
+
+    def read(self, *arguments: Any, **keywords: Any) -> bytes:
+        """Some of it."""
+        part: bytes = self._raw.read(*arguments, **keywords)
+        self._read += len(part)
+        _check_bytes(self._address, self._read, self._most)
+        return part
+
+    def stream(self, *arguments: Any, **keywords: Any) -> Iterator[bytes]:
+        """All of it, part by part."""
+        for part in self._raw.stream(*arguments, **keywords):
+            self._read += len(part)
+            _check_bytes(self._address, self._read, self._most)
+            yield part
+
+
+def _check_bytes(address: str, found: int, most: int) -> None:
+    if found > most:
+        raise NucleiganError(
+            f"{shown(address, 200)}: the server sends {found} bytes or more, above the {most} of "
+            "ingestion.max_fetched_bytes; raise the limit, or correct the address."
+        )

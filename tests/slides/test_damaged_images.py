@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from nucleigan.config import IngestionSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.slides.images import read_image
 
@@ -48,7 +49,7 @@ def read_or_refused(path, content):
     """The image, or None where it is refused in one sentence; any other exception fails."""
     path.write_bytes(content)
     try:
-        return read_image(path, max_pixels=1_000_000)
+        return read_image(path, IngestionSettings(max_pixels=1_000_000))
     except NucleiganError as error:
         sentence = str(error)
     assert "\n" not in sentence

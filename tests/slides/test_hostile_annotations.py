@@ -94,7 +94,7 @@ def test_a_document_type_of_another_file_is_not_fetched(tmp_path):
 
 def test_elements_in_elements(tmp_path, memory_growth):
     path = aperio(tmp_path, "<a>" * 1_000_000 + "</a>" * 1_000_000)
-    assert "deeper than 100 levels" in complaint(path)
+    assert "deeper than the 100 levels of ingestion.max_depth" in complaint(path)
     assert memory_growth() < 100 * MEGABYTE
 
 
@@ -303,6 +303,41 @@ def test_maps_of_large_images_are_not_read(tmp_path):
     settings = IngestionSettings(max_pixels=1999)
     Image.fromarray(np.zeros(SHAPE, np.uint8)).save(tmp_path / "a.png")
     assert "ingestion.max_pixels" in complaint(tmp_path / "a.png", settings)
+
+
+def test_label_maps_have_a_limit_of_pixels_of_their_own(tmp_path):
+    within, beyond = (IngestionSettings(max_pixels_whole=number) for number in (2000, 1999))
+    Image.fromarray(np.zeros(SHAPE, np.uint8)).save(tmp_path / "a.png")
+    for path in (tmp_path / "a.png", aperio(tmp_path, region([(1, 1), (9, 1), (9, 9)]))):
+        read_annotation(path, SHAPE, within)
+        message = complaint(path, beyond)
+        assert "40×50 pixels, more than the 1999 of ingestion.max_pixels_whole" in message
+        # What counts is what is made of it, too.
+        with pytest.raises(NucleiganError, match=r"80×100 .*max_pixels_whole"):
+            read_annotation(path, SHAPE, within, (80, 100))
+    # Outlines of a larger image are drawn at the size that is wanted.
+    assert read_annotation(path, (80, 100), within, SHAPE)[0].shape == SHAPE
+
+
+def test_the_depth_of_elements_and_the_variables_of_a_file_are_limited(tmp_path):
+    path = aperio(tmp_path, region([(1, 1), (9, 1), (9, 9)]))
+    read_annotation(path, SHAPE, IngestionSettings(max_depth=5))
+    assert "the 4 levels of ingestion.max_depth" in complaint(path, IngestionSettings(max_depth=4))
+    savemat(tmp_path / "a.mat", {"inst_map": np.ones(SHAPE), "type": np.ones(3)})
+    read_annotation(tmp_path / "a.mat", SHAPE, IngestionSettings(max_variables=2))
+    message = complaint(tmp_path / "a.mat", IngestionSettings(max_variables=1))
+    assert "more variables than the 1 of ingestion.max_variables" in message
+
+
+def test_filling_outlines_takes_no_more_memory_than_it_may(tmp_path, monkeypatch):
+    """What comes after the reading counts, too."""
+
+    def hungry(*_):
+        return np.zeros(4 * MEMORY, np.uint8)
+
+    monkeypatch.setattr("nucleigan.slides.annotations.rasterise", hungry)
+    path = aperio(tmp_path, region([(1, 1), (9, 1), (9, 9)]))
+    assert "ingestion.decoder_memory" in complaint(path)
 
 
 def test_a_label_map_of_noise_takes_seconds(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from nucleigan.config import IngestionSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.slides.images import read_header, read_image
 
@@ -20,7 +21,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (32, 48, 3)).astype(np.uint8)
 
 def complaint(path, **keywords) -> str:
     with pytest.raises(NucleiganError) as caught:
-        read_image(path, **keywords)
+        read_image(path, IngestionSettings(**keywords))
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert "\n" not in message
@@ -191,7 +192,7 @@ def test_tags_with_more_values_than_the_file_has_bytes(tiff, name, memory_growth
 
 def read_or_refused(path):
     with contextlib.suppress(NucleiganError):
-        read_image(path, decoder_memory=MEMORY)
+        read_image(path, IngestionSettings(decoder_memory=MEMORY))
 
 
 def test_the_memory_limit_is_lifted_again(tiff, tmp_path):
@@ -209,9 +210,36 @@ def test_enough_memory_is_allowed_for_what_is_announced(tmp_path):
     """The least allowance suffices for sound files whose pixels are many times that."""
     path = tmp_path / "a.png"
     Image.new("RGBA", (6000, 5000), (200, 100, 150, 255)).save(path, compress_level=1)
-    assert read_image(path, decoder_memory=50_000_000).shape == (5000, 6000, 3)
+    assert read_image(path, IngestionSettings(decoder_memory=50_000_000)).shape == (5000, 6000, 3)
     path = tmp_path / "a.tif"
     picture = np.full((5000, 6000, 3), 7, np.uint8)
     for options in ({"compression": "zlib", "tile": (256, 256)}, {}):
         tifffile.imwrite(path, picture, photometric="rgb", **options)
-        assert (read_image(path, decoder_memory=200_000_000) == picture).all()
+        assert (read_image(path, IngestionSettings(decoder_memory=200_000_000)) == picture).all()
+
+
+def test_what_is_decoded_as_a_whole_has_a_limit_of_its_own(tmp_path):
+    pixels = np.full((64, 96, 3), 200, np.uint8)
+    parts = {"photometric": "rgb", "compression": "zlib"}
+    tifffile.imwrite(tmp_path / "tiles.tif", pixels, **parts, tile=(16, 16))
+    planes = np.moveaxis(pixels, -1, 0)
+    tifffile.imwrite(tmp_path / "planes.tif", planes, **parts, planarconfig="separate")
+    for name in ("a.png", "a.jpg"):
+        Image.fromarray(pixels).save(tmp_path / name)
+    within = IngestionSettings(max_pixels_whole=64 * 96)
+    for name in ("a.png", "a.jpg", "planes.tif"):
+        assert read_image(tmp_path / name, within).shape == (64, 96, 3)
+        message = complaint(tmp_path / name, max_pixels_whole=64 * 96 - 1)
+        assert "64×96 pixels, more than the 6143 of ingestion.max_pixels_whole" in message
+    # In tiles it is not held as a whole.
+    small = IngestionSettings(max_pixels_whole=1)
+    np.testing.assert_array_equal(read_image(tmp_path / "tiles.tif", small), pixels)
+
+
+def test_too_many_pages(tmp_path):
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as file:
+        for _ in range(4):
+            file.write(np.zeros((16, 16, 3), np.uint8), photometric="rgb")
+    assert "more pages than the 3 of ingestion.max_pages" in complaint(path, max_pages=3)
+    assert read_image(path, IngestionSettings(max_pages=4)).shape == (16, 16, 3)

@@ -6,6 +6,7 @@ import tifffile
 from PIL import Image
 
 from nucleigan.artifacts import write_image
+from nucleigan.config import IngestionSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.slides.images import read_header, read_image, read_level, read_mpp
 
@@ -21,7 +22,7 @@ def picture() -> np.ndarray:
 
 def complaint(path, **keywords) -> str:
     with pytest.raises(NucleiganError) as caught:
-        read_image(path, **keywords)
+        read_image(path, IngestionSettings(**keywords))
     message = str(caught.value)
     assert path.name in message
     assert "\n" not in message
@@ -149,7 +150,7 @@ def test_pyramids_are_read_no_finer_than_needed(tmp_path, picture):
 def test_the_limit_holds_for_the_level_that_is_read(tmp_path, picture):
     path = tmp_path / "a.tif"
     pyramid(path, picture)
-    assert read_level(path, 2, max_pixels=96 * 160 // 4)[0].shape == (48, 80, 3)
+    assert read_level(path, 2, IngestionSettings(max_pixels=96 * 160 // 4))[0].shape == (48, 80, 3)
     assert "ingestion.max_pixels" in complaint(path, max_pixels=96 * 160 - 1)
 
 

@@ -4,7 +4,7 @@ import csv
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -51,7 +51,19 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(STALL)
             self.close_connection = True
             return None
+        if how == "endless":
+            return self.flood(body)
         return self.say(200, content, body)
+
+    def flood(self, body):
+        """Without a length, and without an end."""
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.send_header("Last-Modified", "Mon, 05 Jan 2026 10:00:00 GMT")
+        self.end_headers()
+        with suppress(OSError):
+            while body:
+                self.wfile.write(b"10000\r\n" + bytes(0x10000) + b"\r\n")
 
     def say(self, status, content, body, length=None):
         self.send_response(status)
@@ -181,6 +193,22 @@ def test_a_faulty_server_ends_the_run_and_the_next_one_goes_on(fresh, server, ho
     fresh.make(TARGET, changes=IMPATIENT)
 
 
+@pytest.mark.parametrize("how", ["whole", "endless"])
+def test_a_server_that_sends_too_much_ends_the_run(fresh, server, how):
+    fetch(fresh, f"{server}/{how}")
+    size = (fresh.sheet.parent / "test1.png").stat().st_size
+    failed = fresh.run(TARGET, changes={"ingestion": {"max_fetched_bytes": size - 1}})
+    assert failed.returncode != 0
+    assert f"above the {size - 1} of ingestion.max_fetched_bytes" in failed.stdout
+    assert f"{server}/{how}/test1.png: the server sends" in failed.stdout
+    assert "Traceback" not in failed.stdout
+    held = [path.stat().st_size for path in fresh.folder.rglob("test1.png")]
+    assert max(held, default=0) < size + (1 << 20)
+    assert not (fresh.results / "slides/test1").exists()
+    fetch(fresh, f"{server}/whole")
+    fresh.make(TARGET, changes={"ingestion": {"max_fetched_bytes": size}})
+
+
 def test_another_file_than_the_sheet_expects(fresh, server):
     fetch(fresh, f"{server}/whole", sha256="ab" * 32)
     failed = fresh.run(TARGET)
@@ -216,6 +244,16 @@ def test_a_bucket_that_breaks_off_ends_the_run_and_the_next_one_goes_on(fresh, b
     assert not (fresh.results / "slides/test1").exists()
     bucket.fault = None
     fresh.make(TARGET, changes=IMPATIENT, options=bucket.options)
+
+
+def test_a_bucket_that_holds_too_much_ends_the_run(fresh, bucket):
+    fetch(fresh, LAB)
+    changes = {"ingestion": {"max_fetched_bytes": 1000}}
+    failed = fresh.run(TARGET, changes=changes, options=bucket.options)
+    assert failed.returncode != 0
+    assert f"{LAB}/test1.png: the server sends" in failed.stdout
+    assert "above the 1000 of ingestion.max_fetched_bytes" in failed.stdout
+    assert not list(fresh.folder.rglob(".snakemake/storage/**/test1.png"))
 
 
 def test_a_bucket_without_the_slide_or_with_another(fresh, bucket):
