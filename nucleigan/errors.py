@@ -12,6 +12,10 @@ class NucleiganError(Exception):
     """
 
 
+class PassingError(NucleiganError):
+    """One that the same job may not meet again: with more memory, or on another machine."""
+
+
 def shown(value: object, length: int = 80) -> str:
     """What a file says, fit for a message: one line, no control characters, of limited length."""
     text = reprlib.repr(value) if not isinstance(value, str) else value

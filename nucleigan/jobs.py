@@ -11,7 +11,8 @@ from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from pathlib import Path
 from typing import TextIO
 
-from nucleigan.errors import NucleiganError, shown
+from nucleigan.errors import NucleiganError, PassingError, shown
+from nucleigan.retries import Failure, forget_failure, leave_failure
 from nucleigan.running import marked
 
 
@@ -80,7 +81,8 @@ def job(log: str | Path) -> Iterator[None]:
 
     Of several processes that torchrun runs within the job the first alone prints; an error of any
     is left to the process that started them, so that it is said once. While the job runs, a file
-    beside ``log`` with the ending ``.running`` names its process.
+    beside ``log`` with the ending ``.running`` names its process; an error leaves one for
+    :mod:`nucleigan.retries`.
     """
     path = Path(log)
     rank = os.environ.get("RANK")
@@ -94,6 +96,7 @@ def _logged(path: Path, rank: str | None, begins: bool) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         if begins:
             path.write_bytes(b"")
+            forget_failure(path)
         # All of them write at the end of one file.
         with (
             path.open("a", encoding="utf-8") as file,
@@ -120,6 +123,7 @@ def _say(error: Exception, path: Path) -> None:
     with suppress(OSError), path.open("a", encoding="utf-8") as file:
         file.write(in_full)
     last = sentence or f"{_last(error)} (in full: {path})"
+    leave_failure(path, Failure(last, _passes(error)))
     print(f"error: {last}", file=sys.stderr)
 
 
@@ -131,6 +135,7 @@ def _left_to_parent(error: Exception) -> bool:
         "timestamp": int(time.time()),
         "time": time.time(),
         "sentence": explained(error),
+        "passes": _passes(error),
         "last": _last(error),
         "in_full": _in_full(error),
     }
@@ -146,6 +151,11 @@ def _left_to_parent(error: Exception) -> bool:
 
 def _last(error: Exception) -> str:
     return str(error) if isinstance(error, ProcessError) else f"{type(error).__name__}: {error}"
+
+
+def _passes(error: Exception) -> bool:
+    """Whether another try may go well: not where a file, a setting or a number is wrong."""
+    return isinstance(error, PassingError) or not isinstance(error, NucleiganError)
 
 
 def _in_full(error: Exception) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from nucleigan.errors import NucleiganError, shown
+from nucleigan.logs import STOPPED, tail
 from nucleigan.plan import read_plan
 from nucleigan.progress import Progress
 from nucleigan.report.run import STAGES, benchmark_seconds
@@ -28,8 +29,6 @@ STATES = ("done", "waiting", "running", "silent", "stopped", "failed")
 TRAINING_STAGES = ("cyclegan", "segmentation")
 # A job that has said nothing for so long may have been killed, seconds.
 SILENCE = 600.0
-# What matters stands at the end of a log, bytes.
-TAIL = 1 << 16
 # Jobs told of one by one, of each state; --json has all.
 LISTED = 20
 WIDTH = 80
@@ -43,8 +42,7 @@ KILLED = (
     "again, with fewer jobs beside each other if memory was short."
 )
 TRACEBACK = "Traceback (most recent call last):"
-PLACE = re.compile(r"(?:resumed|SIGTERM: stopped) after step (\d+) of ([1-9]\d*)")
-SIGTERM = "SIGTERM: stopped after step "
+RESUMED = re.compile(r"resumed after step (\d+) of ([1-9]\d*)")
 
 
 @dataclass(frozen=True)
@@ -247,7 +245,7 @@ def _read_job(folder: Path, name: str, now: float) -> Job:
     # Clocks of several machines may differ: a time to come is now.
     ago = round(max(0.0, now - ((ended if done else began) or 0.0)), 1)
     trains = name.startswith(tuple(f"{stage}/" for stage in TRAINING_STAGES))
-    lines = _tail(log) if began is not None and (trains or not done) else []
+    lines = tail(log) if began is not None and (trains or not done) else []
     progress = _progress(lines)
     if done:
         return Job(name, "done", ago, progress=progress)
@@ -256,7 +254,7 @@ def _read_job(folder: Path, name: str, now: float) -> Job:
     alive = None if process is None else is_alive(process)
     if why is not None:
         state = "failed"
-    elif any(line.startswith(SIGTERM) for line in lines[-1:]):
+    elif any(STOPPED.match(line) for line in lines[-1:]):
         state = "stopped"
     elif process is not None and alive is False:
         state, why = "failed", KILLED.format(process["pid"], shown(process.get("host"), 100))
@@ -264,13 +262,6 @@ def _read_job(folder: Path, name: str, now: float) -> Job:
         state = "running" if alive or ago <= SILENCE else "silent"
     saved = _saved_step(folder / _training_folder(name) / "checkpoint") if progress else None
     return Job(name, state, ago, why, progress, saved)
-
-
-def _tail(log: Path) -> list[str]:
-    with log.open("rb") as stream:
-        stream.seek(max(0, log.stat().st_size - TAIL))
-        text = stream.read().decode("utf-8", errors="replace")
-    return [line for line in text.split("\n") if line.strip()]
 
 
 def _error(lines: list[str]) -> str | None:
@@ -292,7 +283,7 @@ def _progress(lines: list[str]) -> Progress | None:
     for line in reversed(lines):
         if said := Progress.read(line):
             return said
-        if found := PLACE.match(line):
+        if found := RESUMED.match(line) or STOPPED.match(line):
             return Progress(int(found[1]), int(found[2]), "steps")
     return None
 

@@ -17,6 +17,7 @@ from nucleigan.models.given import settings_of_model
 from nucleigan.models.methods import method_module
 from nucleigan.plan import write_plan
 from nucleigan.provenance import package_digest, script_digest
+from nucleigan.retries import Retries
 from nucleigan.shards import overlapping
 from nucleigan.slides.remote import set_patience
 from nucleigan.slides.sheet import check_slides, hold_out, read_sheet
@@ -131,7 +132,13 @@ onstart:
     # nobody watches the jobs any more: it shall take them back, as it does after Ctrl-C.
     if not workflow.local_exec:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A terminal that is closed would end it at once, jobs or not; nohup lets it go on.
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     scheduler = workflow.scheduler
+    scheduler.error_callback = Retries(
+        scheduler.error_callback, workflow.execution_settings.retries
+    )
     # Each look at the ready jobs orders another one a second later, for the sake of a limit on
     # submissions: after a thousand jobs there are a thousand looks a second. It is no limit where
     # fewer jobs may be under way at all, or where they are started as cores get free.

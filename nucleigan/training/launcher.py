@@ -20,7 +20,7 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.elastic.rendezvous.api import RendezvousConnectionError
 
-from nucleigan.errors import NucleiganError
+from nucleigan.errors import NucleiganError, PassingError
 from nucleigan.jobs import ProcessError
 
 # How a process ends that SIGTERM stopped: in a training, which saves first, or before one.
@@ -106,15 +106,15 @@ def _fail(failures: dict[int, ProcessFailure], asked: bool) -> None:
     said = failure.error_file_data
     if "in_full" in said:
         if said["sentence"]:
-            raise NucleiganError(said["sentence"])
+            raise (PassingError if said["passes"] else NucleiganError)(said["sentence"])
         raise ProcessError(said["last"], f"In process {rank}:\n{said['in_full']}")
     if failure.exitcode == -signal.SIGKILL:
-        raise NucleiganError(
+        raise PassingError(
             f"process {rank} of the training was killed, mostly for a lack of memory; give the job "
             "more (mem_mb on a cluster), or set compute.processes lower."
         )
     how = f"by {failure.signal_name()}" if failure.exitcode < 0 else f"with {failure.exitcode}"
-    raise NucleiganError(
+    raise PassingError(
         f"process {rank} of the training ended {how} and said nothing; run it with "
         "compute.processes: 1 to see more."
     )

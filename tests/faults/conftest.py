@@ -1,7 +1,6 @@
-"""Disks to fill, and signals that arrive."""
+"""Disks to fill."""
 
 import shutil
-import signal
 import subprocess
 from collections.abc import Callable, Iterator
 
@@ -28,15 +27,3 @@ def disk(copied: Workflow) -> Iterator[Callable[[str], None]]:
 
     yield remount
     subprocess.run(["umount", "--lazy", str(copied.results)], check=True, timeout=60)
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Processes started here heed Ctrl-C, though a test run in the background may ignore it.
-
-    A shell without job control starts its background jobs with SIGINT ignored, and processes
-    hand that on; a handler, in contrast, is the default in what they start.
-    """
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)

@@ -140,8 +140,7 @@ def test_the_machine_goes_down(finished, copied):
     assert no_remains(copied)
 
 
-@pytest.mark.usefixtures("interruptible")
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_snakemake_is_asked_to_stop(finished, copied, kind):
     with running_predictions(copied) as process:
         process.send_signal(kind)
