@@ -448,8 +448,8 @@ def open_stack(path: str | Path) -> Stack:
             dtype = np.dtype(page.dtype)
             offset = page.dataoffsets[0]
             contiguous, described = page.is_contiguous, page.description
-        if not contiguous:
-            raise ValueError("not contiguous")
+        if not contiguous or not shape[0]:
+            raise ValueError("not contiguous, or empty")
         if described != DIGEST + _stack_digest(shape, dtype, items):
             raise ValueError("its digests are not those that were written")
         pixels = np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)

@@ -24,6 +24,8 @@ from seeds import seeds
 
 WORKER = Path(__file__).with_name("worker.py")
 TEXTS = {".xml", ".geojson", ".json", ".csv", ".yaml"}
+# Numbers behind a header of text: either is changed.
+MIXED = {".safetensors"}
 FINE = ("read", "refused")
 # A worker that answers no more, though it takes no processor time either, seconds.
 SILENCE = 900
@@ -91,7 +93,8 @@ def fuzz(reader: str, seconds: float, seed: int, real: Path | None, keep: Path) 
         while time.monotonic() < start + seconds and len(findings) < MOST_FINDINGS:
             random = np.random.default_rng([seed, place, number])
             ending, content = valid[random.integers(len(valid))]
-            changed = mutate(content, contents, ending in TEXTS, random)
+            text = ending in TEXTS or (ending in MIXED and random.random() < 0.5)
+            changed = mutate(content, contents, text, random)
             if ending in REPAIRS and random.random() < 0.7:
                 changed = REPAIRS[ending](changed)
             path = folder / f"input{ending}"

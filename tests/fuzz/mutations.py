@@ -76,6 +76,9 @@ def repaired_safetensors(content: bytes) -> bytes:
     """The length of the header and the checksum made right again where they can be told."""
     try:
         header, length = json.JSONDecoder().raw_decode(content[8:].decode("latin-1"))
+        # Filled up with spaces, so that the numbers begin at a multiple of eight.
+        while length % 8 and content[8 + length : 9 + length] == b" ":
+            length += 1
         content = struct.pack("<Q", length) + content[8:]
         texts = header["__metadata__"]
         written = texts.pop("checksum")

@@ -2,14 +2,20 @@
 
 import shutil
 import tempfile
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 
+from nucleigan import artifacts
 from nucleigan.artifacts import open_stack, read_json, read_table, read_tiff
-from nucleigan.config import ComputeSettings, IngestionSettings, load
+from nucleigan.config import ComputeSettings, Config, IngestionSettings, load
+from nucleigan.errors import NucleiganError
+from nucleigan.models.given import settings_of_model
 from nucleigan.slides.annotations import read_annotation
 from nucleigan.slides.images import read_level
 from nucleigan.slides.sheet import NAME, read_sheet
@@ -29,7 +35,7 @@ IDENTITY = '{"seed": 0}'
 
 
 def image(path: Path) -> None:
-    pixels, _ = read_level(path, 1.0, LIMITS.max_pixels, LIMITS.decoder_memory)
+    pixels, _ = read_level(path, 1.0, LIMITS)
     assert pixels.dtype == np.uint8
     assert pixels.ndim == 3 and pixels.shape[2] == 3
     assert 0 < pixels.shape[0] * pixels.shape[1] <= LIMITS.max_pixels
@@ -61,6 +67,55 @@ def model(path: Path) -> None:
     assert segmenter.segment(np.full((32, 32, 3), (200, 120, 180), np.uint8)).shape == (32, 32)
 
 
+def application(path: Path) -> None:
+    """What a run reads of the model that it applies, before any tensor."""
+    settings = settings_of_model(Config(), path)
+    assert settings.prediction.tile > 0 and settings.segmentation.seeds == (0,)
+
+
+class Right(str):
+    """A digest that is equal to any other."""
+
+    def __radd__(self, _: object) -> "Right":
+        return self
+
+    def __eq__(self, _: object) -> bool:
+        return True
+
+    def __ne__(self, _: object) -> bool:
+        return False
+
+    __hash__ = str.__hash__
+
+
+@contextmanager
+def digests_made_right() -> Iterator[None]:
+    """Inside, digests are computed and fit, as if whoever changed a file had changed them, too."""
+    with ExitStack() as patches:
+        for name in ("_pixel_digest", "_stack_digest", "_item_digest", "_facts_digest"):
+            compute = getattr(artifacts, name)
+
+            def fits(*given: Any, compute: Callable = compute) -> Right:
+                compute(*given)
+                return Right()
+
+            patches.enter_context(mock.patch.object(artifacts, name, fits))
+        yield
+
+
+def past_digests(read: Callable[[Path], None]) -> Callable[[Path], None]:
+    """Reads a file as it is, and then as if its digests were right."""
+
+    def both(path: Path) -> None:
+        # Refused or not: the second look tells more.
+        with suppress(NucleiganError):
+            read(path)
+        with digests_made_right():
+            read(path)
+
+    return both
+
+
 def artifact(path: Path) -> None:
     assert read_tiff(path).ndim in (2, 3)
 
@@ -68,11 +123,11 @@ def artifact(path: Path) -> None:
 def stack(path: Path) -> None:
     items = open_stack(path)
     assert len(items) > 0
-    assert np.asarray(items).ndim in (3, 4)
+    assert np.asarray(items).ndim >= 2
 
 
 def facts(path: Path) -> None:
-    read_json(path)
+    assert isinstance(read_json(path), dict)
 
 
 def table(path: Path) -> None:
@@ -103,9 +158,10 @@ READERS = {
     "sheet": sheet,
     "configuration": configuration,
     "model": model,
-    "artifact": artifact,
-    "stack": stack,
-    "json": facts,
+    "application": application,
+    "artifact": past_digests(artifact),
+    "stack": past_digests(stack),
+    "json": past_digests(facts),
     "table": table,
     "checkpoint": checkpoint,
 }

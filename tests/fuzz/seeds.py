@@ -218,7 +218,8 @@ def _models(folder: Path) -> list[Seed]:
     found = []
     for one in (None, reference):
         path = folder / "model.safetensors"
-        write_weights(path, network.state_dict(), {**facts, "stain_reference": one})
+        told = {**facts, "stain_reference": one, "training": {"data": "both", "seed": 0}}
+        write_weights(path, network.state_dict(), told)
         found.append((".safetensors", path.read_bytes()))
     return found
 
@@ -267,6 +268,7 @@ MADE = {
     "sheet": _sheets,
     "configuration": _configurations,
     "model": _models,
+    "application": _models,
     "artifact": _artifacts,
     "stack": _stacks,
     "json": _facts,

@@ -15,14 +15,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+
+from nucleigan.artifacts import read_json, write_json
+from nucleigan.errors import NucleiganError
+from nucleigan.models.weights import read_weights, write_weights
 
 HERE = Path(__file__).parent
 SECONDS = float(os.environ.get("NUCLEIGAN_FUZZ_SECONDS", "36"))
 SEED = os.environ.get("NUCLEIGAN_FUZZ_SEED", "0")
 READERS = (
     *("tiff", "png", "jpeg", "aperio", "geojson", "label png", "label tiff", "npy", "mat"),
-    *("sheet", "configuration", "model", "artifact", "stack", "json", "table", "checkpoint"),
+    *("sheet", "configuration", "model", "application", "artifact", "stack", "json", "table"),
+    *("checkpoint",),
 )
 
 pytestmark = pytest.mark.skipif(
@@ -137,3 +143,31 @@ def test_checksums_are_repaired():
     damaged = bytearray(sound)
     damaged[29:33] = bytes(4)
     assert loaded("mutations").repaired_png(bytes(damaged)) == sound
+
+
+def test_checksums_of_weights_are_repaired(tmp_path):
+    repaired = loaded("mutations").repaired_safetensors
+    # Of any length of the header.
+    for number in range(8):
+        path = tmp_path / "a.safetensors"
+        write_weights(path, {"a": torch.arange(4.0)}, {"kind": "x" * number})
+        sound = path.read_bytes()
+        assert repaired(sound) == sound
+        changed = bytearray(sound)
+        changed[-1] ^= 1
+        path.write_bytes(changed)
+        with pytest.raises(NucleiganError, match="checksum"):
+            read_weights(path)
+        path.write_bytes(repaired(bytes(changed)))
+        assert read_weights(path)[0]["a"][3] != 3
+
+
+def test_digests_are_made_right(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(HERE)
+    made_right = loaded("readers").digests_made_right
+    write_json(tmp_path / "a.json", {"a": 1})
+    (tmp_path / "a.json").write_text((tmp_path / "a.json").read_text().replace("1,", "2,"))
+    with pytest.raises(NucleiganError, match="not those that were written"):
+        read_json(tmp_path / "a.json")
+    with made_right():
+        assert read_json(tmp_path / "a.json") == {"a": 2}
