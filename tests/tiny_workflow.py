@@ -1,6 +1,7 @@
 """The workflow at a tiny size: slides drawn for it, settings, and runs in scratch folders."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import yaml
 from PIL import Image
+from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from nucleigan.artifacts import digest_file, read_table
@@ -219,12 +221,21 @@ def artifacts(workflow: Workflow) -> set[Path]:
     return {path for path in paths if path.parts[0] not in ("logs", "benchmarks", "report")}
 
 
+def facts_of(weights: Path) -> dict[str, Any]:
+    """What a file of weights says of itself, without the time that its training took."""
+    with safe_open(weights, framework="numpy") as file:
+        facts = json.loads(file.metadata()["nucleigan"])
+    facts.get("training", {}).pop("seconds", None)
+    return facts
+
+
 def assert_same_file(one: Path, other: Path) -> None:
     """Bit for bit, but for what tells the time."""
     if one.suffix == ".safetensors":
         mine, theirs = load_file(one), load_file(other)
         assert mine.keys() == theirs.keys()
         assert all(mine[name].tobytes() == theirs[name].tobytes() for name in mine), one
+        assert facts_of(one) == facts_of(other), one
     elif one.name == "history.csv":
         tables = [read_table(path).drop(columns=TIMES) for path in (one, other)]
         pd.testing.assert_frame_equal(*tables, check_exact=True)

@@ -4,7 +4,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from subprocess import Popen
 from types import MappingProxyType
@@ -20,8 +20,20 @@ IMPATIENT = Path(__file__).with_name("impatient_snakemake.py")
 PATIENCE = 900
 
 
+@dataclass(frozen=True)
 class Site(Workflow):
-    """The workflow as a site runs it: through SLURM, with a profile of its own."""
+    """The workflow as a site runs it: through SLURM, with a profile of its own.
+
+    Attributes
+    ----------
+    accounts
+        Whether the site's jobs belong to accounts.
+    asks
+        What it asks how they are, ``sacct`` or ``squeue``.
+    """
+
+    accounts: bool = False
+    asks: str = "squeue"
 
     @contextmanager
     def submit(
@@ -39,7 +51,7 @@ class Site(Workflow):
         training
             What trainings of the segmenter ask for instead.
         """
-        profile = edited_profile(self.root / "profiles/slurm", self.folder, training)
+        profile = self._profile(training)
         options = ["--profile", str(profile), "--verbose"]
         with self.log.open("w") as log:
             process = self.start(*targets, changes=changes, options=options, output=log)
@@ -71,21 +83,24 @@ class Site(Workflow):
         (path,) = (self.folder / ".snakemake/slurm_logs").rglob(f"{number}.log")
         return path.read_text()
 
-
-def edited_profile(profile: Path, folder: Path, training: Mapping[str, Any]) -> Path:
-    """The profile as a small site without accounting edits it, and something of its own."""
-    settings: dict[str, Any] = yaml.safe_load((profile / "config.yaml").read_text())
-    del settings["default-resources"]["slurm_account"]
-    asked = settings["set-resources"]
-    # One mapping in the file for three rules.
-    asked["train_segmenter"] = {**asked["train_segmenter"], **training}
-    settings["slurm-status-command"] = "squeue"
-    settings["slurm-init-seconds-before-status-checks"] = 1
-    settings["latency-wait"] = 10
-    edited = folder / "profile"
-    edited.mkdir(exist_ok=True)
-    (edited / "config.yaml").write_text(yaml.safe_dump(settings))
-    return edited
+    def _profile(self, training: Mapping[str, Any]) -> Path:
+        """The profile as it is shipped, but for accounts, patience, and something of its own."""
+        settings: dict[str, Any] = yaml.safe_load(
+            (self.root / "profiles/slurm/config.yaml").read_text()
+        )
+        if not self.accounts:
+            del settings["default-resources"]["slurm_account"]
+        asked = settings["set-resources"]
+        # One mapping in the file for three rules.
+        asked["train_segmenter"] = {**asked["train_segmenter"], **training}
+        if self.asks != "sacct":
+            settings["slurm-status-command"] = self.asks
+        settings["slurm-init-seconds-before-status-checks"] = 1
+        settings["latency-wait"] = 10
+        edited = self.folder / "profile"
+        edited.mkdir(exist_ok=True)
+        (edited / "config.yaml").write_text(yaml.safe_dump(settings))
+        return edited
 
 
 @pytest.fixture(scope="session")
@@ -116,15 +131,16 @@ def local(
 def site(cluster: Cluster, finished: Workflow, tmp_path_factory: pytest.TempPathFactory) -> Site:
     """The whole workflow, run through SLURM."""
     folder = tmp_path_factory.mktemp("site")
-    site = Site(finished.root, folder, finished.sheet, (str(IMPATIENT),))
+    asks = "sacct" if cluster.accounts else "squeue"
+    site = Site(finished.root, folder, finished.sheet, (str(IMPATIENT),), cluster.accounts, asks)
     with site.submit("all") as process:
         site.finish(process)
     return site
 
 
 @pytest.fixture(scope="session")
-def prepared(local: Workflow, tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """A site that has all but the trainings that tests start there."""
+def prepared(cluster: Cluster, local: Workflow, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """A site that has all but the trainings that tests start there, and asks squeue."""
     folder = tmp_path_factory.mktemp("prepared") / "run"
     shutil.copytree(local.folder, folder)
-    return Site(local.root, folder, local.sheet, (str(IMPATIENT),))
+    return Site(local.root, folder, local.sheet, (str(IMPATIENT),), cluster.accounts)

@@ -1,4 +1,4 @@
-"""A real SLURM cluster on this machine: one controller, two nodes, fake GPUs, no accounting."""
+"""A real SLURM cluster on this machine: one controller, two nodes, fake GPUs, and accounting."""
 
 import contextlib
 import os
@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
+# Of accounting (sacct), which not every site has: slurmdbd, and the database behind it.
+DATABASE = ("slurmdbd", "mariadbd", "mariadb-install-db")
+ACCOUNT = "lab"
 # slurm-jobstep removes SLURM_CONF from the environment of its srun.
 SITE = Path("/etc/slurm")
-FILES = ("slurm.conf", "gres.conf", "cgroup.conf")
+FILES = ("slurm.conf", "gres.conf", "cgroup.conf", "slurmdbd.conf")
 NODES = ("n1", "n2")
 # SLURM wants a character device for each GPU of a node.
 GPUS = ("/dev/null",)
@@ -43,6 +46,12 @@ def missing() -> str | None:
         if path.exists() and (not path.is_symlink() or _answers()):
             return f"{path} is there: this machine belongs to a SLURM cluster"
     return None
+
+
+def missing_accounting() -> str | None:
+    """Why a cluster here keeps no accounts, or None."""
+    absent = [name for name in DATABASE if program(name) is None]
+    return f"no {', '.join(absent)} here; install slurmdbd and mariadb-server" if absent else None
 
 
 def program(name: str) -> str | None:
@@ -78,12 +87,19 @@ class Cluster:
 
     folder: Path
 
+    @property
+    def accounts(self) -> bool:
+        """Whether there is accounting."""
+        return missing_accounting() is None
+
     def start(self) -> None:
         """Start all daemons and wait until the nodes serve."""
-        for name in ("state", "log", "run", "munge", *NODES):
+        for name in ("state", "log", "run", "munge", "database", *NODES):
             (self.folder / name).mkdir(parents=True, mode=0o700)
         self._configure()
         self._start_munge()
+        if self.accounts:
+            self._start_accounting()
         self._daemon("slurmctld", "-c")
         for node in NODES:
             self.start_node(node)
@@ -92,8 +108,9 @@ class Cluster:
         """Stop all daemons and forget the configuration."""
         ask("scancel", "--user=root", check=False)
         wait_until(lambda: not self.jobs(), 60, "the last jobs to end")
-        end([*self._pids("slurmd.*.pid"), *self._pids("slurmctld.pid")], signal.SIGTERM)
-        end(self._pids("munged.pid"), signal.SIGTERM)
+        # Each needs those after it.
+        for daemon in ("slurmd.*", "slurmctld", "slurmdbd", "mariadbd", "munged"):
+            end(self._pids(f"{daemon}.pid"), signal.SIGTERM)
         for name in FILES:
             (SITE / name).unlink(missing_ok=True)
 
@@ -130,12 +147,31 @@ class Cluster:
         return found
 
     def _configure(self) -> None:
-        host, folder, ports = socket.gethostname().split(".")[0], self.folder, _free_ports(3)
+        host, folder, ports = socket.gethostname().split(".")[0], self.folder, _free_ports(4)
         nodes = "\n".join(
             f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={CPUS} "
             f"RealMemory={MEMORY_MB} Gres=gpu:{len(GPUS)}"
-            for node, port in zip(NODES, ports[1:], strict=True)
+            for node, port in zip(NODES, ports[2:], strict=True)
         )
+        if self.accounts:
+            accounting = f"""AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=localhost
+AccountingStoragePort={ports[1]}
+AccountingStoragePass={folder}/run/munge
+AccountingStorageEnforce=associations"""
+        else:
+            accounting = "AccountingStorageType=accounting_storage/none"
+        database = f"""AuthType=auth/munge
+AuthInfo=socket={folder}/run/munge
+DbdHost=localhost
+DbdPort={ports[1]}
+SlurmUser=root
+LogFile={folder}/log/slurmdbd.log
+PidFile={folder}/run/slurmdbd.pid
+StorageType=accounting_storage/mysql
+StorageUser=root
+StorageLoc=accounts
+"""
         text = f"""ClusterName=tests
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ports[0]}
@@ -159,7 +195,7 @@ MpiDefault=none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
-AccountingStorageType=accounting_storage/none
+{accounting}
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency={LOOK_SECONDS}
 JobAcctGatherParams=OverMemoryKill
@@ -175,8 +211,10 @@ PartitionName=urgent Nodes={",".join(NODES)} PriorityTier=2
 """
         gres = [f"NodeName={node} Name=gpu File={gpu}\n" for node in NODES for gpu in GPUS]
         SITE.mkdir(exist_ok=True)
-        for name, content in zip(FILES, (text, "".join(gres), ""), strict=True):
+        for name, content in zip(FILES, (text, "".join(gres), "", database), strict=True):
             (folder / name).write_text(content)
+            # slurmdbd wants its own to be read by nobody else.
+            (folder / name).chmod(0o600)
             (SITE / name).unlink(missing_ok=True)
             (SITE / name).symlink_to(folder / name)
 
@@ -189,11 +227,39 @@ PartitionName=urgent Nodes={",".join(NODES)} PriorityTier=2
         # --force: temporary folders are writable by all.
         self._daemon("munged", "--force", *options)
 
-    def _daemon(self, name: str, *options: str) -> None:
+    def _start_accounting(self) -> None:
+        database, run = self.folder / "database", self.folder / "run"
+        place = ["--no-defaults", "--user=root", f"--datadir={database}"]
+        install = [str(program("mariadb-install-db")), *place, "--skip-test-db"]
+        ask(*install, "--auth-root-authentication-method=socket")
+        small = ["--innodb-buffer-pool-size=64M", "--innodb-lock-wait-timeout=900"]
+        socket_, number = run / "mariadb", run / "mariadbd.pid"
+        options = [*place, *small, f"--socket={socket_}", f"--pid-file={number}"]
+        with (self.folder / "log/mariadbd.log").open("w") as log:
+            # It does not leave for the background by itself.
+            subprocess.Popen(
+                [str(program("mariadbd")), *options, "--skip-networking"],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        wait_until(lambda: socket_.exists() and number.exists(), 60, "the database")
+        self._daemon("slurmdbd", MYSQL_UNIX_PORT=str(socket_))
+
+        def answers(*command: str) -> bool:
+            return not subprocess.run(command, capture_output=True, timeout=60).returncode
+
+        manage = ("sacctmgr", "--immediate", "add")
+        wait_until(lambda: answers(*manage, "cluster", "tests"), 60, "the accounts")
+        ask(*manage, "account", ACCOUNT)
+        ask(*manage, "user", "root", f"account={ACCOUNT}")
+
+    def _daemon(self, name: str, *options: str, **variables: str) -> None:
         path = program(name)
         assert path is not None
         # Without the variable that another configuration may be in, and in a session of its own.
         environment = {key: value for key, value in os.environ.items() if key != "SLURM_CONF"}
+        environment |= variables
         with (self.folder / "log" / f"{name}.start").open("a") as log:
             subprocess.run(
                 [path, *options], check=True, env=environment, stdout=log, stderr=log, timeout=60

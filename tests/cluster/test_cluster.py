@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,7 @@ def training_log(site, job):
 
 
 def hold(job):
-    """Stop a job's processes until SLURM itself lets them go on, as it does to end them."""
+    """Stop a training until SLURM itself lets it go on, as it does with whatever it ends."""
     for pid in processes({job.id}):
         if b"train_segmenter.py" in Path(f"/proc/{pid}/cmdline").read_bytes():
             os.kill(pid, signal.SIGSTOP)
@@ -109,6 +110,24 @@ def hold(job):
 
 def test_slurm_makes_the_same_artifacts(site, local):
     assert_same_results(site, local)
+
+
+def test_slides_of_the_demo_come_out_the_same(prepared, local):
+    """Drawn, read and normalised; what follows is that of any slides."""
+    target = "phantoms/stain/phantom-stomach-01/image.tif"
+    changes = {
+        "slides": "phantoms",
+        "phantoms": {"size": 96, "train_per_organ": 1},
+        "results": "phantoms",
+    }
+    with prepared.submit(target, changes=changes) as process:
+        prepared.finish(process)
+    local.make(target, changes=changes)
+    made = sorted((local.folder / "phantoms").rglob("*.tif"))
+    # Four training slides and this one: as drawn, as read, with their labels, and it alone anew.
+    assert len(made) == 5 * 3 + 1
+    for path in made:
+        assert_same_file(prepared.folder / path.relative_to(local.folder), path)
 
 
 def test_few_submissions_and_gpus_for_networks_alone(site, cluster):
@@ -190,6 +209,52 @@ def test_trainings_wait_for_a_gpu_and_survive_scancel_time_limit_and_a_lost_node
         assert_same_file(prepared.folder / targets((seed,))[0], undisturbed(seed))
 
 
+def test_a_training_saves_before_its_time_is_over_and_is_not_counted(
+    prepared, undisturbed, cluster
+):
+    """By the signal that the profile asks SLURM for, two minutes before."""
+    forget(prepared, 2)
+    site = replace(prepared, asks="sacct" if cluster.accounts else "squeue")
+    with site.submit(
+        *targets((2,)),
+        changes=trainings((2,), EPOCHS),
+        training={"mem_mb": "attempt * 3000", "runtime": 4},
+    ) as process:
+        wait_until(lambda: in_state(cluster, "RUNNING"), PATIENCE, "the training")
+        (training,) = in_state(cluster, "RUNNING")
+        wait_for_checkpoint(site, training)
+        # Less than two minutes are left of it; SLURM looks at time limits twice a minute.
+        ask("scontrol", "update", f"JobId={training.id}", "TimeLimit=2")
+        # It shall not end before.
+        hold(training)
+        site.finish(process)
+    first, second = site.submitted()
+    jobs = {job.id: job for job in cluster.jobs("all")}
+    # It has ended by itself, within its time.
+    assert jobs[first].state == "FAILED" and jobs[second].state == "COMPLETED"
+    stopped = re.findall(r"SIGTERM: stopped after step (\d+)", site.slurm_log(first))[0]
+    assert f"resumed after step {stopped} " in training_log(site, training)
+    assert jobs[first].memory == jobs[second].memory == 3000
+    assert_same_file(site.folder / targets((2,))[0], undisturbed(2))
+
+
+def test_a_training_that_says_what_is_wrong_is_submitted_once(prepared, cluster, tmp_path):
+    stack = prepared.results / "patches/train/labels.tif"
+    sound = shutil.copy2(stack, tmp_path)
+    content = bytearray(stack.read_bytes())
+    content[len(content) // 2] ^= 1
+    stack.write_bytes(content)
+    try:
+        with prepared.submit(*targets((3,)), changes=trainings((3,), EPOCHS)) as process:
+            assert process.wait(PATIENCE) != 0
+    finally:
+        shutil.copy2(sound, stack)
+    assert len(prepared.submitted()) == 1
+    log = f"results/logs/{run_of(3)}.log"
+    assert f"error: {log}: results/patches/train/labels.tif: cannot be" in prepared.said
+    assert f"{log}: the job is not tried again." in prepared.said
+
+
 def test_a_preempted_training_goes_on_when_the_urgent_job_has_ended(prepared, undisturbed, cluster):
     forget(prepared, 0)
     with prepared.submit(*targets((0,)), changes=trainings((0,), EPOCHS)) as process:
@@ -223,9 +288,9 @@ def test_a_training_that_preemption_cancels_is_queued_again(prepared, undisturbe
     assert_same_file(prepared.folder / targets((1,))[0], undisturbed(1))
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_cancelling_snakemake_cancels_its_jobs(how, prepared, cluster):
-    seeds = {signal.SIGINT: (10, 11, 12), signal.SIGTERM: (20, 21, 22)}[how]
+    seeds = [10 * how + number for number in range(3)]
     with prepared.submit(*targets(seeds), changes=trainings(seeds, epochs=100_000)) as process:
         wait_until(lambda: len(cluster.jobs()) == 3, PATIENCE, "three jobs")
         wait_until(lambda: in_state(cluster, "RUNNING"), PATIENCE, "a training")
