@@ -35,9 +35,13 @@ ALIASES = {
 }
 # Slide names become folder names and wildcards.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+# Under these names, and with this ending, stages leave logs of their own beside those of slides.
+TAKEN, TAKEN_ENDING = {"contact_sheet", "reference", "vectors"}, ".profile"
 HASH = re.compile(r"[0-9a-f]{64}")
 # Organs become headings of tables, reports and figures, which have signs of their own.
 ORGAN = re.compile(r"\w[^<>|$`\\]{0,63}")
+# The row of all organs in tables, as nucleigan.evaluation names it.
+ALL_ORGANS = "overall"
 # What every file system takes, bytes of a path and of its parts.
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 BRACES = re.compile(r"[{}]")
@@ -298,6 +302,16 @@ def _slide(values: Mapping[str, str], path: Path, line: int) -> Slide:
         raise NucleiganError(
             f"{where}: `slide` is {shown(values['slide'])!r}; use letters, digits, '.', '_' and "
             "'-', not beginning with a sign, since it names files."
+        )
+    if values["slide"] in TAKEN or values["slide"].endswith(TAKEN_ENDING):
+        raise NucleiganError(
+            f"{where}: `slide` is {values['slide']!r}, which the workflow calls files of its own; "
+            "choose another name."
+        )
+    if values["organ"].lower() == ALL_ORGANS:
+        raise NucleiganError(
+            f"{where}: `organ` is {values['organ']!r}, which tables call the mean of all; choose "
+            "another name."
         )
     if not ORGAN.fullmatch(values["organ"]) or CONTROL.search(values["organ"]):
         raise NucleiganError(

@@ -26,6 +26,7 @@ from nucleigan.evaluation.columns import MATCH_RATES
 from nucleigan.evaluation.published import METHODS, ORGANS, organ_name, published
 from nucleigan.figures.overlay import HIT, INVENTED, MISSED, overlay
 from nucleigan.metrics.measures import measure_all
+from nucleigan.slides import sheet
 
 
 def box(*boxes, shape=(40, 40)):
@@ -385,3 +386,7 @@ def test_tables_of_other_columns_are_not_gathered(tmp_path):
     with pytest.raises(NucleiganError, match=r"b\.csv: has the columns"):
         gather([tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "out.csv")
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_no_organ_is_called_like_all_of_them():
+    assert sheet.ALL_ORGANS == OVERALL
