@@ -337,6 +337,12 @@ class CycleGANSettings(TrainingSettings):
         description="Standard deviation of noise on generated masks before they are painted again, "
         "so that images cannot hide in them (Bashkirova et al. 2019); the method has none.",
     )
+    slope_penalty: NonNegative = Field(
+        0.0,
+        description="Weight of the squared slope of the image discriminator at real images (R1, "
+        "Mescheder et al. 2018), which keeps it from winning early, and the images from being "
+        "woven patterns; the method has none.",
+    )
     latent_channels: Annotated[int, Field(ge=0)] = Field(
         0,
         description="Channels of random numbers beside the mask, half constant over an image and "

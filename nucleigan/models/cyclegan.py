@@ -35,7 +35,14 @@ from nucleigan.provenance import package_digest
 from nucleigan.randomness import generator, torch_seed
 from nucleigan.training import compute as computing
 from nucleigan.training import loop, processes
-from nucleigan.training.adversarial import adam, adversarial_loss, frozen, judge_loss, set_rate
+from nucleigan.training.adversarial import (
+    adam,
+    adversarial_loss,
+    frozen,
+    judge_loss,
+    set_rate,
+    slope_penalty,
+)
 from nucleigan.training.augment import augment
 from nucleigan.training.average import AveragedNetwork
 from nucleigan.training.data import Patches, from_network, order, to_network
@@ -147,11 +154,15 @@ class CycleGAN:
         with self.compute.autocast():
             judged_image = judge_loss(nets.judge_image, images, past_images)
             judged_mask = judge_loss(nets.judge_mask, masks_, past_masks)
+            judged = {"judge_image": judged_image, "judge_mask": judged_mask}
+            if self.settings.slope_penalty:
+                slope = slope_penalty(nets.judge_image, images)
+                judged["slope"] = self.settings.slope_penalty * slope
         self.optimise_judges.zero_grad(set_to_none=True)
-        (judged_image + judged_mask).backward()
+        torch.stack(list(judged.values())).sum().backward()
         processes.average_gradients(self.optimise_judges)
         self.optimise_judges.step()
-        losses |= {"judge_image": judged_image, "judge_mask": judged_mask}
+        losses |= judged
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _generator_losses(

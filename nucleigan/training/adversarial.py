@@ -31,6 +31,26 @@ def judge_loss(judge: nn.Module, real: torch.Tensor, fake: torch.Tensor) -> torc
     return 0.5 * (adversarial_loss(logits_real, True) + adversarial_loss(logits_fake, False))
 
 
+def slope_penalty(judge: nn.Module, real: torch.Tensor) -> torch.Tensor:
+    """How steep a discriminator is at real pictures (R1 of Mescheder et al. 2018).
+
+    Parameters
+    ----------
+    judge
+        Gives any number of logits a picture.
+    real
+        (B, C, H, W).
+
+    Returns
+    -------
+    The squared slope of the sum of a picture's logits, summed over the channels and averaged over
+    pixels and pictures.
+    """
+    real = real.detach().clone().requires_grad_(True)
+    (slope,) = torch.autograd.grad(judge(real).float().sum(), real, create_graph=True)
+    return slope.float().square().sum(dim=1).mean()
+
+
 def adam(networks: Iterable[nn.Module], settings: OptimiserSettings) -> torch.optim.Adam:
     """Adam over the weights of several networks; the schedule sets its rate every step."""
     weights = [weight for network in networks for weight in network.parameters()]

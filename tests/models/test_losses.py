@@ -18,7 +18,7 @@ from nucleigan.config import (
 )
 from nucleigan.models.cgan import ConditionalGAN, dice_loss, near_border, pixel_losses
 from nucleigan.models.cyclegan import CycleGAN, polarity_loss
-from nucleigan.training.adversarial import adversarial_loss, frozen, judge_loss
+from nucleigan.training.adversarial import adversarial_loss, frozen, judge_loss, slope_penalty
 from nucleigan.training.compute import prepare
 
 CPU = ComputeSettings(device="cpu", precision="float32", threads=1)
@@ -46,6 +46,33 @@ def test_judge_loss_is_half_the_sum():
     real, fake = torch.full((2, 1), 1.5), torch.full((3, 1), -0.5)
     expected = 0.5 * (softplus(-1.5) + softplus(-0.5))
     assert judge_loss(nn.Identity(), real, fake).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_slope_penalty_of_a_judge_whose_slope_is_known():
+    judge = nn.Conv2d(3, 1, 1, bias=False)
+    judge.weight.data.copy_(torch.tensor([1.0, 2.0, -2.0]).reshape(1, 3, 1, 1))
+    penalty = slope_penalty(judge, torch.randn(2, 3, 5, 4))
+    assert penalty.item() == pytest.approx(1 + 4 + 4, rel=1e-6)
+    penalty.backward()
+    # Of the sum of the squares of the weights.
+    assert judge.weight.grad.flatten().tolist() == pytest.approx([2, 4, -4], rel=1e-6)
+
+
+@pytest.mark.parametrize("weight", [0.0, 5.0])
+def test_the_slope_penalty_makes_the_image_judge_flatter(weight):
+    torch.manual_seed(0)
+    settings = CycleGANSettings(**SMALL, slope_penalty=weight)
+    model = CycleGAN(settings, 2, prepare(CPU), 0)
+    model.set_rate(20.0)
+    images = torch.rand(2, 3, 16, 16).mul(2).sub(1).numpy()
+    masks_ = torch.rand(2, 2, 16, 16).sub(0.5).sign().numpy()
+    losses = [model.step((images, masks_), np.random.default_rng(n)) for n in range(12)]
+    slope = slope_penalty(model.networks.judge_image, torch.from_numpy(images)).item()
+    if weight:
+        assert losses[-1]["slope"].item() < losses[0]["slope"].item() / 2
+        assert slope < 0.02
+    else:
+        assert "slope" not in losses[0] and slope > 0.05
 
 
 def test_pixel_losses_by_hand():
