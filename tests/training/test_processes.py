@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 
 from nucleigan.artifacts import write_json, write_stack
 from nucleigan.config import ComputeSettings
-from nucleigan.errors import NucleiganError
+from nucleigan.errors import NucleiganError, PassingError
 from nucleigan.models.cyclegan import Painter
 from nucleigan.models.guards import MEASURES
 from nucleigan.segmentation import Segmenter
@@ -261,14 +261,18 @@ def test_what_a_person_can_mend_is_said_once(tmp_path, what):
         ({0: (3, 10)}, "process 0 of the training ended with 3"),
     ],
 )
-def test_the_first_error_is_that_of_the_job(ends, words):
+@pytest.mark.parametrize("passes", [False, True])
+def test_the_first_error_is_that_of_the_job(ends, words, passes):
     def failure(status, when):
-        said = dict(time=when, sentence=f"error at {when}", in_full="") if status == 1 else {}
-        return SimpleNamespace(exitcode=status, timestamp=int(when), error_file_data=said)
+        said = dict(time=when, sentence=f"error at {when}", passes=passes, in_full="")
+        given = said if status == 1 else {}
+        return SimpleNamespace(exitcode=status, timestamp=int(when), error_file_data=given)
 
     failures = {rank: failure(*end) for rank, end in ends.items()}
-    with pytest.raises(NucleiganError, match=words):
+    with pytest.raises(NucleiganError, match=words) as caught:
         launcher._fail(failures, asked=False)
+    # Whether another try may go well is what the process says; one that was killed says nothing.
+    assert isinstance(caught.value, PassingError) == (passes or "process" in words)
 
 
 def test_both_stop_at_sigterm_and_go_on(data, tmp_path):
