@@ -141,7 +141,7 @@ def set_patience(silence: float, max_bytes: int) -> None:
                 answer.raise_for_status()
                 announced = answer.headers.get("Content-Length", "")
                 if announced.isdigit():
-                    _check_bytes(str(request.url), int(announced), max_bytes)
+                    _check_sent(str(request.url), int(announced), max_bytes)
                 # Plugins read it from here, and it may be more than is announced, if anything is.
                 answer.raw = _Counted(answer.raw, str(request.url), max_bytes)
             return answer
@@ -156,7 +156,7 @@ def set_patience(silence: float, max_bytes: int) -> None:
 
         def retrieve_within(self: Any) -> None:
             # No more than that is read of what a bucket sends.
-            _check_bytes(self.query, self.size(), max_bytes)
+            _check_sent(self.query, self.size(), max_bytes)
             retrieve(self)
 
         buckets.StorageObject.retrieve_object = retrieve_within
@@ -179,20 +179,19 @@ class _Counted:
 
     def read(self, *arguments: Any, **keywords: Any) -> bytes:
         """Some of it."""
-        part: bytes = self._raw.read(*arguments, **keywords)
-        self._read += len(part)
-        _check_bytes(self._address, self._read, self._most)
-        return part
+        return self._counted(self._raw.read(*arguments, **keywords))
 
     def stream(self, *arguments: Any, **keywords: Any) -> Iterator[bytes]:
         """All of it, part by part."""
-        for part in self._raw.stream(*arguments, **keywords):
-            self._read += len(part)
-            _check_bytes(self._address, self._read, self._most)
-            yield part
+        yield from map(self._counted, self._raw.stream(*arguments, **keywords))
+
+    def _counted(self, part: bytes) -> bytes:
+        self._read += len(part)
+        _check_sent(self._address, self._read, self._most)
+        return part
 
 
-def _check_bytes(address: str, found: int, most: int) -> None:
+def _check_sent(address: str, found: int, most: int) -> None:
     if found > most:
         raise NucleiganError(
             f"{shown(address, 200)}: the server sends {found} bytes or more, above the {most} of "

@@ -131,8 +131,8 @@ def local(
 def site(cluster: Cluster, finished: Workflow, tmp_path_factory: pytest.TempPathFactory) -> Site:
     """The whole workflow, run through SLURM."""
     folder = tmp_path_factory.mktemp("site")
-    asks = "sacct" if cluster.accounts else "squeue"
-    site = Site(finished.root, folder, finished.sheet, (str(IMPATIENT),), cluster.accounts, asks)
+    start = (finished.root, folder, finished.sheet, (str(IMPATIENT),))
+    site = Site(*start, cluster.accounts, cluster.asks)
     with site.submit("all") as process:
         site.finish(process)
     return site

@@ -1,4 +1,4 @@
-"""A real SLURM cluster on this machine: one controller, two nodes, fake GPUs, and accounting."""
+"""A real SLURM cluster on this machine: one controller, two nodes, fake GPUs, accounting."""
 
 import contextlib
 import os
@@ -48,12 +48,6 @@ def missing() -> str | None:
     return None
 
 
-def missing_accounting() -> str | None:
-    """Why a cluster here keeps no accounts, or None."""
-    absent = [name for name in DATABASE if program(name) is None]
-    return f"no {', '.join(absent)} here; install slurmdbd and mariadb-server" if absent else None
-
-
 def program(name: str) -> str | None:
     """Where a program lies; daemons are not on everyone's path."""
     return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
@@ -89,8 +83,13 @@ class Cluster:
 
     @property
     def accounts(self) -> bool:
-        """Whether there is accounting."""
-        return missing_accounting() is None
+        """Whether there is accounting, which slurmdbd and mariadb-server install."""
+        return None not in map(program, DATABASE)
+
+    @property
+    def asks(self) -> str:
+        """What the profile as it is shipped asks how jobs are, if that is here."""
+        return "sacct" if self.accounts else "squeue"
 
     def start(self) -> None:
         """Start all daemons and wait until the nodes serve."""

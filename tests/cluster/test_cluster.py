@@ -216,7 +216,7 @@ def test_a_training_saves_before_its_time_is_over_and_is_not_counted(
 ):
     """By the signal that the profile asks SLURM for, two minutes before."""
     forget(prepared, 2)
-    site = replace(prepared, asks="sacct" if cluster.accounts else "squeue")
+    site = replace(prepared, asks=cluster.asks)
     with site.submit(
         *targets((2,)),
         changes=trainings((2,), EPOCHS),
