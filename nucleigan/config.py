@@ -150,6 +150,16 @@ class PatchSettings(Settings):
     stride: Count = Field(
         248, description="Largest distance between neighbouring patches, pixels; 16 patches a tile."
     )
+    most_unannotated: Count = Field(
+        256,
+        description="Most patches of a training slide without annotation, chosen at random from "
+        "its tissue; they teach the CycleGAN alone.",
+    )
+    least_tissue: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.5,
+        description="Patches of such a slide with a smaller part of tissue than this are left "
+        "out; annotated slides give all of theirs.",
+    )
 
 
 class PolygonSettings(Settings):

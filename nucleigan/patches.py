@@ -1,7 +1,9 @@
 """Patches for training: a grid over every slide, stacked so that training maps them into memory."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,9 +14,20 @@ from nucleigan.config import PatchSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.figures.sheets import contact_sheet, outline
 from nucleigan.progress import progress
+from nucleigan.randomness import generator
+from nucleigan.slides.tissue import tissue_mask
 
 SHOWN = 32
 CONTOUR = (0, 255, 0)
+
+
+class Place(NamedTuple):
+    """Where a patch lies: its upper left corner in a slide, pixels."""
+
+    slide: str
+    organ: str
+    y: int
+    x: int
 
 
 def grid(length: int, size: int, stride: int) -> list[int]:
@@ -35,7 +48,7 @@ def cut_patches(
     picture_output: str | Path,
     settings: PatchSettings,
 ) -> None:
-    """Cut slides into patches.
+    """Cut annotated slides into patches, all of them.
 
     Parameters
     ----------
@@ -61,15 +74,13 @@ def cut_patches(
             "no slide with an annotation is there to cut patches from; add one to the sheet."
         )
     shape = (len(places), settings.size, settings.size)
-    windows = progress(_windows(slides, "image", settings), len(places), "patches")
-    write_stack(images_output, (*shape, 3), np.uint8, windows)
+    images = _write_images(images_output, slides, places, settings)
     counts: list[int] = []
     shown: list[np.ndarray] = []
-    chosen = set(np.linspace(0, len(places) - 1, min(SHOWN, len(places))).astype(int))
-    images = tifffile.memmap(images_output, mode="r").reshape(*shape, 3)
+    chosen = set(_shown(len(places)))
 
     def counted() -> Iterator[np.ndarray]:
-        for number, labels in enumerate(_windows(slides, "labels", settings)):
+        for number, labels in enumerate(_windows(slides, "labels", places, settings)):
             counts.append(len(np.unique(labels[labels > 0])))
             if number in chosen:
                 shown.append(outline(np.array(images[number]), labels, CONTOUR))
@@ -77,29 +88,92 @@ def cut_patches(
 
     write_stack(labels_output, shape, np.int32, progress(counted(), len(places), "label maps"))
     contact_sheet(shown, picture_output)
-    table = pd.DataFrame(places).assign(nuclei=counts)
-    table.insert(0, "patch", range(len(table)))
-    write_table(table_output, table)
+    _write_table(table_output, places, nuclei=counts)
     print(f"{len(places)} patches of {len(slides)} slides, {sum(counts)} nuclei", flush=True)
 
 
-def _places(slide: Mapping[str, str], settings: PatchSettings) -> list[dict[str, object]]:
-    image, labels = (_shape(slide[key]) for key in ("image", "labels"))
-    if image[:2] != labels:
+def cut_unannotated(
+    slides: Sequence[Mapping[str, str]],
+    images_output: str | Path,
+    table_output: str | Path,
+    picture_output: str | Path,
+    settings: PatchSettings,
+    seed: int,
+) -> None:
+    """Cut slides without annotation into patches, some of each slide's tissue.
+
+    Parameters
+    ----------
+    slides
+        Each with ``slide``, ``organ``, and the path ``image``.
+    images_output
+        Stack (N, size, size, 3) uint8.
+    table_output
+        CSV: patch, slide, organ, y and x of its corner (pixels).
+    picture_output
+        PNG of some patches.
+    settings
+        Size and stride, and how many patches are taken of what.
+    seed
+        Of the choice, which is made for each slide by itself.
+
+    Raises
+    ------
+    NucleiganError
+        A slide is smaller than a patch, or none shows enough tissue.
+    """
+    places = []
+    for slide in slides:
+        found = _tissue_places(slide, settings, seed)
+        print(f"{slide['slide']}: {len(found)} patches", flush=True)
+        places += found
+    if not places:
+        raise NucleiganError(
+            f"no patch of the training slides without annotation ({_names(slides)}) is tissue in "
+            f"{settings.least_tissue:.0%} of its pixels; lower patches.least_tissue or leave these "
+            "slides out of the sheet."
+        )
+    images = _write_images(images_output, slides, places, settings)
+    contact_sheet([np.array(images[number]) for number in _shown(len(places))], picture_output)
+    _write_table(table_output, places)
+
+
+def _names(slides: Sequence[Mapping[str, str]]) -> str:
+    return ", ".join(slide["slide"] for slide in slides[:5]) + ", …" * (len(slides) > 5)
+
+
+def _tissue_places(slide: Mapping[str, str], settings: PatchSettings, seed: int) -> list[Place]:
+    """The places of some windows that show tissue, in the order of the grid."""
+    places = _places(slide, settings)
+    found: list[int] = []
+    # A whole slide has far more windows than are wanted: no more of them are read than that takes.
+    tried = generator(seed, "unannotated", slide["slide"]).permutation(len(places))
+    windows = _windows([slide], "image", [places[number] for number in tried], settings)
+    for number, window in zip(tried, windows, strict=True):
+        if tissue_mask(window).mean() >= settings.least_tissue:
+            found.append(int(number))
+        if len(found) == settings.most_unannotated:
+            break
+    return [places[number] for number in sorted(found)]
+
+
+def _places(slide: Mapping[str, str], settings: PatchSettings) -> list[Place]:
+    image = _shape(slide["image"])[:2]
+    if "labels" in slide and (labels := _shape(slide["labels"])) != image:
         raise NucleiganError(
             f"slide {slide['slide']}: the image is {image[0]}×{image[1]}, the label map "
             f"{labels[0]}×{labels[1]} pixels; make both again."
         )
-    if min(labels) < settings.size:
+    if min(image) < settings.size:
         raise NucleiganError(
-            f"slide {slide['slide']}: is {labels[0]}×{labels[1]} pixels at the working "
+            f"slide {slide['slide']}: is {image[0]}×{image[1]} pixels at the working "
             f"magnification, smaller than patches.size = {settings.size}; lower it or leave the "
             "slide out."
         )
     return [
-        {"slide": slide["slide"], "organ": slide["organ"], "y": y, "x": x}
-        for y in grid(labels[0], settings.size, settings.stride)
-        for x in grid(labels[1], settings.size, settings.stride)
+        Place(slide["slide"], slide["organ"], y, x)
+        for y in grid(image[0], settings.size, settings.stride)
+        for x in grid(image[1], settings.size, settings.stride)
     ]
 
 
@@ -109,11 +183,39 @@ def _shape(path: str) -> tuple[int, ...]:
 
 
 def _windows(
-    slides: Sequence[Mapping[str, str]], key: str, settings: PatchSettings
+    slides: Sequence[Mapping[str, str]],
+    key: str,
+    places: Sequence[Place],
+    settings: PatchSettings,
 ) -> Iterator[np.ndarray]:
+    """The windows at places, which lie slide by slide."""
+    paths = {slide["slide"]: slide[key] for slide in slides}
     size = settings.size
-    for slide in slides:
-        with open_image(slide[key]) as picture:
-            for y in grid(picture.shape[0], size, settings.stride):
-                for x in grid(picture.shape[1], size, settings.stride):
-                    yield picture[y : y + size, x : x + size]
+    for name, here in groupby(places, lambda place: place.slide):
+        with open_image(paths[name]) as picture:
+            for place in here:
+                yield picture[place.y : place.y + size, place.x : place.x + size]
+
+
+def _write_images(
+    output: str | Path,
+    slides: Sequence[Mapping[str, str]],
+    places: Sequence[Place],
+    settings: PatchSettings,
+) -> np.ndarray:
+    """Write the stack, and map it."""
+    shape = (len(places), settings.size, settings.size, 3)
+    windows = _windows(slides, "image", places, settings)
+    write_stack(output, shape, np.uint8, progress(windows, len(places), "patches"))
+    return tifffile.memmap(output, mode="r").reshape(shape)
+
+
+def _shown(count: int) -> np.ndarray:
+    """The patches that the contact sheet shows, evenly chosen."""
+    return np.linspace(0, count - 1, min(SHOWN, count)).astype(int)
+
+
+def _write_table(output: str | Path, places: Sequence[Place], **columns: Sequence[int]) -> None:
+    table = pd.DataFrame(places).assign(**columns)
+    table.insert(0, "patch", range(len(table)))
+    write_table(output, table)

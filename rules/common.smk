@@ -103,6 +103,7 @@ JUDGED = [
     name for name, slide in SLIDES.items() if slide.split in SETTINGS.evaluation.splits
 ]
 ANNOTATED = {name for name, slide in SLIDES.items() if slide.annotation is not None}
+UNANNOTATED = [name for name in TRAIN if name not in ANNOTATED]
 GIVEN = bool(SETTINGS.segmentation.model)
 USES_SYNTHETIC = not GIVEN and not all(
     data.startswith("real") for data in SETTINGS.segmentation.data
@@ -163,6 +164,13 @@ wildcard_constraints:
 def results(path):
     """A path under the folder of results."""
     return f"{SETTINGS.results}/{path}"
+
+
+# The real images that the CycleGAN learns from.
+UNPAIRED = [
+    results(f"patches/{kind}/images.tif")
+    for kind in ("train", *["unannotated"] * bool(UNANNOTATED))
+]
 
 
 def section(name, *without):

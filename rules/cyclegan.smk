@@ -3,7 +3,7 @@
 
 rule train_cyclegan:
     input:
-        images=results("patches/train/images.tif"),
+        images=UNPAIRED,
         polygons=rules.show_polygons.input.labels,
     output:
         generator=results("cyclegan/generator.safetensors"),

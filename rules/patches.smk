@@ -29,16 +29,47 @@ rule cut_patches:
         organs=lambda wildcards: [
             SLIDES[name].organ for name in annotated(wildcards.split)
         ],
-        settings=section("patches"),
+        settings=section("patches", "most_unannotated", "least_tissue"),
         code=code("cut_patches.py"),
     script:
         "../workflow_scripts/cut_patches.py"
+
+
+# What the CycleGAN alone learns from.
+rule cut_unannotated:
+    input:
+        images=expand(results("stain/{slide}/image.tif"), slide=UNANNOTATED),
+    output:
+        images=results("patches/unannotated/images.tif"),
+        table=results("patches/unannotated/patches.csv"),
+        picture=report(
+            results("patches/unannotated/contact_sheet.png"),
+            caption="../report/unannotated.rst",
+            category="3 Patches",
+        ),
+    log:
+        results("logs/patches/unannotated.log"),
+    benchmark:
+        results("benchmarks/patches/unannotated.tsv")
+    conda:
+        ENVIRONMENT
+    params:
+        slides=UNANNOTATED,
+        organs=[SLIDES[name].organ for name in UNANNOTATED],
+        settings=section("patches"),
+        seed=SETTINGS.seed,
+        code=code("cut_unannotated.py"),
+    script:
+        "../workflow_scripts/cut_unannotated.py"
 
 
 rule patches:
     input:
         expand(
             results("patches/{split}/patches.csv"),
-            split=[split for split in ("train", "val") if annotated(split)],
+            split=[
+                *(split for split in ("train", "val") if annotated(split)),
+                *["unannotated"] * bool(UNANNOTATED),
+            ],
         ),
     localrule: True

@@ -67,7 +67,7 @@ rule judge_synthesis:
     input:
         images=rules.show_synthesis.input.images,
         labels=rules.show_synthesis.input.labels,
-        real_images=results("patches/train/images.tif"),
+        real_images=UNPAIRED,
         real_labels=results("patches/train/labels.tif"),
         held_out=expand(
             results("stain/{slide}/image.tif"),

@@ -10,7 +10,7 @@ from PIL import Image
 from nucleigan.artifacts import open_stack, write_image
 from nucleigan.config import PatchSettings
 from nucleigan.errors import NucleiganError
-from nucleigan.patches import cut_patches, grid
+from nucleigan.patches import cut_patches, cut_unannotated, grid
 
 SETTINGS = PatchSettings(size=16, stride=12)
 OUTPUTS = ("images.tif", "labels.tif", "patches.csv", "patches.png")
@@ -141,3 +141,55 @@ def test_image_and_label_map_of_different_sizes(tmp_path):
 def test_no_slides(tmp_path):
     with pytest.raises(NucleiganError, match="annotat"):
         cut(tmp_path, [])
+
+
+def stained(folder, name, tissue):
+    """A slide without annotation, grey where it holds tissue (H, W) and white elsewhere."""
+    image = np.where(tissue, 120, 250).astype(np.uint8)
+    write_image(folder / f"{name}.tif", np.repeat(image[..., None], 3, axis=-1))
+    return {"slide": name, "organ": "liver", "image": str(folder / f"{name}.tif")}
+
+
+def cut_bare(folder, rows, seed=3, **settings):
+    images, _, table, picture = (folder / "bare" / name for name in OUTPUTS)
+    chosen = PatchSettings(size=16, stride=16, **settings)
+    cut_unannotated(rows, images, table, picture, chosen, seed)
+    return np.asarray(open_stack(images)), pd.read_csv(table), np.asarray(Image.open(picture))
+
+
+def test_without_annotation_tissue_alone_is_cut(tmp_path):
+    tissue = np.zeros((64, 96), bool)
+    tissue[:, :40] = True
+    rows = [stained(tmp_path, "half", tissue), stained(tmp_path, "glass", np.zeros((32, 32), bool))]
+    images, table, picture = cut_bare(tmp_path, rows)
+    assert list(table.columns) == ["patch", "slide", "organ", "y", "x"]
+    # Of the third column of patches just half is tissue.
+    places = [("half", y, x) for y in (0, 16, 32, 48) for x in (0, 16, 32)]
+    assert list(table[["slide", "y", "x"]].itertuples(index=False, name=None)) == places
+    for image, (_, y, x) in zip(images, places, strict=True):
+        np.testing.assert_array_equal(image[..., 0] == 120, tissue[y : y + 16, x : x + 16])
+    assert picture.shape[2] == 3
+    assert len(cut_bare(tmp_path, rows, least_tissue=0.51)[1]) == 8
+    assert len(cut_bare(tmp_path, rows, least_tissue=0.0)[1]) == 24 + 4
+
+
+def test_of_a_large_slide_some_patches_are_cut_whatever_lies_beside_it(tmp_path):
+    large, other = (stained(tmp_path, name, np.ones((160, 160), bool)) for name in ("a", "b"))
+    _, table, _ = cut_bare(tmp_path, [large, other], most_unannotated=10)
+    assert dict(table["slide"].value_counts()) == {"a": 10, "b": 10}
+    chosen = {
+        name: set(zip(here["y"], here["x"], strict=True)) for name, here in table.groupby("slide")
+    }
+    assert len(chosen["a"]) == len(chosen["b"]) == 10
+    assert chosen["a"] != chosen["b"]
+    _, alone, _ = cut_bare(tmp_path, [other], most_unannotated=10)
+    assert set(zip(alone["y"], alone["x"], strict=True)) == chosen["b"]
+    _, again, _ = cut_bare(tmp_path, [other], seed=4, most_unannotated=10)
+    assert set(zip(again["y"], again["x"], strict=True)) != chosen["b"]
+
+
+def test_glass_alone_is_refused(tmp_path):
+    row = stained(tmp_path, "empty", np.zeros((32, 32), bool))
+    with pytest.raises(NucleiganError, match=r"\(empty\).*50%.*patches\.least_tissue"):
+        cut_bare(tmp_path, [row])
+    assert not (tmp_path / "bare").exists()

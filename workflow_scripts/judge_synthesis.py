@@ -10,7 +10,7 @@ with job(snakemake.log[0]), use_gpus(snakemake.resources.gpu, snakemake.resource
     judge(
         images=list(snakemake.input.images),
         labels=list(snakemake.input.labels),
-        real_images=snakemake.input.real_images,
+        real_images=list(snakemake.input.real_images),
         real_labels=snakemake.input.real_labels,
         held_out=list(snakemake.input.held_out),
         weights=snakemake.input.generator,

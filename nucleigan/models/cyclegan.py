@@ -7,6 +7,7 @@
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -301,8 +302,8 @@ def draw_latent(
 
 
 def train(
-    images: str | Path,
-    polygons: list[str | Path],
+    images: Sequence[str | Path],
+    polygons: Sequence[str | Path],
     generator_output: str | Path,
     history_output: str | Path,
     samples_output: str | Path,
@@ -317,7 +318,7 @@ def train(
     Parameters
     ----------
     images
-        Stack of real patches, (N, H, W, 3) uint8.
+        Stacks of real patches, (N, H, W, 3) uint8.
     polygons
         Stacks of polygon label maps, (N, H, W) int32.
     generator_output, history_output, samples_output
@@ -331,7 +332,7 @@ def train(
     """
     compute = computing.prepare(compute_settings)
     print(" ".join(f"{key}={value}" for key, value in compute.facts().items()), flush=True)
-    real, drawn = Patches.open([images]), Patches.open(polygons)
+    real, drawn = Patches.open(images), Patches.open(polygons)
     model = CycleGAN(settings, masks.channels(mask_settings), compute, seed)
     steps = settings.steps_per_epoch or -(-len(real) // settings.batch_size)
     processes.check_batch(settings.batch_size)
@@ -383,7 +384,7 @@ def train(
         "threads": compute_settings.threads,
         "processes": processes.count(),
         "precision": compute.precision,
-        "data": [stored_digest(path) for path in (images, *polygons)],
+        "data": [stored_digest(path) for path in (*images, *polygons)],
         "code": package_digest("nucleigan.models.cyclegan"),
     }
     history = loop.run(

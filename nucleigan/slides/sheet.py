@@ -65,7 +65,8 @@ class Slide:
     image
         Path of the image.
     annotation
-        Path of the annotation, None for slides that only get predictions.
+        Path of the annotation, None for training slides whose images alone teach and for those
+        that only get predictions.
     mpp
         µm per pixel, None to take it from the image file.
     sha256
@@ -149,7 +150,7 @@ def hold_out(slides: Sequence[Slide], names: Sequence[str]) -> list[Slide]:
     Raises
     ------
     NucleiganError
-        A name is no training slide, or none would be left.
+        A name is no annotated training slide, or none would be left.
     """
     train = {slide.slide for slide in slides if slide.split == "train"}
     wrong = [name for name in names if name not in train]
@@ -158,9 +159,14 @@ def hold_out(slides: Sequence[Slide], names: Sequence[str]) -> list[Slide]:
             f"validation names {wrong[0]!r}, which is no training slide of the sheet; name slides "
             "whose split is train."
         )
-    if train and train <= set(names):
+    plain = {slide.slide for slide in slides if slide.annotation is None}
+    if bare := [name for name in names if name in plain]:
         raise NucleiganError(
-            "validation names every training slide of the sheet; leave some to train on."
+            f"validation names {bare[0]!r}, which has no annotation; name slides that have one."
+        )
+    if (teachers := train - plain) and teachers <= set(names):
+        raise NucleiganError(
+            "validation names every annotated training slide of the sheet; leave some to train on."
         )
     return [replace(slide, split="val") if slide.slide in set(names) else slide for slide in slides]
 
@@ -186,6 +192,12 @@ def check_slides(
                 f"the sample sheet has no slide with split {split!r}; the workflow "
                 "needs at least one."
             )
+    teachers = [slide for slide in slides if slide.split == "train" and slide.annotation]
+    if "train" in needed and not teachers:
+        raise NucleiganError(
+            "no slide of the sample sheet with split 'train' has an `annotation`; the workflow "
+            "needs at least one, whose nuclei teach the segmenter."
+        )
     names = [slide.slide for slide in slides]
     if reference != "auto" and reference not in names:
         raise NucleiganError(
@@ -327,10 +339,10 @@ def _slide(values: Mapping[str, str], path: Path, line: int) -> Slide:
         _check_path(values.get(name, ""), f"{where}: `{name}`")
         if is_address(values.get(name, "")):
             check_address(values[name], f"{where}: `{name}`")
-    if not annotation and values["split"] != "test":
+    if not annotation and values["split"] == "val":
         raise NucleiganError(
-            f"{where}: a slide with split {values['split']!r} needs an `annotation`; add it, or "
-            "set the split to test."
+            f"{where}: a slide with split 'val' needs an `annotation`, which thresholds are chosen "
+            "by; add it, or set the split to train or test."
         )
     return Slide(
         slide=values["slide"],

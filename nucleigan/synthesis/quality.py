@@ -54,7 +54,7 @@ SHAPES = {
 def judge(
     images: Sequence[str],
     labels: Sequence[str],
-    real_images: str | Path,
+    real_images: Sequence[str | Path],
     real_labels: str | Path,
     held_out: Sequence[str],
     weights: str | Path,
@@ -70,8 +70,10 @@ def judge(
     ----------
     images, labels
         Stacks of the synthetic pairs.
-    real_images, real_labels
-        Stacks of the training patches.
+    real_images
+        Stacks of the patches that the CycleGAN has learned from.
+    real_labels
+        Stack of the label maps of those that are annotated.
     held_out
         Normalised slides that the CycleGAN has not seen.
     weights
@@ -89,7 +91,7 @@ def judge(
     """
     compute = computing.prepare(compute_settings)
     painted, maps = Patches.open(images), Patches.open(labels)
-    real, real_maps = Patches.open([real_images]), Patches.open([real_labels])
+    real, real_maps = Patches.open(real_images), Patches.open([real_labels])
     print(f"extractor {EXTRACTOR}", flush=True)
 
     rng = generator(seed, "quality")

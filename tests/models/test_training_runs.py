@@ -30,7 +30,7 @@ small = dict(epochs=6, decay_from=3, steps_per_epoch=20, batch_size=2, crop=32, 
 if kind == "cyclegan":
     settings = CycleGANSettings(generator=GeneratorSettings(width=4, depth=1), mask_noise=0.3,
                                 latent_channels=2, slope_penalty=0.5, **small)
-    cyclegan.train(data / "images.tif", [data / "labels.tif"], out / "model.safetensors",
+    cyclegan.train([data / "images.tif"], [data / "labels.tif"], out / "model.safetensors",
                    out / "history.csv", out / "samples.png", out / "checkpoint", settings,
                    MaskSettings(), compute, 3)
 else:

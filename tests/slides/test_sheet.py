@@ -49,9 +49,11 @@ def test_paths_are_relative_to_the_sheet(tmp_path):
     assert second.sha256 is None
 
 
-def test_annotation_may_be_missing_of_test_slides_alone(tmp_path):
-    (slide,) = read_sheet(written(tmp_path, "slide,organ,split,image\nb,liver,test,b.tif\n"))
-    assert slide.annotation is None
+def test_annotation_may_be_missing_unless_thresholds_are_chosen_by_it(tmp_path):
+    for split in ("train", "test"):
+        text = f"slide,organ,split,image\nb,liver,{split},b.tif\n"
+        (slide,) = read_sheet(written(tmp_path, text))
+        assert slide.annotation is None
     message = complaint(tmp_path, HEADER + "b,liver,val,b.tif,,,\n")
     assert "line 2" in message
     assert "`annotation`" in message
@@ -191,5 +193,17 @@ def test_training_slides_can_be_held_out(tmp_path):
     assert hold_out(slides, []) == slides
     with pytest.raises(NucleiganError, match="names 'b', which is no training slide"):
         hold_out(slides, ["a", "b"])
-    with pytest.raises(NucleiganError, match="every training slide"):
+    with pytest.raises(NucleiganError, match="every annotated training slide"):
         hold_out(slides, ["a", "c"])
+
+
+def test_slides_without_annotation_neither_teach_the_segmenter_nor_choose(tmp_path):
+    bare = "c,liver,train,c.tif,,,\n"
+    slides = read_sheet(written(tmp_path, HEADER + TRAIN + bare + TEST))
+    assert check_slides(slides) == []
+    with pytest.raises(NucleiganError, match="names 'c', which has no annotation"):
+        hold_out(slides, ["c"])
+    with pytest.raises(NucleiganError, match="every annotated training slide"):
+        hold_out(slides, ["a"])
+    with pytest.raises(NucleiganError, match="split 'train' has an `annotation`"):
+        check_slides(slides[1:])

@@ -46,7 +46,7 @@ with job(out / "log.txt"):
         settings = CycleGANSettings(generator=GeneratorSettings(width=4, depth=1),
                                     latent_channels=2, mask_noise=0.3, lambda_polarity=2.0,
                                     slope_penalty=0.5, **small)
-        cyclegan.train(data / "images.tif", [data / "labels.tif"], out / "model.safetensors",
+        cyclegan.train([data / "images.tif"], [data / "labels.tif"], out / "model.safetensors",
                        out / "history.csv", out / "samples.png", out / "checkpoint", settings,
                        MaskSettings(), compute, 3)
     else:

@@ -1,6 +1,7 @@
 """What a person can mend is said in one sentence, before training starts, without a traceback."""
 
 import hashlib
+import re
 
 import numpy as np
 import pytest
@@ -18,6 +19,11 @@ def replaced(before, after):
         return text.replace(before, after)
 
     return change
+
+
+def without_training_annotations(text):
+    """The sample sheet, no training slide of which is annotated."""
+    return re.sub(r"(train\d,\w+,train,[^,]+,)[^,]+", r"\1", text)
 
 
 def only_error(done):
@@ -41,9 +47,17 @@ def errors(done):
         (replaced("train2,kidney,train", "train2,kidney,trian"), ["line 3", "'trian'", "train"]),
         (replaced("test2,", "test1,"), ["line 6", "'test1'", "line 5"]),
         (replaced(",train,", ",test,"), ["'train'", "at least one"]),
+        (without_training_annotations, ["'train'", "`annotation`", "teach"]),
         (replaced("train1,", "train/1,"), ["line 2", "'train/1'"]),
     ],
-    ids=["missing column", "unknown split", "duplicate slide", "no training slide", "odd name"],
+    ids=[
+        "missing column",
+        "unknown split",
+        "duplicate slide",
+        "no training slide",
+        "none annotated",
+        "odd name",
+    ],
 )
 def test_sheet(fresh, change, words):
     fresh.sheet.write_text(change(fresh.sheet.read_text()))

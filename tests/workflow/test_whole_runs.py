@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,10 +10,13 @@ import pytest
 import tifffile
 from jobs_of_runs import looks_and_ends
 from safetensors.numpy import load_file
+from tiny_workflow import draw_slide, facts_of
 
+from nucleigan.artifacts import stored_digest
 from nucleigan.config import PhantomSettings
 from nucleigan.models.weights import read_weights, write_weights
 from nucleigan.phantoms.sheet import phantom_slides
+from nucleigan.slides.sheet import read_sheet, write_sheet
 
 RUN = "cgan/both/0"
 
@@ -115,6 +119,26 @@ def test_slide_without_annotation_only_gets_predictions(finished):
     assert (finished.results / f"predictions/{RUN}/plain.labels.tif").is_file()
     with (finished.results / "evaluation/slides.csv").open() as stream:
         assert {row["slide"] for row in csv.DictReader(stream)} == {"test1", "test2"}
+
+
+def test_training_slides_without_annotation_teach_the_cyclegan_alone(copied, tmp_path):
+    bare = draw_slide(tmp_path, "bare", "kidney", "train", annotated=False)
+    sheet = tmp_path / "with_bare.csv"
+    write_sheet(sheet, [*read_sheet(copied.sheet), bare])
+    more = replace(copied, sheet=sheet)
+    before = facts_of(copied.results / "cyclegan/generator.safetensors")["training"]["data"]
+    quality = "results/synthesis/quality.csv"
+    planned = more.planned("patches", quality)
+    assert {"cut_unannotated", "train_cyclegan", "judge_synthesis"} <= planned
+    assert "fit_polygons" not in planned
+    more.make("patches", quality)
+    bare_patches = pd.read_csv(more.results / "patches/unannotated/patches.csv")
+    assert set(bare_patches["slide"]) == {"bare"}
+    annotated = pd.read_csv(more.results / "patches/train/patches.csv")
+    assert set(annotated["slide"]) == {"train1", "train2"}
+    data = facts_of(more.results / "cyclegan/generator.safetensors")["training"]["data"]
+    assert len(data) == len(before) + 1
+    assert stored_digest(more.results / "patches/unannotated/images.tif") in data
 
 
 def test_table_has_a_row_an_organ_and_the_overall_mean(finished):
