@@ -342,6 +342,12 @@ class CycleGANSettings(TrainingSettings):
         "surrounds them, as haematoxylin does; without it the cycle holds for inverted images as "
         "well. The method has none.",
     )
+    lambda_spectrum: NonNegative = Field(
+        0.0,
+        description="Weight of the squared distance between the logarithms of the mean spectra of "
+        "painted and real images (after Durall et al. 2020), which keeps woven patterns out of "
+        "them; the method has none.",
+    )
     mask_noise: NonNegative = Field(
         0.0,
         description="Standard deviation of noise on generated masks before they are painted again, "

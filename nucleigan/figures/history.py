@@ -17,6 +17,7 @@ PANELS = {
     "hidden": "hidden",
     "contrast": "contrast",
     "bright": "bright",
+    "woven": "woven",
 }
 NOT_LOSSES = {"epoch", "steps", "seconds", "waiting_seconds", *PANELS}
 

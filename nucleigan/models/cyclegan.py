@@ -30,6 +30,7 @@ from nucleigan.config import (
 from nucleigan.errors import NucleiganError
 from nucleigan.figures.sheets import contact_sheet
 from nucleigan.models import guards
+from nucleigan.models.spectrum import SpectrumLoss
 from nucleigan.models.weights import read_weights, write_weights
 from nucleigan.networks import IMAGE_CHANNELS, build_discriminator, build_generator, effective_state
 from nucleigan.provenance import package_digest
@@ -130,6 +131,7 @@ class CycleGAN:
         self.average = AveragedNetwork(nets.to_image, settings.average_decay)
         self.past_images = HistoryPool(settings.pool_size)
         self.past_masks = HistoryPool(settings.pool_size)
+        self.spectrum = SpectrumLoss()
 
     def step(
         self, batch: tuple[np.ndarray, np.ndarray], rng: np.random.Generator
@@ -187,6 +189,10 @@ class CycleGAN:
         if weights.lambda_polarity:
             hinge = polarity_loss(fake_images.float(), masks_)
             losses["polarity"] = weights.lambda_polarity * hinge
+        if weights.lambda_spectrum:
+            losses["spectrum"] = weights.lambda_spectrum * self.spectrum(
+                fake_images.float(), images
+            )
         return fake_images.float(), fake_masks.float(), losses
 
     def _with_latent(self, masks_: torch.Tensor) -> torch.Tensor:
@@ -241,6 +247,7 @@ class CycleGAN:
             "average": self.average.state(),
             "past_images": self.past_images.state(),
             "past_masks": self.past_masks.state(),
+            "spectrum": self.spectrum.state(),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -252,6 +259,7 @@ class CycleGAN:
         self.average.load(state["average"])
         self.past_images.load(state["past_images"])
         self.past_masks.load(state["past_masks"])
+        self.spectrum.load(state["spectrum"])
 
 
 def polarity_loss(images: torch.Tensor, masks_: torch.Tensor) -> torch.Tensor:

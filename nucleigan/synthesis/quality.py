@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from nucleigan.artifacts import open_image, read_table, write_table
 from nucleigan.config import ComputeSettings
 from nucleigan.masks.polygons import measure_nuclei
 from nucleigan.models.cyclegan import Painter
+from nucleigan.models.spectrum import log_spectrum
 from nucleigan.progress import progress
 from nucleigan.randomness import generator, torch_seed
 from nucleigan.synthesis.features import (
@@ -23,9 +25,11 @@ from nucleigan.synthesis.features import (
     standardise,
 )
 from nucleigan.training import compute as computing
-from nucleigan.training.data import Patches
+from nucleigan.training.data import Patches, to_network
 from nucleigan.windows import Picture
 
+# Windows whose spectra are taken at once, for the sake of memory.
+AT_ONCE = 50
 # Windows that images are compared by: side in pixels, and how many of each kind.
 SIDE, WINDOWS = 128, 400
 # Training windows that copies are looked for among, side by side at half their side.
@@ -100,10 +104,11 @@ def judge(
     with ExitStack() as slides:
         opened = [slides.enter_context(open_image(held_out[n])) for n in chosen]
         windows.append(_windows(opened, rng))
+    rows = _spectrum_rows(*(_spectrum(some) for some in windows))
     made, train, unseen = (features(some) for some in windows)
     learned = features(_all_windows(real))
     unseen, made, train, learned = standardise(unseen, made, train, learned)
-    rows = _image_rows(made, train, unseen, rng)
+    rows = [*_image_rows(made, train, unseen, rng), *rows]
     rows += _memory_rows(nearest(made, learned), nearest(unseen, learned))
     repaint, between = _repainted(weights, maps, compute, seed)
     rows.append(
@@ -171,6 +176,35 @@ def _image_rows(
             "synthetic": spread(made),
             "reference": spread(unseen),
             "meaning": "mean distance between windows; lower than the reference: fewer looks",
+        },
+    ]
+
+
+def _spectrum(windows: np.ndarray) -> torch.Tensor:
+    """Mean log power of windows (N, H, W, 3) uint8 in bands of spatial frequency, (3, B, B)."""
+    parts = [
+        log_spectrum(torch.from_numpy(np.stack([to_network(window) for window in some]))).sum(dim=0)
+        for some in np.array_split(windows, -(-len(windows) // AT_ONCE))
+    ]
+    return torch.stack(parts).sum(dim=0) / len(windows)
+
+
+def _spectrum_rows(
+    made: torch.Tensor, train: torch.Tensor, unseen: torch.Tensor
+) -> list[dict[str, object]]:
+    apart = {"synthetic": made - unseen, "reference": train - unseen}
+    return [
+        {
+            "measure": "spectrum",
+            **{name: each.square().mean().sqrt().item() for name, each in apart.items()},
+            "meaning": "root mean square over spatial frequencies of the difference to unseen "
+            "windows in the logarithm of the power; far above the reference: another texture",
+        },
+        {
+            "measure": "woven pattern",
+            **{name: each.mean(dim=0).max().exp().item() for name, each in apart.items()},
+            "meaning": "times the power of unseen windows, in the band that exceeds them most; far "
+            "above the reference: a pattern repeats itself",
         },
     ]
 

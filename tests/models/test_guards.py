@@ -64,6 +64,22 @@ def test_images_hidden_in_masks_are_found():
     assert any("hidden in the masks" in doubt for doubt in doubts(seen))
 
 
+def test_a_pattern_that_real_images_lack_is_found():
+    masks, images = pictures()
+    noise = 0.05 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+    stripes = 0.3 * torch.cos(torch.arange(32) * torch.pi / 2)
+
+    def woven(given):
+        return painted(given) + stripes
+
+    honest = watch(painted, found, masks, images + noise)
+    assert honest["woven"] < 3 and doubts(honest) == []
+    seen = watch(woven, found, masks, images + noise)
+    assert seen["woven"] > 20
+    (doubt,) = doubts(seen)
+    assert "woven" in doubt
+
+
 def test_bright_nuclei_are_inverted():
     masks, images = pictures()
     seen = watch(lambda given: -painted(given), found, masks, images)
@@ -85,7 +101,7 @@ def test_nuclei_with_white_cores_are_told_from_bright_ones():
     seen = watch(cored, found, masks, images)
     assert seen["bright"] == pytest.approx(5 * 5 / (14 * 15))
     assert seen["contrast"] > 0
-    (doubt,) = doubts(seen)
+    doubt = doubts(seen)[0]
     assert "12% of the pixels of painted nuclei" in doubt
 
 

@@ -29,7 +29,7 @@ small = dict(epochs=6, decay_from=3, steps_per_epoch=20, batch_size=2, crop=32, 
              discriminator=DiscriminatorSettings(width=4, layers=2))
 if kind == "cyclegan":
     settings = CycleGANSettings(generator=GeneratorSettings(width=4, depth=1), mask_noise=0.3,
-                                latent_channels=2, slope_penalty=0.5, **small)
+                                latent_channels=2, slope_penalty=0.5, lambda_spectrum=0.5, **small)
     cyclegan.train([data / "images.tif"], [data / "labels.tif"], out / "model.safetensors",
                    out / "history.csv", out / "samples.png", out / "checkpoint", settings,
                    MaskSettings(), compute, 3)
@@ -130,6 +130,6 @@ def test_killed_runs_end_in_the_same_weights(kind, data, tmp_path):
     else:
         snapshots = sorted(path.name for path in (out / "snapshots").iterdir())
         assert snapshots == ["00002.png", "00004.png", "00006.png"]
-        columns = ["spread", "hidden", "contrast", "bright"]
+        columns = ["spread", "hidden", "contrast", "bright", "woven"]
         assert (history[0][columns].notna().all(axis=1) == [False, True] * 3).all()
     assert (out / "samples.png").exists() and not list(checkpoints.glob("*.safetensors"))

@@ -12,7 +12,15 @@ from nucleigan.networks import build_generator
 from nucleigan.randomness import generator
 from nucleigan.synthesis import judge
 from nucleigan.synthesis.features import features, kernel_distance, nearest, spread, standardise
-from nucleigan.synthesis.quality import SHAPES, _memory_rows, _shape_row, _shapes, _solidity
+from nucleigan.synthesis.quality import (
+    SHAPES,
+    _memory_rows,
+    _shape_row,
+    _shapes,
+    _solidity,
+    _spectrum,
+    _spectrum_rows,
+)
 
 
 def noise(count, seed, contrast=20, side=32):
@@ -59,7 +67,7 @@ def run(tmp_path):
         judge(
             [str(tmp_path / "made.tif")],
             [str(tmp_path / "maps.tif")],
-            tmp_path / "real.tif",
+            [tmp_path / "real.tif"],
             tmp_path / "maps.tif",
             [str(tmp_path / "slide.tif")],
             tmp_path / "g.safetensors",
@@ -146,3 +154,20 @@ def test_larger_sparser_polygons_are_seen_in_each_measure_that_they_change():
     for name in ("area", "neighbour", "density"):
         assert abs(ours[name].mean() - theirs[name].mean()) > 10
     assert _shape_row("area", ours["area"], theirs["area"])["synthetic"] > 2
+
+
+def test_woven_windows_are_told_from_those_that_are_only_others():
+    rng = np.random.default_rng(0)
+    stripes = 20 * np.cos(np.arange(64) * np.pi / 2)[:, None]
+
+    def windows(pattern):
+        grey = 128 + 10 * rng.standard_normal((60, 64, 64, 3)) + pattern[..., None]
+        return grey.clip(0, 255).astype(np.uint8)
+
+    train, unseen = (_spectrum(windows(np.zeros((64, 1)))) for _ in range(2))
+    spectrum, woven = _spectrum_rows(_spectrum(windows(stripes)), train, unseen)
+    assert spectrum["reference"] < 0.05 and spectrum["synthetic"] > 5 * spectrum["reference"]
+    assert woven["reference"] < 1.2 and woven["synthetic"] > 10
+    spectrum, woven = _spectrum_rows(train + 0.5, train, train)
+    assert spectrum["synthetic"] == pytest.approx(0.5)
+    assert woven["synthetic"] == pytest.approx(np.exp(0.5))

@@ -45,7 +45,7 @@ with job(out / "log.txt"):
     if kind == "cyclegan":
         settings = CycleGANSettings(generator=GeneratorSettings(width=4, depth=1),
                                     latent_channels=2, mask_noise=0.3, lambda_polarity=2.0,
-                                    slope_penalty=0.5, **small)
+                                    slope_penalty=0.5, lambda_spectrum=0.5, **small)
         cyclegan.train([data / "images.tif"], [data / "labels.tif"], out / "model.safetensors",
                        out / "history.csv", out / "samples.png", out / "checkpoint", settings,
                        MaskSettings(), compute, 3)
@@ -193,8 +193,8 @@ def test_two_processes_learn_what_one_learns(kind, data, tmp_path):
     # of pixels, of which some lie on the fence.
     watched = alone.columns.intersection(MEASURES)
     for name in watched:
-        limit = 2e-2 if name == "bright" else 2e-3
-        pd.testing.assert_series_equal(shared[name], alone[name], atol=limit)
+        limits = {"bright": {"atol": 2e-2}, "woven": {"rtol": 1e-2}}.get(name, {"atol": 2e-3})
+        pd.testing.assert_series_equal(shared[name], alone[name], **limits)
     losses = (history.drop(columns=watched) for history in (shared, alone))
     pd.testing.assert_frame_equal(*losses, rtol=1e-3)
     # The first process alone speaks and writes.
