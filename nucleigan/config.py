@@ -610,6 +610,11 @@ class Config(Settings):
         description="Training slides that this run holds out as validation slides (split val), to "
         "choose thresholds and epochs on.",
     )
+    annotated: tuple[str, ...] = Field(
+        (),
+        description="The training slides whose annotations this run uses; the images of the others "
+        "teach the CycleGAN alone. None named: those of all that have one.",
+    )
     data_licence: str = Field(
         "", description="Licence of the slides, written into the model files trained on them."
     )

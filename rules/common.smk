@@ -20,7 +20,7 @@ from nucleigan.provenance import package_digest, script_digest
 from nucleigan.retries import Retries
 from nucleigan.shards import overlapping
 from nucleigan.slides.remote import set_patience
-from nucleigan.slides.sheet import check_slides, hold_out, read_sheet
+from nucleigan.slides.sheet import check_slides, hold_out, read_sheet, use_annotations
 
 ENVIRONMENT = "../envs/nucleigan.yaml"
 
@@ -40,6 +40,7 @@ def read_inputs():
             "run the demo (--configfile configs/demo.yaml)."
         )
     found = hold_out(found, settings.validation)
+    found = use_annotations(found, settings.annotated)
     if given := settings.segmentation.model:
         settings = settings_of_model(settings, given)
         made = Path(settings.results).resolve()

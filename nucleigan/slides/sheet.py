@@ -171,6 +171,29 @@ def hold_out(slides: Sequence[Slide], names: Sequence[str]) -> list[Slide]:
     return [replace(slide, split="val") if slide.slide in set(names) else slide for slide in slides]
 
 
+def use_annotations(slides: Sequence[Slide], names: Sequence[str]) -> list[Slide]:
+    """Training slides without their annotations, but for those named; all keep theirs if none is.
+
+    Raises
+    ------
+    NucleiganError
+        A name is no annotated training slide.
+    """
+    teachers = {slide.slide for slide in slides if slide.split == "train" and slide.annotation}
+    if wrong := [name for name in names if name not in teachers]:
+        raise NucleiganError(
+            f"annotated names {wrong[0]!r}, which is no annotated training slide of the sheet; "
+            f"name some of {', '.join(sorted(teachers)[:5])}{', …' if len(teachers) > 5 else ''}."
+        )
+    bare = teachers - set(names) if names else set()
+    return [
+        replace(slide, annotation=None, annotation_sha256=None, annotation_address=None)
+        if slide.slide in bare
+        else slide
+        for slide in slides
+    ]
+
+
 def check_slides(
     slides: Sequence[Slide], reference: str = "auto", needed: Sequence[str] = ("train", "test")
 ) -> list[str]:

@@ -14,6 +14,7 @@ from nucleigan.slides.sheet import (
     hold_out,
     read_sheet,
     slide_from_row,
+    use_annotations,
     write_sheet,
 )
 
@@ -195,6 +196,18 @@ def test_training_slides_can_be_held_out(tmp_path):
         hold_out(slides, ["a", "b"])
     with pytest.raises(NucleiganError, match="every annotated training slide"):
         hold_out(slides, ["a", "c"])
+
+
+def test_a_run_uses_the_annotations_that_it_names(tmp_path):
+    text = HEADER + TRAIN + TRAIN.replace("a,", "c,", 1) + TEST
+    slides = read_sheet(written(tmp_path, text))
+    assert use_annotations(slides, []) == slides
+    first, second, third = use_annotations(slides, ["c"])
+    assert first.annotation is None and first.image == slides[0].image
+    assert [second, third] == slides[1:]
+    for wrong in ("b", "d"):
+        with pytest.raises(NucleiganError, match=f"names '{wrong}', which is no annotated train"):
+            use_annotations(slides, ["c", wrong])
 
 
 def test_slides_without_annotation_neither_teach_the_segmenter_nor_choose(tmp_path):
