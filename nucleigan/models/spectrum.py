@@ -29,21 +29,24 @@ def log_spectrum(images: torch.Tensor) -> torch.Tensor:
     Parameters
     ----------
     images
-        (B, C, H, W) float32 in [-1, 1], at least 16×16 pixels.
+        (B, C, H, W) float32 in [-1, 1].
 
     Returns
     -------
-    (B, C, 16, 16): from the lowest frequency in rows and columns to the highest, each the mean of
-    a band; that of rounding to 8 bits is added. White noise has its variance in all of them.
+    (B, C, 16, 16), or a band a pixel of smaller images: from the lowest frequency in rows and
+    columns to the highest, each of the mean power of a band, to which that of rounding to 8 bits is
+    added. White noise has about its variance in all of them.
     """
     side = min(SIDE, *images.shape[-2:])
+    side = side // BANDS * BANDS or side
     parts = images.unfold(-2, side, side // 2).unfold(-2, side, side // 2).flatten(2, 3)
     window = torch.hann_window(side, periodic=False, device=images.device, dtype=images.dtype)
     window = window[:, None] * window
     varying = parts - parts.mean(dim=(-2, -1), keepdim=True)
     power = torch.fft.fft2(varying * window).abs().square() / window.square().sum()
     shifted = torch.fft.fftshift(power, dim=(-2, -1)).flatten(1, 2)
-    bands = functional.adaptive_avg_pool2d(shifted, BANDS)
+    # Not adaptive, whose gradient follows no fixed order on a GPU.
+    bands = functional.avg_pool2d(shifted, max(1, side // BANDS))
     return (bands + ROUNDING).log().unflatten(1, (images.shape[1], -1)).mean(dim=2)
 
 

@@ -41,6 +41,11 @@ def test_a_wave_is_in_the_band_of_its_frequency(side, vertical, horizontal):
         assert 0.6 < power.item() / (0.5**2 / 4 * BANDS**2) < 1
 
 
+@pytest.mark.parametrize(("side", "bands"), [(8, 8), (16, 16), (20, 16), (40, 16)])
+def test_images_may_be_small_or_odd(side, bands):
+    assert log_spectrum(noise(0.1, 2, side)).shape == (2, 3, bands, bands)
+
+
 def test_an_even_image_has_the_spectrum_of_rounding_alone():
     spectrum = log_spectrum(torch.full((1, 3, 32, 32), 0.3)).exp()
     assert spectrum.max().item() == pytest.approx((2 / 255) ** 2 / 12, rel=1e-3)

@@ -75,6 +75,7 @@ def test_sheet(fresh, change, words):
         ({"slides": "nowhere.csv"}, ["nowhere.csv", "no such sample sheet"]),
         ({"cyclegan": {"crop": 512}}, ["cyclegan.crop (512)", "patches.size (64)"]),
         ({"stain": {"reference": "test9"}}, ["stain.reference", "'test9'"]),
+        ({"annotated": ["test1"]}, ["annotated", "'test1'", "train1, train2"]),
     ],
     ids=lambda value: "" if isinstance(value, list) else next(iter(value)),
 )

@@ -128,6 +128,8 @@ def test_training_slides_without_annotation_teach_the_cyclegan_alone(copied, tmp
     more = replace(copied, sheet=sheet)
     before = facts_of(copied.results / "cyclegan/generator.safetensors")["training"]["data"]
     quality = "results/synthesis/quality.csv"
+    # As is one whose annotation is not used.
+    assert "cut_unannotated" in copied.planned("patches", changes={"annotated": ["train1"]})
     planned = more.planned("patches", quality)
     assert {"cut_unannotated", "train_cyclegan", "judge_synthesis"} <= planned
     assert "fit_polygons" not in planned
