@@ -86,6 +86,9 @@ def _geometry(
     cos, sin = np.cos(angle) / magnification, np.sin(angle) / magnification
     linear = np.array([[cos, -sin], [sin, cos]])
     shift = np.array(centre) - linear @ np.array([crop / 2, crop / 2])
+    if (linear == np.eye(2)).all():
+        # Between pixels a window would be a blurred one, and what learns from it paints blurred ones.
+        shift = np.rint(shift)
     return np.column_stack([linear, shift])
 
 

@@ -67,7 +67,7 @@ def run(tmp_path):
         judge(
             [str(tmp_path / "made.tif")],
             [str(tmp_path / "maps.tif")],
-            [tmp_path / "real.tif"],
+            [tmp_path / "real.tif"] * 2,
             tmp_path / "maps.tif",
             [str(tmp_path / "slide.tif")],
             tmp_path / "g.safetensors",

@@ -39,6 +39,17 @@ def test_without_jitter_a_crop_is_exact():
     assert np.array_equal(moved, image) and np.array_equal(turned, labels)
 
 
+@given(seed=st.integers(0, 10_000), size=st.integers(20, 37))
+def test_a_window_of_an_image_that_is_not_resized_holds_its_own_pixels(seed, size):
+    image = np.random.default_rng(0).integers(0, 256, (41, 37, 3), np.uint8)
+    still = JitterSettings(resize=256, flip=False)
+    moved, _ = augment(image, None, size, still, np.random.default_rng(seed))
+    windows = np.lib.stride_tricks.sliding_window_view(image, (size, size, 3))
+    assert (windows[:, :, 0] == moved).all(axis=(2, 3, 4)).any()
+    turned, _ = augment(image, None, size, JitterSettings(resize=256), np.random.default_rng(seed))
+    assert set(map(tuple, turned.reshape(-1, 3))) <= set(map(tuple, image.reshape(-1, 3)))
+
+
 def test_the_methods_jitter_magnifies_by_286_over_256():
     labels = np.zeros((256, 256), np.int32)
     labels[100:140, 100:140] = 1

@@ -127,13 +127,12 @@ def test_training_slides_without_annotation_teach_the_cyclegan_alone(copied, tmp
     write_sheet(sheet, [*read_sheet(copied.sheet), bare])
     more = replace(copied, sheet=sheet)
     before = facts_of(copied.results / "cyclegan/generator.safetensors")["training"]["data"]
-    quality = "results/synthesis/quality.csv"
     # As is one whose annotation is not used.
     assert "cut_unannotated" in copied.planned("patches", changes={"annotated": ["train1"]})
-    planned = more.planned("patches", quality)
+    planned = more.planned("patches", "results/synthesis/quality.csv")
     assert {"cut_unannotated", "train_cyclegan", "judge_synthesis"} <= planned
     assert "fit_polygons" not in planned
-    more.make("patches", quality)
+    more.make("patches", "results/cyclegan/generator.safetensors")
     bare_patches = pd.read_csv(more.results / "patches/unannotated/patches.csv")
     assert set(bare_patches["slide"]) == {"bare"}
     annotated = pd.read_csv(more.results / "patches/train/patches.csv")
