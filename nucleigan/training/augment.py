@@ -87,7 +87,7 @@ def _geometry(
     linear = np.array([[cos, -sin], [sin, cos]])
     shift = np.array(centre) - linear @ np.array([crop / 2, crop / 2])
     if (linear == np.eye(2)).all():
-        # Between pixels a window would be blurred, and what learns from it would paint blurred ones.
+        # Between pixels a window would be blurred, and what learns from it paints blurred ones.
         shift = np.rint(shift)
     return np.column_stack([linear, shift])
 
