@@ -153,7 +153,7 @@ class PatchSettings(Settings):
     most_unannotated: Count = Field(
         256,
         description="Most patches of a training slide without annotation, chosen at random from "
-        "its tissue; they teach the CycleGAN alone.",
+        "its tissue; they teach the CycleGAN alone, which sees every patch equally often.",
     )
     least_tissue: Annotated[float, Field(ge=0, le=1)] = Field(
         0.5,

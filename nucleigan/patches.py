@@ -74,7 +74,9 @@ def cut_patches(
             "no slide with an annotation is there to cut patches from; add one to the sheet."
         )
     shape = (len(places), settings.size, settings.size)
-    images = _write_images(images_output, slides, places, settings)
+    windows = progress(_windows(slides, "image", places, settings), len(places), "patches")
+    write_stack(images_output, (*shape, 3), np.uint8, windows)
+    images = tifffile.memmap(images_output, mode="r").reshape(*shape, 3)
     counts: list[int] = []
     shown: list[np.ndarray] = []
     chosen = set(_shown(len(places)))
@@ -93,19 +95,19 @@ def cut_patches(
 
 
 def cut_unannotated(
-    slides: Sequence[Mapping[str, str]],
+    slide: Mapping[str, str],
     images_output: str | Path,
     table_output: str | Path,
     picture_output: str | Path,
     settings: PatchSettings,
     seed: int,
 ) -> None:
-    """Cut slides without annotation into patches, some of each slide's tissue.
+    """Cut patches of a slide's tissue, without nuclei.
 
     Parameters
     ----------
-    slides
-        Each with ``slide``, ``organ``, and the path ``image``.
+    slide
+        ``slide``, ``organ``, and the path ``image``.
     images_output
         Stack (N, size, size, 3) uint8.
     table_output
@@ -115,46 +117,34 @@ def cut_unannotated(
     settings
         Size and stride, and how many patches are taken of what.
     seed
-        Of the choice, which is made for each slide by itself.
+        Of the choice.
 
     Raises
     ------
     NucleiganError
-        A slide is smaller than a patch, or none shows enough tissue.
+        The slide is smaller than a patch, or no patch shows enough tissue.
     """
-    places = []
-    for slide in slides:
-        found = _tissue_places(slide, settings, seed)
-        print(f"{slide['slide']}: {len(found)} patches", flush=True)
-        places += found
-    if not places:
-        raise NucleiganError(
-            f"no patch of the training slides without annotation ({_names(slides)}) is tissue in "
-            f"{settings.least_tissue:.0%} of its pixels; lower patches.least_tissue or leave these "
-            "slides out of the sheet."
-        )
-    images = _write_images(images_output, slides, places, settings)
-    contact_sheet([np.array(images[number]) for number in _shown(len(places))], picture_output)
-    _write_table(table_output, places)
-
-
-def _names(slides: Sequence[Mapping[str, str]]) -> str:
-    return ", ".join(slide["slide"] for slide in slides[:5]) + ", …" * (len(slides) > 5)
-
-
-def _tissue_places(slide: Mapping[str, str], settings: PatchSettings, seed: int) -> list[Place]:
-    """The places of some windows that show tissue, in the order of the grid."""
     places = _places(slide, settings)
-    found: list[int] = []
     # A whole slide has far more windows than are wanted: no more of them are read than that takes.
     tried = generator(seed, "unannotated", slide["slide"]).permutation(len(places))
     windows = _windows([slide], "image", [places[number] for number in tried], settings)
+    found: dict[int, np.ndarray] = {}
     for number, window in zip(tried, windows, strict=True):
         if tissue_mask(window).mean() >= settings.least_tissue:
-            found.append(int(number))
+            found[int(number)] = np.array(window)
         if len(found) == settings.most_unannotated:
             break
-    return [places[number] for number in sorted(found)]
+    if not found:
+        raise NucleiganError(
+            f"slide {slide['slide']}: no patch is tissue in {settings.least_tissue:.0%} of its "
+            "pixels; lower patches.least_tissue or leave the slide out of the sheet."
+        )
+    chosen = sorted(found)
+    shape = (len(chosen), settings.size, settings.size, 3)
+    write_stack(images_output, shape, np.uint8, (found[number] for number in chosen))
+    contact_sheet([found[chosen[shown]] for shown in _shown(len(chosen))], picture_output)
+    _write_table(table_output, [places[number] for number in chosen])
+    print(f"{len(chosen)} patches of {len(places)} are taken", flush=True)
 
 
 def _places(slide: Mapping[str, str], settings: PatchSettings) -> list[Place]:
@@ -195,19 +185,6 @@ def _windows(
         with open_image(paths[name]) as picture:
             for place in here:
                 yield picture[place.y : place.y + size, place.x : place.x + size]
-
-
-def _write_images(
-    output: str | Path,
-    slides: Sequence[Mapping[str, str]],
-    places: Sequence[Place],
-    settings: PatchSettings,
-) -> np.ndarray:
-    """Write the stack, and map it."""
-    shape = (len(places), settings.size, settings.size, 3)
-    windows = _windows(slides, "image", places, settings)
-    write_stack(output, shape, np.uint8, progress(windows, len(places), "patches"))
-    return tifffile.memmap(output, mode="r").reshape(shape)
 
 
 def _shown(count: int) -> np.ndarray:

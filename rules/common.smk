@@ -20,7 +20,7 @@ from nucleigan.provenance import package_digest, script_digest
 from nucleigan.retries import Retries
 from nucleigan.shards import overlapping
 from nucleigan.slides.remote import set_patience
-from nucleigan.slides.sheet import check_slides, hold_out, read_sheet, use_annotations
+from nucleigan.slides.sheet import check_slides, hold_out, read_sheet, teachers
 
 ENVIRONMENT = "../envs/nucleigan.yaml"
 
@@ -40,7 +40,6 @@ def read_inputs():
             "run the demo (--configfile configs/demo.yaml)."
         )
     found = hold_out(found, settings.validation)
-    found = use_annotations(found, settings.annotated)
     if given := settings.segmentation.model:
         settings = settings_of_model(settings, given)
         made = Path(settings.results).resolve()
@@ -54,6 +53,7 @@ def read_inputs():
         method_module(method)
     needed = () if given else ("train", "test")
     warnings = check_slides(found, settings.stain.reference, needed)
+    teaching = () if given else teachers(found, settings.annotated)
     start = settings.segmentation.start_from
     if start and not Path(start).is_file():
         raise NucleiganError(
@@ -77,11 +77,11 @@ def read_inputs():
     if workflow.is_main_process:
         for warning in warnings:
             print(f"warning: {warning}.", file=sys.stderr)
-    return settings, {slide.slide: slide for slide in found}
+    return settings, {slide.slide: slide for slide in found}, teaching
 
 
 try:
-    SETTINGS, SLIDES = read_inputs()
+    SETTINGS, SLIDES, TEACHERS = read_inputs()
 except NucleiganError as error:
     # Not WorkflowError, which adds the place in this file to what is wrong with another.
     sys.exit(f"error: {error}")
@@ -104,7 +104,8 @@ JUDGED = [
     name for name, slide in SLIDES.items() if slide.split in SETTINGS.evaluation.splits
 ]
 ANNOTATED = {name for name, slide in SLIDES.items() if slide.annotation is not None}
-UNANNOTATED = [name for name in TRAIN if name not in ANNOTATED]
+# Training slides whose images alone are used, by the CycleGAN.
+UNANNOTATED = [name for name in TRAIN if name not in TEACHERS]
 GIVEN = bool(SETTINGS.segmentation.model)
 USES_SYNTHETIC = not GIVEN and not all(
     data.startswith("real") for data in SETTINGS.segmentation.data
@@ -169,8 +170,8 @@ def results(path):
 
 # The real images that the CycleGAN learns from.
 UNPAIRED = [
-    results(f"patches/{kind}/images.tif")
-    for kind in ("train", *["unannotated"] * bool(UNANNOTATED))
+    results("patches/train/images.tif"),
+    *expand(results("patches/unannotated/{slide}.images.tif"), slide=UNANNOTATED),
 ]
 
 
@@ -268,9 +269,8 @@ def truth(wildcards):
 
 def annotated(split):
     """Slides of a split that have nuclei to learn from."""
-    return [
-        name for name in SLIDES if SLIDES[name].split == split and name in ANNOTATED
-    ]
+    used = TEACHERS if split == "train" else ANNOTATED
+    return [name for name in SLIDES if SLIDES[name].split == split and name in used]
 
 
 def real_pairs(wildcards):

@@ -38,24 +38,22 @@ rule cut_patches:
 # What the CycleGAN alone learns from.
 rule cut_unannotated:
     input:
-        images=expand(results("stain/{slide}/image.tif"), slide=UNANNOTATED),
+        image=results("stain/{slide}/image.tif"),
     output:
-        images=results("patches/unannotated/images.tif"),
-        table=results("patches/unannotated/patches.csv"),
-        picture=report(
-            results("patches/unannotated/contact_sheet.png"),
-            caption="../report/unannotated.rst",
-            category="3 Patches",
-        ),
+        images=results("patches/unannotated/{slide}.images.tif"),
+        table=results("patches/unannotated/{slide}.csv"),
+        picture=results("patches/unannotated/{slide}.png"),
     log:
-        results("logs/patches/unannotated.log"),
+        results("logs/patches/unannotated/{slide}.log"),
     benchmark:
-        results("benchmarks/patches/unannotated.tsv")
+        results("benchmarks/patches/unannotated/{slide}.tsv")
+    wildcard_constraints:
+        slide=only(UNANNOTATED),
     conda:
         ENVIRONMENT
     params:
-        slides=UNANNOTATED,
-        organs=[SLIDES[name].organ for name in UNANNOTATED],
+        slide=lambda wildcards: wildcards.slide,
+        organ=lambda wildcards: SLIDES[wildcards.slide].organ,
         settings=section("patches"),
         seed=SETTINGS.seed,
         code=code("cut_unannotated.py"),
@@ -67,9 +65,7 @@ rule patches:
     input:
         expand(
             results("patches/{split}/patches.csv"),
-            split=[
-                *(split for split in ("train", "val") if annotated(split)),
-                *["unannotated"] * bool(UNANNOTATED),
-            ],
+            split=[split for split in ("train", "val") if annotated(split)],
         ),
+        UNPAIRED if USES_SYNTHETIC else [],
     localrule: True

@@ -1,4 +1,4 @@
-"""Cut the training slides without annotation into patches."""
+"""Cut a training slide whose annotation is missing, or not used, into patches."""
 
 from nucleigan.jobs import job
 
@@ -7,15 +7,11 @@ with job(snakemake.log[0]):
     from nucleigan.patches import cut_unannotated
 
     cut_unannotated(
-        [
-            dict(slide=slide, organ=organ, image=image)
-            for slide, organ, image in zip(
-                snakemake.params.slides,
-                snakemake.params.organs,
-                snakemake.input.images,
-                strict=True,
-            )
-        ],
+        dict(
+            slide=snakemake.params.slide,
+            organ=snakemake.params.organ,
+            image=snakemake.input.image,
+        ),
         images_output=snakemake.output.images,
         table_output=snakemake.output.table,
         picture_output=snakemake.output.picture,

@@ -326,7 +326,8 @@ def train(
     Parameters
     ----------
     images
-        Stacks of real patches, (N, H, W, 3) uint8.
+        Stacks of real patches, (N, H, W, 3) uint8; an epoch is one pass over the first of them,
+        unless the settings say otherwise.
     polygons
         Stacks of polygon label maps, (N, H, W) int32.
     generator_output, history_output, samples_output
@@ -342,7 +343,8 @@ def train(
     print(" ".join(f"{key}={value}" for key, value in compute.facts().items()), flush=True)
     real, drawn = Patches.open(images), Patches.open(polygons)
     model = CycleGAN(settings, masks.channels(mask_settings), compute, seed)
-    steps = settings.steps_per_epoch or -(-len(real) // settings.batch_size)
+    # Slides without annotation bring more to see, not more epochs' worth of steps.
+    steps = settings.steps_per_epoch or -(-len(real.stacks[0]) // settings.batch_size)
     processes.check_batch(settings.batch_size)
     draw_image, draw_mask = order(len(real), seed, "image"), order(len(drawn), seed, "mask")
 

@@ -164,34 +164,33 @@ def hold_out(slides: Sequence[Slide], names: Sequence[str]) -> list[Slide]:
         raise NucleiganError(
             f"validation names {bare[0]!r}, which has no annotation; name slides that have one."
         )
-    if (teachers := train - plain) and teachers <= set(names):
+    if train - plain and train - plain <= set(names):
         raise NucleiganError(
             "validation names every annotated training slide of the sheet; leave some to train on."
         )
     return [replace(slide, split="val") if slide.slide in set(names) else slide for slide in slides]
 
 
-def use_annotations(slides: Sequence[Slide], names: Sequence[str]) -> list[Slide]:
-    """Training slides without their annotations, but for those named; all keep theirs if none is.
+def teachers(slides: Sequence[Slide], names: Sequence[str]) -> list[str]:
+    """The training slides whose annotations are used: those named, or all that have one.
 
     Raises
     ------
     NucleiganError
-        A name is no annotated training slide.
+        A name is no annotated training slide, or there is none.
     """
-    teachers = {slide.slide for slide in slides if slide.split == "train" and slide.annotation}
-    if wrong := [name for name in names if name not in teachers]:
+    found = [slide.slide for slide in slides if slide.split == "train" and slide.annotation]
+    if not found:
         raise NucleiganError(
-            f"annotated names {wrong[0]!r}, which is no annotated training slide of the sheet; "
-            f"name some of {', '.join(sorted(teachers)[:5])}{', …' if len(teachers) > 5 else ''}."
+            "no slide of the sample sheet with split 'train' has an `annotation`; the workflow "
+            "needs at least one, whose nuclei teach the segmenter."
         )
-    bare = teachers - set(names) if names else set()
-    return [
-        replace(slide, annotation=None, annotation_sha256=None, annotation_address=None)
-        if slide.slide in bare
-        else slide
-        for slide in slides
-    ]
+    if wrong := [name for name in names if name not in found]:
+        raise NucleiganError(
+            f"annotated names {wrong[0]!r}, which is no annotated training slide, or held out by "
+            f"validation; name some of {', '.join(found[:5])}{', …' if len(found) > 5 else ''}."
+        )
+    return [name for name in found if not names or name in names]
 
 
 def check_slides(
@@ -215,12 +214,6 @@ def check_slides(
                 f"the sample sheet has no slide with split {split!r}; the workflow "
                 "needs at least one."
             )
-    teachers = [slide for slide in slides if slide.split == "train" and slide.annotation]
-    if "train" in needed and not teachers:
-        raise NucleiganError(
-            "no slide of the sample sheet with split 'train' has an `annotation`; the workflow "
-            "needs at least one, whose nuclei teach the segmenter."
-        )
     names = [slide.slide for slide in slides]
     if reference != "auto" and reference not in names:
         raise NucleiganError(

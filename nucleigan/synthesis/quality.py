@@ -13,7 +13,7 @@ from nucleigan.artifacts import open_image, read_table, write_table
 from nucleigan.config import ComputeSettings
 from nucleigan.masks.polygons import measure_nuclei
 from nucleigan.models.cyclegan import Painter
-from nucleigan.models.spectrum import log_spectrum
+from nucleigan.models.spectrum import Spectra, spectra
 from nucleigan.progress import progress
 from nucleigan.randomness import generator, torch_seed
 from nucleigan.synthesis.features import (
@@ -104,7 +104,8 @@ def judge(
     with ExitStack() as slides:
         opened = [slides.enter_context(open_image(held_out[n])) for n in chosen]
         windows.append(_windows(opened, rng))
-    rows = _spectrum_rows(*(_spectrum(some) for some in windows))
+    side = min(some.shape[1] for some in windows)
+    rows = _spectrum_rows(*(_spectrum(some[:, :side, :side]) for some in windows))
     made, train, unseen = (features(some) for some in windows)
     learned = features(_all_windows(real))
     unseen, made, train, learned = standardise(unseen, made, train, learned)
@@ -183,10 +184,10 @@ def _image_rows(
 def _spectrum(windows: np.ndarray) -> torch.Tensor:
     """Mean log power of windows (N, H, W, 3) uint8 in bands of spatial frequency, (3, B, B)."""
     parts = [
-        log_spectrum(torch.from_numpy(np.stack([to_network(window) for window in some]))).sum(dim=0)
+        spectra(torch.from_numpy(np.stack([to_network(window) for window in some])))
         for some in np.array_split(windows, -(-len(windows) // AT_ONCE))
     ]
-    return torch.stack(parts).sum(dim=0) / len(windows)
+    return Spectra(*(torch.stack(each).sum(dim=0) for each in zip(*parts, strict=True))).mean()
 
 
 def _spectrum_rows(

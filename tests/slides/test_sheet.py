@@ -14,7 +14,7 @@ from nucleigan.slides.sheet import (
     hold_out,
     read_sheet,
     slide_from_row,
-    use_annotations,
+    teachers,
     write_sheet,
 )
 
@@ -199,15 +199,17 @@ def test_training_slides_can_be_held_out(tmp_path):
 
 
 def test_a_run_uses_the_annotations_that_it_names(tmp_path):
-    text = HEADER + TRAIN + TRAIN.replace("a,", "c,", 1) + TEST
+    text = HEADER + TRAIN + TRAIN.replace("a,", "c,", 1) + "d,liver,train,d.tif,,,\n" + TEST
     slides = read_sheet(written(tmp_path, text))
-    assert use_annotations(slides, []) == slides
-    first, second, third = use_annotations(slides, ["c"])
-    assert first.annotation is None and first.image == slides[0].image
-    assert [second, third] == slides[1:]
-    for wrong in ("b", "d"):
-        with pytest.raises(NucleiganError, match=f"names '{wrong}', which is no annotated train"):
-            use_annotations(slides, ["c", wrong])
+    assert teachers(slides, []) == ["a", "c"]
+    assert teachers(slides, ["c"]) == ["c"]
+    for wrong in ("b", "d", "e"):
+        with pytest.raises(NucleiganError, match=f"names '{wrong}', which is no .* of a, c"):
+            teachers(slides, ["c", wrong])
+    with pytest.raises(NucleiganError, match="held out by validation"):
+        teachers(hold_out(slides, ["a"]), ["a", "c"])
+    with pytest.raises(NucleiganError, match="split 'train' has an `annotation`"):
+        teachers(slides[2:], ["a"])
 
 
 def test_slides_without_annotation_neither_teach_the_segmenter_nor_choose(tmp_path):
@@ -218,5 +220,3 @@ def test_slides_without_annotation_neither_teach_the_segmenter_nor_choose(tmp_pa
         hold_out(slides, ["c"])
     with pytest.raises(NucleiganError, match="every annotated training slide"):
         hold_out(slides, ["a"])
-    with pytest.raises(NucleiganError, match="split 'train' has an `annotation`"):
-        check_slides(slides[1:])

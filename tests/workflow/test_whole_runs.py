@@ -128,18 +128,22 @@ def test_training_slides_without_annotation_teach_the_cyclegan_alone(copied, tmp
     more = replace(copied, sheet=sheet)
     before = facts_of(copied.results / "cyclegan/generator.safetensors")["training"]["data"]
     # As is one whose annotation is not used.
-    assert "cut_unannotated" in copied.planned("patches", changes={"annotated": ["train1"]})
+    some = {"annotated": ["train1"]}
+    assert copied.planned("patches", changes=some) == {"cut_patches", "cut_unannotated"}
+    assert "cut_unannotated" not in copied.planned(
+        "patches", changes=some | {"segmentation": {"data": ["real"]}}
+    )
     planned = more.planned("patches", "results/synthesis/quality.csv")
     assert {"cut_unannotated", "train_cyclegan", "judge_synthesis"} <= planned
     assert "fit_polygons" not in planned
     more.make("patches", "results/cyclegan/generator.safetensors")
-    bare_patches = pd.read_csv(more.results / "patches/unannotated/patches.csv")
+    bare_patches = pd.read_csv(more.results / "patches/unannotated/bare.csv")
     assert set(bare_patches["slide"]) == {"bare"}
     annotated = pd.read_csv(more.results / "patches/train/patches.csv")
     assert set(annotated["slide"]) == {"train1", "train2"}
     data = facts_of(more.results / "cyclegan/generator.safetensors")["training"]["data"]
     assert len(data) == len(before) + 1
-    assert stored_digest(more.results / "patches/unannotated/images.tif") in data
+    assert stored_digest(more.results / "patches/unannotated/bare.images.tif") in data
 
 
 def test_table_has_a_row_an_organ_and_the_overall_mean(finished):
