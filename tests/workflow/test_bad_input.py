@@ -37,7 +37,9 @@ def errors(done):
     assert done.returncode != 0
     lines = done.stdout.splitlines()
     assert [line for line in lines if "Traceback" in line or ", in <module>" in line] == []
-    return [line for line in lines if line.startswith("error:")]
+    # Snakemake writes a message and the end of its line one after the other: what a job says may
+    # come between.
+    return re.findall(r"error: (?:(?!error: ).)*", done.stdout)
 
 
 @pytest.mark.parametrize(
