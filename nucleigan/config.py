@@ -344,7 +344,7 @@ class CycleGANSettings(TrainingSettings):
     )
     lambda_spectrum: NonNegative = Field(
         0.0,
-        description="Weight of the squared distance between the logarithms of the mean spectra of "
+        description="Weight of the squared distance between the mean logarithms of the spectra of "
         "painted and real images (after Durall et al. 2020), which keeps woven patterns out of "
         "them; the method has none.",
     )

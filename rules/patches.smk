@@ -52,7 +52,6 @@ rule cut_unannotated:
     conda:
         ENVIRONMENT
     params:
-        slide=lambda wildcards: wildcards.slide,
         organ=lambda wildcards: SLIDES[wildcards.slide].organ,
         settings=section("patches"),
         seed=SETTINGS.seed,

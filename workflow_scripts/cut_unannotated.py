@@ -8,7 +8,7 @@ with job(snakemake.log[0]):
 
     cut_unannotated(
         dict(
-            slide=snakemake.params.slide,
+            slide=snakemake.wildcards.slide,
             organ=snakemake.params.organ,
             image=snakemake.input.image,
         ),

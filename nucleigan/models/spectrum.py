@@ -101,11 +101,11 @@ class SpectrumLoss:
     def _add(self, kind: str, found: Spectra) -> Spectra:
         """Take the spectra of all processes into a sum that forgets; those of this step alone."""
         now = Spectra(*(processes.gather(part.detach()[None]).sum(dim=0) for part in found))
-        before = self._sums.get(kind, now)
-        keep = DECAY if kind in self._sums else 0.0
-        self._sums[kind] = Spectra(
-            *(new + keep * old.to(new) for new, old in zip(now, before, strict=True))
-        )
+        sums = now
+        if kind in self._sums:
+            both = zip(now, self._sums[kind], strict=True)
+            sums = Spectra(*(new + DECAY * old.to(new) for new, old in both))
+        self._sums[kind] = sums
         return now
 
     def state(self) -> dict[str, Any]:

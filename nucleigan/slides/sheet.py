@@ -159,12 +159,12 @@ def hold_out(slides: Sequence[Slide], names: Sequence[str]) -> list[Slide]:
             f"validation names {wrong[0]!r}, which is no training slide of the sheet; name slides "
             "whose split is train."
         )
-    plain = {slide.slide for slide in slides if slide.annotation is None}
-    if bare := [name for name in names if name in plain]:
+    annotated = {slide.slide for slide in slides if slide.slide in train and slide.annotation}
+    if bare := [name for name in names if name not in annotated]:
         raise NucleiganError(
             f"validation names {bare[0]!r}, which has no annotation; name slides that have one."
         )
-    if train - plain and train - plain <= set(names):
+    if annotated and annotated <= set(names):
         raise NucleiganError(
             "validation names every annotated training slide of the sheet; leave some to train on."
         )
