@@ -77,7 +77,20 @@ def batches(
     return make
 
 
-def timed(model: Any, prepared: Iterable[tuple[np.ndarray, np.ndarray]], gigaflop: float) -> Steps:
+def unpaired_batches(config: Config) -> Callable[[int], cyclegan.Batch]:
+    """The same for the CycleGAN, with the nuclei of the images where their looks count."""
+    pairs = batches(config.cyclegan, cyclegan.JITTER, config)
+
+    def make(step: int) -> cyclegan.Batch:
+        images, encoded = pairs(step)
+        return cyclegan.Batch(
+            images, encoded, encoded[:, 0] > 0 if config.cyclegan.lambda_nuclei else None
+        )
+
+    return make
+
+
+def timed(model: Any, prepared: Iterable[tuple[np.ndarray, ...]], gigaflop: float) -> Steps:
     """One step a batch, waiting for the batch included."""
     steps = Steps([], [], gigaflop)
     began = time.perf_counter()
@@ -102,7 +115,7 @@ def matrix_rate(precision: str) -> float:
     return 2 * MATRIX**3 / best / 1e9
 
 
-def operations(model: Any, batch: tuple[np.ndarray, np.ndarray]) -> float:
+def operations(model: Any, batch: tuple[np.ndarray, ...]) -> float:
     """GFLOP of one step."""
     with FlopCounterMode(display=False) as counter:
         model.step(batch, generator(0, "count"))
@@ -124,7 +137,7 @@ def measure(name: str, how: str, config: Config, steps: int) -> Steps:
     if name == "CycleGAN":
         model: Any = cyclegan.CycleGAN(config.cyclegan, channels, compute, 0)
         learning = [model.networks.to_image, model.networks.to_mask]
-        make = batches(config.cyclegan, cyclegan.JITTER, config)
+        make: Callable[[int], Any] = unpaired_batches(config)
     else:
         model = cgan.ConditionalGAN(config.segmentation, channels, compute, 0)
         learning = [model.segmenter]

@@ -348,6 +348,13 @@ class CycleGANSettings(TrainingSettings):
         "painted and real images (after Durall et al. 2020), which keeps woven patterns out of "
         "them; the method has none.",
     )
+    lambda_nuclei: NonNegative = Field(
+        0.0,
+        description="Weight of the distance between the looks of painted nuclei and of annotated "
+        "ones of the training slides: colour, how it differs from nucleus to nucleus, and "
+        "chromatin. Without it, few steps paint all nuclei even and dark. Needs latent_channels of "
+        "4 or more, and an even batch_size; the method has none.",
+    )
     mask_noise: NonNegative = Field(
         0.0,
         description="Standard deviation of noise on generated masks before they are painted again, "
@@ -361,8 +368,9 @@ class CycleGANSettings(TrainingSettings):
     )
     latent_channels: Annotated[int, Field(ge=0)] = Field(
         0,
-        description="Channels of random numbers beside the mask, half constant over an image and "
-        "half of each pixel, so that one mask becomes many images; the method has none.",
+        description="Channels of random numbers beside the mask, half constant over an image, the "
+        "others of each pixel and smooth in turn, so that one mask becomes many images; the method "
+        "has none.",
     )
     pool_size: Annotated[int, Field(ge=0)] = Field(
         50,
@@ -370,6 +378,20 @@ class CycleGANSettings(TrainingSettings):
     )
     generator: GeneratorSettings = GeneratorSettings()
     discriminator: DiscriminatorSettings = DiscriminatorSettings()
+
+    @model_validator(mode="after")
+    def _pairs_of_masks(self) -> "CycleGANSettings":
+        if self.lambda_nuclei and self.batch_size % 2:
+            raise ValueError(
+                f"batch_size is {self.batch_size}, but lambda_nuclei compares two images of each "
+                "mask; make it even, or lambda_nuclei 0"
+            )
+        if self.lambda_nuclei and self.latent_channels < 4:
+            raise ValueError(
+                f"latent_channels is {self.latent_channels}, but lambda_nuclei needs random "
+                "numbers by which nuclei can differ; make it 4 or more, or lambda_nuclei 0"
+            )
+        return self
 
 
 class SynthesisSettings(Settings):

@@ -4,6 +4,12 @@
 rule train_cyclegan:
     input:
         images=UNPAIRED,
+        # Those of the first of them.
+        labels=(
+            [results("patches/train/labels.tif")]
+            if SETTINGS.cyclegan.lambda_nuclei
+            else []
+        ),
         polygons=rules.show_polygons.input.labels,
     output:
         generator=results("cyclegan/generator.safetensors"),

@@ -67,6 +67,14 @@ def test_later_files_win(tmp_path):
         ({"ablation": {"seeds": [0, -1]}}, ["ablation.seeds.1", "-1", "greater than"]),
         ({"masks": {"encoding": "round"}}, ["masks.encoding", "'round'", "'filled'"]),
         ({"cyclegan": {"epochs": 10, "decay_from": 11}}, ["decay_from (11)", "epochs (10)"]),
+        (
+            {"cyclegan": {"lambda_nuclei": 1, "latent_channels": 4, "batch_size": 3}},
+            ["cyclegan", "batch_size is 3", "even"],
+        ),
+        (
+            {"cyclegan": {"lambda_nuclei": 1, "batch_size": 2}},
+            ["cyclegan", "latent_channels is 0", "4 or more"],
+        ),
         ({"synthesis": {"count": 9}, "polygons": {"count": 8}}, ["(9)", "polygons.count", "(8)"]),
         ({"segmentation": {"crop": 300}}, ["segmentation.crop (300)", "patches.size (256)"]),
         ({"prediction": {"tile": 64}}, ["tile_overlap (64)", "tile (64)"]),

@@ -10,11 +10,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
+from scipy import ndimage
 from torch import nn
 from torch.nn import functional
 
@@ -30,6 +31,7 @@ from nucleigan.config import (
 from nucleigan.errors import NucleiganError
 from nucleigan.figures.sheets import contact_sheet
 from nucleigan.models import guards
+from nucleigan.models.nuclei import NucleiLoss
 from nucleigan.models.spectrum import SpectrumLoss
 from nucleigan.models.weights import read_weights, write_weights
 from nucleigan.networks import IMAGE_CHANNELS, build_discriminator, build_generator, effective_state
@@ -56,6 +58,8 @@ SNAPSHOTS, SHOWN_SNAPSHOTS = "snapshots", 5
 # Of the range [-1, 1] of red light, which haematoxylin absorbs and eosin hardly does; in normalised
 # patches of the Kumar tiles nuclei are darker by 0.55 on average, by 0.35 in the fifth percentile.
 POLARITY_MARGIN = 0.3
+# Of the smooth random numbers, pixels; they resemble each other within a nucleus, and not beyond.
+SMOOTHNESS = 4.0
 # Flips and quarter turns only: the generator must learn the slides' own colours and sizes.
 JITTER = JitterSettings(resize=256)
 
@@ -97,6 +101,23 @@ class Networks:
         return dict(vars(self))
 
 
+class Batch(NamedTuple):
+    """What one step learns from.
+
+    Attributes
+    ----------
+    images, masks
+        (B, 3, H, W) and (B, C, H, W) float32 in [-1, 1], not paired.
+    nuclei
+        Where the looks of nuclei count: the annotated nuclei of the images, (B, H, W) bool. Then
+        each two masks are the same.
+    """
+
+    images: np.ndarray
+    masks: np.ndarray
+    nuclei: np.ndarray | None = None
+
+
 class CycleGAN:
     """Networks, losses and one training step.
 
@@ -132,20 +153,23 @@ class CycleGAN:
         self.past_images = HistoryPool(settings.pool_size)
         self.past_masks = HistoryPool(settings.pool_size)
         self.spectrum = SpectrumLoss()
+        self.nuclei = NucleiLoss()
 
-    def step(
-        self, batch: tuple[np.ndarray, np.ndarray], rng: np.random.Generator
-    ) -> dict[str, torch.Tensor]:
-        """Learn from images and masks, each (B, C, H, W) float32 in [-1, 1], not paired."""
+    def step(self, batch: Batch, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        """Learn from a batch; the generator is of this step alone."""
         images, masks_ = (
             torch.from_numpy(part)
             .to(self.compute.device)
             .contiguous(memory_format=computing.CHANNELS_LAST)
-            for part in batch
+            for part in (batch.images, batch.masks)
         )
         nets = self.networks
         with frozen(nets.judge_image, nets.judge_mask):
             fake_images, fake_masks, losses = self._generator_losses(images, masks_)
+            if batch.nuclei is not None:
+                nuclei = torch.from_numpy(batch.nuclei).to(self.compute.device)
+                looks = self.nuclei(fake_images, masks_[:, 0] > 0, images, nuclei)
+                losses["nuclei"] = self.settings.lambda_nuclei * looks
             self.optimise_generators.zero_grad(set_to_none=True)
             torch.stack(list(losses.values())).sum().backward()
             processes.average_gradients(self.optimise_generators)
@@ -248,6 +272,7 @@ class CycleGAN:
             "past_images": self.past_images.state(),
             "past_masks": self.past_masks.state(),
             "spectrum": self.spectrum.state(),
+            "nuclei": self.nuclei.state(),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -260,6 +285,7 @@ class CycleGAN:
         self.past_images.load(state["past_images"])
         self.past_masks.load(state["past_masks"])
         self.spectrum.load(state["spectrum"])
+        self.nuclei.load(state["nuclei"])
 
 
 def polarity_loss(images: torch.Tensor, masks_: torch.Tensor) -> torch.Tensor:
@@ -287,7 +313,10 @@ def polarity_loss(images: torch.Tensor, masks_: torch.Tensor) -> torch.Tensor:
 def draw_latent(
     channels: int, batch: int, height: int, width: int, seeds: list[int] | None
 ) -> torch.Tensor:
-    """Standard normal numbers (B, channels, H, W): half constant over an image, half of each pixel.
+    """Standard normal numbers (B, channels, H, W).
+
+    Half of the channels are constant over an image; of the others the first is of each pixel, the
+    second smooth, and so on: what is to differ from nucleus to nucleus needs numbers that do.
 
     Parameters
     ----------
@@ -305,12 +334,26 @@ def draw_latent(
         rng = None if seeds is None else torch.Generator().manual_seed(seeds[number])
         style = torch.randn(channels // 2, 1, 1, generator=rng).expand(-1, height, width)
         pixels = torch.randn(channels - channels // 2, height, width, generator=rng)
+        for channel in pixels[1::2].numpy():
+            channel[:] = _smooth(channel)
         drawn.append(torch.cat([style, pixels]))
     return torch.stack(drawn)
 
 
+def _smooth(noise: np.ndarray) -> np.ndarray:
+    """White noise (H, W) made smooth, of the same variance, as on a torus."""
+    for axis, length in enumerate(noise.shape):
+        impulse = np.zeros(length)
+        impulse[0] = 1
+        answer = ndimage.gaussian_filter1d(impulse, SMOOTHNESS, mode="wrap")
+        noise = ndimage.gaussian_filter1d(noise, SMOOTHNESS, axis, mode="wrap")
+        noise = noise / np.sqrt(np.square(answer).sum())
+    return noise
+
+
 def train(
     images: Sequence[str | Path],
+    labels: Sequence[str | Path],
     polygons: Sequence[str | Path],
     generator_output: str | Path,
     history_output: str | Path,
@@ -328,6 +371,9 @@ def train(
     images
         Stacks of real patches, (N, H, W, 3) uint8; an epoch is one pass over the first of them,
         unless the settings say otherwise.
+    labels
+        Stacks of the label maps of the first patches, (N, H, W) int32, where the looks of nuclei
+        count.
     polygons
         Stacks of polygon label maps, (N, H, W) int32.
     generator_output, history_output, samples_output
@@ -341,26 +387,33 @@ def train(
     """
     compute = computing.prepare(compute_settings)
     print(" ".join(f"{key}={value}" for key, value in compute.facts().items()), flush=True)
-    real, drawn = Patches.open(images), Patches.open(polygons)
+    real, known, drawn = (Patches.open(paths) for paths in (images, labels, polygons))
     model = CycleGAN(settings, masks.channels(mask_settings), compute, seed)
     # Slides without annotation bring more to see, not more epochs' worth of steps.
     steps = settings.steps_per_epoch or -(-len(real.stacks[0]) // settings.batch_size)
-    processes.check_batch(settings.batch_size)
+    # Each two masks are the same where what differs between their images counts.
+    repeats = 2 if settings.lambda_nuclei else 1
+    processes.check_batch(settings.batch_size, repeats)
     draw_image, draw_mask = order(len(real), seed, "image"), order(len(drawn), seed, "mask")
 
-    def make_batch(step: int) -> tuple[tuple[np.ndarray, np.ndarray], str]:
+    def make_batch(step: int) -> tuple[Batch, str]:
         whole = range(step * settings.batch_size, (step + 1) * settings.batch_size)
         numbers = processes.mine(whole)
-        chosen = [(draw_image(number), draw_mask(number)) for number in numbers]
-        pictures, encoded = [], []
+        chosen = [(draw_image(number), draw_mask(number // repeats)) for number in numbers]
+        pictures, encoded, nuclei = [], [], []
         for number, (i, m) in zip(numbers, chosen, strict=True):
             rng = generator(seed, "jitter", number)
-            picture, _ = augment(real[i], None, settings.crop, JITTER, rng)
+            theirs = known[i] if i < len(known) else None
+            picture, theirs = augment(real[i], theirs, settings.crop, JITTER, rng)
+            rng = generator(seed, "jitter of masks", number // repeats)
             _, labels = augment(None, drawn[m], settings.crop, JITTER, rng)
             assert picture is not None and labels is not None
             pictures.append(to_network(picture))
             encoded.append(masks.encode(labels, mask_settings))
-        return (np.stack(pictures), np.stack(encoded)), f"(image, polygon map) {chosen}"
+            nuclei.append(np.zeros_like(labels) if theirs is None else theirs)
+        within = np.stack(nuclei) > 0 if settings.lambda_nuclei else None
+        batch = Batch(np.stack(pictures), np.stack(encoded), within)
+        return batch, f"(image, polygon map) {chosen}"
 
     corner = np.s_[: settings.crop, : settings.crop]
     shown = np.stack(
@@ -394,7 +447,7 @@ def train(
         "threads": compute_settings.threads,
         "processes": processes.count(),
         "precision": compute.precision,
-        "data": [stored_digest(path) for path in (*images, *polygons)],
+        "data": [stored_digest(path) for path in (*images, *labels, *polygons)],
         "code": package_digest("nucleigan.models.cyclegan"),
     }
     history = loop.run(

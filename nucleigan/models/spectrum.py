@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn import functional
 
+from nucleigan.models.running import RunningMeans
 from nucleigan.slides.tissue import GLASS, LUMINANCE
-from nucleigan.training import processes
 
 # Spectra are of windows of this side, pixels, half of it apart: those of whole images hide flat
 # tissue beside sharp borders.
@@ -23,8 +23,6 @@ BANDS = 16
 LEAST_TISSUE = 0.5
 # Variance of a pixel in [-1, 1] from rounding to 256 values: finer is not seen in real images.
 ROUNDING = (2 / 255) ** 2 / 12
-# What a step leaves of the sums before it; 50 steps of images are enough to know a spectrum by.
-DECAY = 0.98
 
 
 class Spectra(NamedTuple):
@@ -57,17 +55,30 @@ def spectra(images: torch.Tensor) -> Spectra:
     """
     side = min(SIDE, *images.shape[-2:])
     side = side // BANDS * BANDS or side
-    parts = images.unfold(-2, side, side // 2).unfold(-2, side, side // 2).flatten(2, 3)
-    window = torch.hann_window(side, periodic=False, device=images.device, dtype=images.dtype)
-    window = window[:, None] * window
-    varying = parts - parts.mean(dim=(-2, -1), keepdim=True)
-    power = torch.fft.fft2(varying * window).abs().square() / window.square().sum()
-    shifted = torch.fft.fftshift(power, dim=(-2, -1)).flatten(1, 2)
+    parts = windows(images, side, side // 2)
+    shifted = torch.fft.fftshift(power(parts), dim=(-2, -1)).flatten(1, 2)
     # Not adaptive, whose gradient follows no fixed order on a GPU.
     bands = functional.avg_pool2d(shifted, max(1, side // BANDS)).unflatten(1, parts.shape[1:3])
     kept = (_tissue(parts) >= LEAST_TISSUE).to(images.dtype)
     logarithms = (bands + ROUNDING).log() * kept[:, None, :, None, None]
     return Spectra(logarithms.sum(dim=(0, 2)), kept.sum())
+
+
+def windows(images: torch.Tensor, side: int, stride: int) -> torch.Tensor:
+    """The windows of images (B, C, H, W), row by row, (B, C, N, side, side)."""
+    return images.unfold(-2, side, stride).unfold(-2, side, stride).flatten(2, 3)
+
+
+def power(parts: torch.Tensor) -> torch.Tensor:
+    """Power of windows (..., S, S) around their means by frequency, as ``torch.fft.fft2`` has them.
+
+    White noise has its variance at all of them but the lowest.
+    """
+    side = parts.shape[-1]
+    window = torch.hann_window(side, periodic=False, device=parts.device, dtype=parts.dtype)
+    window = window[:, None] * window
+    varying = parts - parts.mean(dim=(-2, -1), keepdim=True)
+    return torch.fft.fft2(varying * window).abs().square() / window.square().sum()
 
 
 @torch.no_grad()
@@ -80,38 +91,28 @@ def _tissue(parts: torch.Tensor) -> torch.Tensor:
 class SpectrumLoss:
     """The squared distance of the mean spectra of painted and of real images.
 
-    The means run over the images of many steps: those of one step say little, and all images must
-    not get one and the same spectrum. The gradient is that of the distance of the means.
+    All images must not get one and the same spectrum: the means run over the images of many steps.
     """
 
     def __init__(self) -> None:
-        self._sums: dict[str, Spectra] = {}
+        self._means = RunningMeans()
 
     def __call__(self, painted: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-        """Take the images of a step, each (B, C, H, W), into the means; how far these are apart."""
-        found = spectra(painted)
-        everywhere = self._add("painted", found)
-        self._add("real", spectra(real))
-        apart = (self._sums["painted"].mean() - self._sums["real"].mean()).nan_to_num()
-        # The windows of all processes count alike; these average their gradients.
-        mean = found.total * processes.count() / everywhere.windows.clamp(min=1)
-        slope = (2 * apart * mean).mean()
-        return apart.square().mean() + slope - slope.detach()
+        """Take the images of a step, each (B, C, H, W), into the means; how far these are apart.
 
-    def _add(self, kind: str, found: Spectra) -> Spectra:
-        """Take the spectra of all processes into a sum that forgets; those of this step alone."""
-        now = Spectra(*(processes.gather(part.detach()[None]).sum(dim=0) for part in found))
-        sums = now
-        if kind in self._sums:
-            both = zip(now, self._sums[kind], strict=True)
-            sums = Spectra(*(new + DECAY * old.to(new) for new, old in both))
-        self._sums[kind] = sums
-        return now
+        0 as long as either side had no window of tissue.
+        """
+        (ours,), (theirs,) = (
+            self._means.take(kind, [found.total], found.windows)
+            for kind, found in (("painted", spectra(painted)), ("real", spectra(real)))
+        )
+        known = (self._means.windows("painted") > 0) & (self._means.windows("real") > 0)
+        return (ours - theirs).square().mean() * known
 
     def state(self) -> dict[str, Any]:
-        """The sums so far."""
-        return {kind: list(sums) for kind, sums in self._sums.items()}
+        """The means so far."""
+        return self._means.state()
 
     def load(self, state: dict[str, Any]) -> None:
         """Take over such a state."""
-        self._sums = {kind: Spectra(*sums) for kind, sums in state.items()}
+        self._means.load(state)

@@ -126,18 +126,25 @@ def rank() -> int:
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
-def check_batch(size: int) -> None:
+def check_batch(size: int, together: int = 1) -> None:
     """Refuse a batch that cannot be split evenly, for its parts would not count alike.
+
+    Parameters
+    ----------
+    size
+        Of the batch.
+    together
+        How many of its items belong to each other and cannot be split.
 
     Raises
     ------
     NucleiganError
         Names both numbers.
     """
-    if size % count():
+    if size % (count() * together):
         raise NucleiganError(
             f"batch_size is {size}, which {count()} processes cannot share evenly; make it a "
-            f"multiple of {count()}, or change compute.processes."
+            f"multiple of {count() * together}, or change compute.processes."
         )
 
 

@@ -17,7 +17,7 @@ from nucleigan.config import (
     SegmentationSettings,
 )
 from nucleigan.models.cgan import ConditionalGAN, dice_loss, near_border, pixel_losses
-from nucleigan.models.cyclegan import CycleGAN, polarity_loss
+from nucleigan.models.cyclegan import Batch, CycleGAN, polarity_loss
 from nucleigan.training.adversarial import adversarial_loss, frozen, judge_loss, slope_penalty
 from nucleigan.training.compute import prepare
 
@@ -66,7 +66,7 @@ def test_the_slope_penalty_makes_the_image_judge_flatter(weight):
     model.set_rate(20.0)
     images = torch.rand(2, 3, 16, 16).mul(2).sub(1).numpy()
     masks_ = torch.rand(2, 2, 16, 16).sub(0.5).sign().numpy()
-    losses = [model.step((images, masks_), np.random.default_rng(n)) for n in range(12)]
+    losses = [model.step(Batch(images, masks_), np.random.default_rng(n)) for n in range(12)]
     slope = slope_penalty(model.networks.judge_image, torch.from_numpy(images)).item()
     if weight:
         assert losses[-1]["slope"].item() < losses[0]["slope"].item() / 2
@@ -161,12 +161,13 @@ def test_frozen_networks_collect_no_gradient_but_pass_it_on():
     assert network.factor.requires_grad
 
 
-def batch(seed, channels):
+def batch(seed, channels, kind):
     rng = np.random.default_rng(seed)
-    return (
+    pair = (
         rng.uniform(-1, 1, (2, 3, 32, 32)).astype(np.float32),
         rng.uniform(-1, 1, (2, channels, 32, 32)).astype(np.float32),
     )
+    return Batch(*pair) if kind == "cyclegan" else pair
 
 
 def build(kind, seed=0, compute=CPU, **changes):
@@ -182,12 +183,12 @@ def test_a_restored_model_takes_the_same_next_step(kind):
     model = build(kind)
     for n in range(4):
         model.set_rate(1.0)
-        model.step(batch(n, 2), np.random.default_rng(n))
+        model.step(batch(n, 2, kind), np.random.default_rng(n))
     other = build(kind, seed=9)
     other.load(copy.deepcopy(model.state()))
     for n in range(4, 7):
-        ours = model.step(batch(n, 2), np.random.default_rng(n))
-        theirs = other.step(batch(n, 2), np.random.default_rng(n))
+        ours = model.step(batch(n, 2, kind), np.random.default_rng(n))
+        theirs = other.step(batch(n, 2, kind), np.random.default_rng(n))
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
@@ -205,7 +206,7 @@ def test_every_network_learns(kind):
         for name, net in networks.items()
     }
     model.set_rate(1.0)
-    model.step(batch(0, 2), np.random.default_rng(0))
+    model.step(batch(0, 2, kind), np.random.default_rng(0))
     for name, net in networks.items():
         moved = [not torch.equal(a, b) for a, b in zip(before[name], net.parameters(), strict=True)]
         assert any(moved), name
@@ -226,7 +227,7 @@ def test_spectral_norms_are_one_after_training(kind, precision):
     for step in range(40):
         # A faster rate than any configuration's.
         model.set_rate(5.0)
-        model.step(batch(step, 2), np.random.default_rng(step))
+        model.step(batch(step, 2, kind), np.random.default_rng(step))
     for before, trained in zip(first, judges, strict=True):
         layers = [module for module in trained.modules() if isinstance(module, nn.Conv2d)]
         assert len(layers) == 4 and all(map(parametrize.is_parametrized, layers))
@@ -241,10 +242,11 @@ def test_spectral_norms_are_one_after_training(kind, precision):
 
 
 def test_rate_zero_stops_learning():
-    model = build("cgan")
+    kind = "cgan"
+    model = build(kind)
     model.set_rate(0.0)
     before = [weight.detach().clone() for weight in model.segmenter.parameters()]
-    model.step(batch(0, 2), np.random.default_rng(0))
+    model.step(batch(0, 2, kind), np.random.default_rng(0))
     after = list(model.segmenter.parameters())
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 

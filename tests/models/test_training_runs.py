@@ -29,10 +29,11 @@ small = dict(epochs=6, decay_from=3, steps_per_epoch=20, batch_size=2, crop=32, 
              discriminator=DiscriminatorSettings(width=4, layers=2))
 if kind == "cyclegan":
     settings = CycleGANSettings(generator=GeneratorSettings(width=4, depth=1), mask_noise=0.3,
-                                latent_channels=2, slope_penalty=0.5, lambda_spectrum=0.5, **small)
-    cyclegan.train([data / "images.tif"], [data / "labels.tif"], out / "model.safetensors",
-                   out / "history.csv", out / "samples.png", out / "checkpoint", settings,
-                   MaskSettings(), compute, 3)
+                                latent_channels=4, slope_penalty=0.5, lambda_spectrum=0.5,
+                                lambda_nuclei=0.5, **small)
+    cyclegan.train([data / "images.tif"], [data / "labels.tif"], [data / "labels.tif"],
+                   out / "model.safetensors", out / "history.csv", out / "samples.png",
+                   out / "checkpoint", settings, MaskSettings(), compute, 3)
 else:
     settings = SegmentationSettings(
         generator=GeneratorSettings(kind="pix2pix_unet", width=4, depth=4, dropout=0.5,
@@ -55,6 +56,8 @@ def data(tmp_path_factory):
         for number in range(1, 6):
             y, x = rng.integers(4, 40, 2)
             patch[y : y + 7, x : x + 7] = number
+        # One that holds windows to look into.
+        patch[10:38, 10:38] = 6
     images = np.where(labels[..., None] > 0, 90, 220) + rng.integers(-20, 20, (6, 48, 48, 3))
     write_stack(folder / "images.tif", images.shape, np.uint8, images.astype(np.uint8))
     write_stack(folder / "labels.tif", labels.shape, np.int32, labels)
