@@ -78,14 +78,16 @@ def batches(
 
 
 def unpaired_batches(config: Config) -> Callable[[int], cyclegan.Batch]:
-    """The same for the CycleGAN, with the nuclei of the images where their looks count."""
+    """The same for the CycleGAN, with looks of nuclei where they count."""
     pairs = batches(config.cyclegan, cyclegan.JITTER, config)
 
     def make(step: int) -> cyclegan.Batch:
         images, encoded = pairs(step)
-        return cyclegan.Batch(
-            images, encoded, encoded[:, 0] > 0 if config.cyclegan.lambda_nuclei else None
-        )
+        if not config.cyclegan.lambda_nuclei:
+            return cyclegan.Batch(images, encoded)
+        encoded = encoded[0::2].repeat(2, axis=0)
+        nuclei = encoded[:, 0] > 0
+        return cyclegan.Batch(images, encoded, cyclegan.Looks(nuclei, images, nuclei))
 
     return make
 

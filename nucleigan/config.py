@@ -353,7 +353,7 @@ class CycleGANSettings(TrainingSettings):
         description="Weight of the distance between the looks of painted nuclei and of annotated "
         "ones of the training slides: colour, how it differs from nucleus to nucleus, and "
         "chromatin. Without it, few steps paint all nuclei even and dark. Needs latent_channels of "
-        "4 or more, and an even batch_size; the method has none.",
+        "3 or more, and an even batch_size; the method has none.",
     )
     mask_noise: NonNegative = Field(
         0.0,
@@ -380,16 +380,21 @@ class CycleGANSettings(TrainingSettings):
     discriminator: DiscriminatorSettings = DiscriminatorSettings()
 
     @model_validator(mode="after")
-    def _pairs_of_masks(self) -> "CycleGANSettings":
+    def _looks_of_nuclei(self) -> "CycleGANSettings":
         if self.lambda_nuclei and self.batch_size % 2:
             raise ValueError(
                 f"batch_size is {self.batch_size}, but lambda_nuclei compares two images of each "
                 "mask; make it even, or lambda_nuclei 0"
             )
-        if self.lambda_nuclei and self.latent_channels < 4:
+        if self.lambda_nuclei and self.latent_channels < 3:
             raise ValueError(
                 f"latent_channels is {self.latent_channels}, but lambda_nuclei needs random "
-                "numbers by which nuclei can differ; make it 4 or more, or lambda_nuclei 0"
+                "numbers by which nuclei can differ; make it 3 or more, or lambda_nuclei 0"
+            )
+        if self.lambda_nuclei and self.crop < 16:
+            raise ValueError(
+                f"crop is {self.crop}, but lambda_nuclei compares windows of 16 pixels; make it 16 "
+                "or more, or lambda_nuclei 0"
             )
         return self
 

@@ -4,7 +4,7 @@
 rule train_cyclegan:
     input:
         images=UNPAIRED,
-        # Those of the first of them.
+        # Label maps of the first stack of images.
         labels=(
             [results("patches/train/labels.tif")]
             if SETTINGS.cyclegan.lambda_nuclei

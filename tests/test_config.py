@@ -73,7 +73,11 @@ def test_later_files_win(tmp_path):
         ),
         (
             {"cyclegan": {"lambda_nuclei": 1, "batch_size": 2}},
-            ["cyclegan", "latent_channels is 0", "4 or more"],
+            ["cyclegan", "latent_channels is 0", "3 or more"],
+        ),
+        (
+            {"cyclegan": {"lambda_nuclei": 1, "latent_channels": 3, "batch_size": 2, "crop": 8}},
+            ["cyclegan", "crop is 8", "16 or more"],
         ),
         ({"synthesis": {"count": 9}, "polygons": {"count": 8}}, ["(9)", "polygons.count", "(8)"]),
         ({"segmentation": {"crop": 300}}, ["segmentation.crop (300)", "patches.size (256)"]),

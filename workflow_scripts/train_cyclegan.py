@@ -11,7 +11,7 @@ with job(snakemake.log[0]), use_gpus(snakemake.resources.gpu, snakemake.resource
     spread(snakemake.params.compute["processes"], snakemake.resources.device)
     train(
         images=list(snakemake.input.images),
-        labels=snakemake.input.get("labels", []),
+        labels=list(snakemake.input.get("labels", [])),
         polygons=list(snakemake.input.polygons),
         generator_output=snakemake.output.generator,
         history_output=snakemake.output.history,

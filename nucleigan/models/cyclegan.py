@@ -31,7 +31,7 @@ from nucleigan.config import (
 from nucleigan.errors import NucleiganError
 from nucleigan.figures.sheets import contact_sheet
 from nucleigan.models import guards
-from nucleigan.models.nuclei import NucleiLoss
+from nucleigan.models.looks import SIDE, NucleiLoss
 from nucleigan.models.spectrum import SpectrumLoss
 from nucleigan.models.weights import read_weights, write_weights
 from nucleigan.networks import IMAGE_CHANNELS, build_discriminator, build_generator, effective_state
@@ -49,7 +49,7 @@ from nucleigan.training.adversarial import (
 )
 from nucleigan.training.augment import augment
 from nucleigan.training.average import AveragedNetwork
-from nucleigan.training.data import Patches, from_network, order, to_network
+from nucleigan.training.data import Pairs, Patches, from_network, order, to_network
 from nucleigan.training.pool import HistoryPool
 
 SAMPLES = 6
@@ -101,6 +101,24 @@ class Networks:
         return dict(vars(self))
 
 
+class Looks(NamedTuple):
+    """By which painted nuclei are compared with annotated ones.
+
+    Attributes
+    ----------
+    painted
+        Nuclei of a batch's masks, (B, H, W) bool; each two masks are the same.
+    images
+        Windows of annotated slides, (B, 3, H, W) float32 in [-1, 1].
+    nuclei
+        Theirs, (B, H, W) bool.
+    """
+
+    painted: np.ndarray
+    images: np.ndarray
+    nuclei: np.ndarray
+
+
 class Batch(NamedTuple):
     """What one step learns from.
 
@@ -108,14 +126,13 @@ class Batch(NamedTuple):
     ----------
     images, masks
         (B, 3, H, W) and (B, C, H, W) float32 in [-1, 1], not paired.
-    nuclei
-        Where the looks of nuclei count: the annotated nuclei of the images, (B, H, W) bool. Then
-        each two masks are the same.
+    looks
+        Where the looks of nuclei count.
     """
 
     images: np.ndarray
     masks: np.ndarray
-    nuclei: np.ndarray | None = None
+    looks: Looks | None = None
 
 
 class CycleGAN:
@@ -163,13 +180,12 @@ class CycleGAN:
             .contiguous(memory_format=computing.CHANNELS_LAST)
             for part in (batch.images, batch.masks)
         )
+        looks = [torch.from_numpy(part).to(self.compute.device) for part in batch.looks or ()]
         nets = self.networks
         with frozen(nets.judge_image, nets.judge_mask):
             fake_images, fake_masks, losses = self._generator_losses(images, masks_)
-            if batch.nuclei is not None:
-                nuclei = torch.from_numpy(batch.nuclei).to(self.compute.device)
-                looks = self.nuclei(fake_images, masks_[:, 0] > 0, images, nuclei)
-                losses["nuclei"] = self.settings.lambda_nuclei * looks
+            if looks:
+                losses["nuclei"] = self.settings.lambda_nuclei * self.nuclei(fake_images, *looks)
             self.optimise_generators.zero_grad(set_to_none=True)
             torch.stack(list(losses.values())).sum().backward()
             processes.average_gradients(self.optimise_generators)
@@ -372,8 +388,8 @@ def train(
         Stacks of real patches, (N, H, W, 3) uint8; an epoch is one pass over the first of them,
         unless the settings say otherwise.
     labels
-        Stacks of the label maps of the first patches, (N, H, W) int32, where the looks of nuclei
-        count.
+        Stacks of the label maps of the first of these stacks, (N, H, W) int32; at least one where
+        the looks of nuclei count.
     polygons
         Stacks of polygon label maps, (N, H, W) int32.
     generator_output, history_output, samples_output
@@ -387,7 +403,8 @@ def train(
     """
     compute = computing.prepare(compute_settings)
     print(" ".join(f"{key}={value}" for key, value in compute.facts().items()), flush=True)
-    real, known, drawn = (Patches.open(paths) for paths in (images, labels, polygons))
+    real, drawn = Patches.open(images), Patches.open(polygons)
+    annotated = Pairs.open(images[: len(labels)], labels)
     model = CycleGAN(settings, masks.channels(mask_settings), compute, seed)
     # Slides without annotation bring more to see, not more epochs' worth of steps.
     steps = settings.steps_per_epoch or -(-len(real.stacks[0]) // settings.batch_size)
@@ -395,25 +412,38 @@ def train(
     repeats = 2 if settings.lambda_nuclei else 1
     processes.check_batch(settings.batch_size, repeats)
     draw_image, draw_mask = order(len(real), seed, "image"), order(len(drawn), seed, "mask")
+    draw_annotated = order(len(annotated), seed, "annotated")
 
     def make_batch(step: int) -> tuple[Batch, str]:
         whole = range(step * settings.batch_size, (step + 1) * settings.batch_size)
         numbers = processes.mine(whole)
         chosen = [(draw_image(number), draw_mask(number // repeats)) for number in numbers]
-        pictures, encoded, nuclei = [], [], []
+        pictures, encoded, within = [], [], []
         for number, (i, m) in zip(numbers, chosen, strict=True):
             rng = generator(seed, "jitter", number)
-            theirs = known[i] if i < len(known) else None
-            picture, theirs = augment(real[i], theirs, settings.crop, JITTER, rng)
+            picture, _ = augment(real[i], None, settings.crop, JITTER, rng)
             rng = generator(seed, "jitter of masks", number // repeats)
-            _, labels = augment(None, drawn[m], settings.crop, JITTER, rng)
-            assert picture is not None and labels is not None
+            _, polygon_map = augment(None, drawn[m], settings.crop, JITTER, rng)
+            assert picture is not None and polygon_map is not None
             pictures.append(to_network(picture))
-            encoded.append(masks.encode(labels, mask_settings))
-            nuclei.append(np.zeros_like(labels) if theirs is None else theirs)
-        within = np.stack(nuclei) > 0 if settings.lambda_nuclei else None
-        batch = Batch(np.stack(pictures), np.stack(encoded), within)
+            encoded.append(masks.encode(polygon_map, mask_settings))
+            within.append(polygon_map > 0)
+        looks = draw_looks(numbers, np.stack(within)) if settings.lambda_nuclei else None
+        batch = Batch(np.stack(pictures), np.stack(encoded), looks)
         return batch, f"(image, polygon map) {chosen}"
+
+    def draw_looks(numbers: range, painted: np.ndarray) -> Looks:
+        pictures, nuclei = [], []
+        for number in numbers:
+            n = draw_annotated(number)
+            rng = generator(seed, "jitter of annotated", number)
+            picture, theirs = augment(
+                annotated.images[n], annotated.labels[n], settings.crop, JITTER, rng
+            )
+            assert picture is not None and theirs is not None
+            pictures.append(to_network(picture))
+            nuclei.append(theirs > 0)
+        return Looks(painted, np.stack(pictures), np.stack(nuclei))
 
     corner = np.s_[: settings.crop, : settings.crop]
     shown = np.stack(
@@ -438,6 +468,12 @@ def train(
         seen = model.watch(shown, windows)
         for doubt in guards.doubts(seen):
             print(f"warning: epoch {epoch}: {doubt}.", flush=True)
+        if settings.lambda_nuclei and not model.nuclei.known():
+            print(
+                f"warning: epoch {epoch}: no two nuclei, painted or annotated, held a window of "
+                f"{SIDE} pixels yet; cyclegan.lambda_nuclei has no effect.",
+                flush=True,
+            )
         return seen
 
     identity = {

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn import functional
 
-from nucleigan.models.running import RunningMeans
+from nucleigan.models.running_means import RunningMeans
 from nucleigan.slides.tissue import GLASS, LUMINANCE
 
 # Spectra are of windows of this side, pixels, half of it apart: those of whole images hide flat
@@ -56,7 +56,8 @@ def spectra(images: torch.Tensor) -> Spectra:
     side = min(SIDE, *images.shape[-2:])
     side = side // BANDS * BANDS or side
     parts = windows(images, side, side // 2)
-    shifted = torch.fft.fftshift(power(parts), dim=(-2, -1)).flatten(1, 2)
+    power = amplitudes(parts).abs().square()
+    shifted = torch.fft.fftshift(power, dim=(-2, -1)).flatten(1, 2)
     # Not adaptive, whose gradient follows no fixed order on a GPU.
     bands = functional.avg_pool2d(shifted, max(1, side // BANDS)).unflatten(1, parts.shape[1:3])
     kept = (_tissue(parts) >= LEAST_TISSUE).to(images.dtype)
@@ -69,16 +70,16 @@ def windows(images: torch.Tensor, side: int, stride: int) -> torch.Tensor:
     return images.unfold(-2, side, stride).unfold(-2, side, stride).flatten(2, 3)
 
 
-def power(parts: torch.Tensor) -> torch.Tensor:
-    """Power of windows (..., S, S) around their means by frequency, as ``torch.fft.fft2`` has them.
+def amplitudes(parts: torch.Tensor) -> torch.Tensor:
+    """Complex amplitudes of windows (..., S, S) around their means, as ``torch.fft.fft2`` has them.
 
-    White noise has its variance at all of them but the lowest.
+    Their squares, the power, are at all frequencies but the lowest the variance of white noise.
     """
     side = parts.shape[-1]
     window = torch.hann_window(side, periodic=False, device=parts.device, dtype=parts.dtype)
     window = window[:, None] * window
     varying = parts - parts.mean(dim=(-2, -1), keepdim=True)
-    return torch.fft.fft2(varying * window).abs().square() / window.square().sum()
+    return torch.fft.fft2(varying * (window / window.square().sum().sqrt()))
 
 
 @torch.no_grad()
@@ -106,7 +107,7 @@ class SpectrumLoss:
             self._means.take(kind, [found.total], found.windows)
             for kind, found in (("painted", spectra(painted)), ("real", spectra(real)))
         )
-        known = (self._means.windows("painted") > 0) & (self._means.windows("real") > 0)
+        known = (self._means.count("painted") > 0) & (self._means.count("real") > 0)
         return (ours - theirs).square().mean() * known
 
     def state(self) -> dict[str, Any]:

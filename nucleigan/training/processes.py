@@ -142,8 +142,9 @@ def check_batch(size: int, together: int = 1) -> None:
         Names both numbers.
     """
     if size % (count() * together):
+        items = f"{together} by {together}" if together > 1 else "evenly"
         raise NucleiganError(
-            f"batch_size is {size}, which {count()} processes cannot share evenly; make it a "
+            f"batch_size is {size}, which {count()} processes cannot share {items}; make it a "
             f"multiple of {count() * together}, or change compute.processes."
         )
 

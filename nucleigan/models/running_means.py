@@ -7,7 +7,7 @@ import torch
 
 from nucleigan.training import processes
 
-# What a step leaves of the sums before it; 50 steps of images are enough to know a spectrum by.
+# What a step leaves of the sums before it; 50 steps are enough to know a spectrum or a colour by.
 DECAY = 0.98
 
 
@@ -54,7 +54,7 @@ class RunningMeans:
             means.append(known + mean - mean.detach())
         return means
 
-    def windows(self, kind: str) -> torch.Tensor:
+    def count(self, kind: str) -> torch.Tensor:
         """How many windows such a mean is of, those of earlier steps in part."""
         return self._sums[kind][-1]
 
