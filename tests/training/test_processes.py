@@ -112,8 +112,34 @@ with job(Path(sys.argv[1]) / "log.txt"):
         assert all(error(p.grad, q.grad) < 1e-10 for p, q in gradients[2:])
         pairs = zip(shared.buffers(), whole.buffers())
         assert all(error(p.double(), q.double()) < 1e-10 for p, q in pairs)
-        if processes.rank() == 0:
-            print("exact", flush=True)
+
+    # Means over the windows of all processes, unequally many in each.
+    from nucleigan.models.looks import NucleiLoss
+    from nucleigan.models.spectrum import SpectrumLoss
+
+    ours, theirs = (NucleiLoss(), SpectrumLoss()), (NucleiLoss(), SpectrumLoss())
+    for step in range(3):
+        drawn = torch.Generator().manual_seed(step)
+        real, made = (0.3 * torch.randn(4, 3, 48, 48, generator=drawn).double() for _ in range(2))
+        nuclei = torch.ones(4, 48, 48, dtype=torch.bool)
+        nuclei[2:, :20] = False
+        gain = torch.ones(3, 1, 1, dtype=torch.float64, requires_grad=True)
+        mine = processes.mine
+        part = ours[0](gain * mine(made), mine(nuclei), mine(real), mine(nuclei))
+        part = part + ours[1](gain * mine(made), mine(real))
+        part.backward()
+        processes.average_gradients(torch.optim.SGD([gain]))
+        shared = gain.grad.clone()
+
+        gather, count = processes.gather, processes.count
+        processes.gather, processes.count = (lambda alone: alone), (lambda: 1)
+        gain.grad = None
+        whole = theirs[0](gain * made, nuclei, real, nuclei) + theirs[1](gain * made, real)
+        whole.backward()
+        processes.gather, processes.count = gather, count
+        assert error(part, whole) < 1e-10 and error(shared, gain.grad) < 1e-10
+    if processes.rank() == 0:
+        print("exact", flush=True)
 """
 SHORT = Path(__file__).with_name("short_training.py")
 # Seconds that nothing here takes, however busy the machine.
@@ -316,8 +342,11 @@ def test_of_one_process_nothing_changes():
 def test_a_batch_that_three_processes_cannot_share(monkeypatch):
     monkeypatch.setattr(processes, "count", lambda: 3)
     processes.check_batch(6)
-    with pytest.raises(NucleiganError, match="make it a multiple of 3"):
+    with pytest.raises(NucleiganError, match="cannot share evenly; make it a multiple of 3"):
         processes.check_batch(4)
+    processes.check_batch(6, together=2)
+    with pytest.raises(NucleiganError, match="cannot share 2 by 2; make it a multiple of 6"):
+        processes.check_batch(3, together=2)
 
 
 def test_shared_statistics_of_one_process_are_those_of_torch():

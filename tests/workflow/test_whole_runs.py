@@ -136,14 +136,16 @@ def test_training_slides_without_annotation_teach_the_cyclegan_alone(copied, tmp
     planned = more.planned("patches", "results/synthesis/quality.csv")
     assert {"cut_unannotated", "train_cyclegan", "judge_synthesis"} <= planned
     assert "fit_polygons" not in planned
-    more.make("patches", "results/cyclegan/generator.safetensors")
+    looks = {"lambda_nuclei": 0.5, "latent_channels": 3, "batch_size": 2}
+    more.make("patches", "results/cyclegan/generator.safetensors", changes={"cyclegan": looks})
     bare_patches = pd.read_csv(more.results / "patches/unannotated/bare.csv")
     assert set(bare_patches["slide"]) == {"bare"}
     annotated = pd.read_csv(more.results / "patches/train/patches.csv")
     assert set(annotated["slide"]) == {"train1", "train2"}
     data = facts_of(more.results / "cyclegan/generator.safetensors")["training"]["data"]
-    assert len(data) == len(before) + 1
-    assert stored_digest(more.results / "patches/unannotated/bare.images.tif") in data
+    assert len(data) == len(before) + 2
+    for path in ("patches/unannotated/bare.images.tif", "patches/train/labels.tif"):
+        assert stored_digest(more.results / path) in data
 
 
 def test_table_has_a_row_an_organ_and_the_overall_mean(finished):
