@@ -148,6 +148,22 @@ class Workflow:
         return self.folder / "results"
 
 
+def only_error(done: subprocess.CompletedProcess[str]) -> str:
+    """The one sentence that a failed run says."""
+    (line,) = errors(done)
+    return line
+
+
+def errors(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """The sentences that a failed run says; nothing in its output looks like a traceback."""
+    assert done.returncode != 0
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if "Traceback" in line or ", in <module>" in line] == []
+    # Snakemake writes a message and the end of its line one after the other: what a job says may
+    # come between.
+    return re.findall(r"error: (?:(?!error: ).)*", done.stdout)
+
+
 def overlaid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Nested settings with others over them."""
     merged = dict(below)

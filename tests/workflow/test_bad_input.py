@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from tiny_workflow import errors, only_error
 
 CROSSING = """<Annotations><Annotation><Regions>
 <Region Id="1"><Vertices><Vertex X="10" Y="10"/><Vertex X="40" Y="40"/><Vertex X="40" Y="10"/>
@@ -24,22 +25,6 @@ def replaced(before, after):
 def without_training_annotations(text):
     """The sample sheet, no training slide of which is annotated."""
     return re.sub(r"(train\d,\w+,train,[^,]+,)[^,]+", r"\1", text)
-
-
-def only_error(done):
-    """The one sentence that a failed run says."""
-    (line,) = errors(done)
-    return line
-
-
-def errors(done):
-    """The sentences that a failed run says; nothing in its output looks like a traceback."""
-    assert done.returncode != 0
-    lines = done.stdout.splitlines()
-    assert [line for line in lines if "Traceback" in line or ", in <module>" in line] == []
-    # Snakemake writes a message and the end of its line one after the other: what a job says may
-    # come between.
-    return re.findall(r"error: (?:(?!error: ).)*", done.stdout)
 
 
 @pytest.mark.parametrize(
