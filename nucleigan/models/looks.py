@@ -107,7 +107,7 @@ class NucleiLoss:
 
     def known(self) -> torch.Tensor:
         """Whether both have shown pairs of windows within nuclei, after the first step."""
-        return (self._means.count("painted pairs") > 0) & (self._means.count("real pairs") > 0)
+        return self._means.known()
 
     def state(self) -> dict[str, Any]:
         """The means so far."""

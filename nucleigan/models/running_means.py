@@ -58,6 +58,10 @@ class RunningMeans:
         """How many windows such a mean is of, those of earlier steps in part."""
         return self._sums[kind][-1]
 
+    def known(self) -> torch.Tensor:
+        """Whether there were windows of every kind, after the first step."""
+        return torch.stack([self.count(kind) > 0 for kind in self._sums]).all()
+
     @staticmethod
     def _everywhere(part: torch.Tensor) -> torch.Tensor:
         return processes.gather(part.detach()[None]).sum(dim=0)

@@ -107,8 +107,7 @@ class SpectrumLoss:
             self._means.take(kind, [found.total], found.windows)
             for kind, found in (("painted", spectra(painted)), ("real", spectra(real)))
         )
-        known = (self._means.count("painted") > 0) & (self._means.count("real") > 0)
-        return (ours - theirs).square().mean() * known
+        return (ours - theirs).square().mean() * self._means.known()
 
     def state(self) -> dict[str, Any]:
         """The means so far."""

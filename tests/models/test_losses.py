@@ -242,11 +242,10 @@ def test_spectral_norms_are_one_after_training(kind, precision):
 
 
 def test_rate_zero_stops_learning():
-    kind = "cgan"
-    model = build(kind)
+    model = build("cgan")
     model.set_rate(0.0)
     before = [weight.detach().clone() for weight in model.segmenter.parameters()]
-    model.step(batch(0, 2, kind), np.random.default_rng(0))
+    model.step(batch(0, 2, "cgan"), np.random.default_rng(0))
     after = list(model.segmenter.parameters())
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 

@@ -112,6 +112,8 @@ with job(Path(sys.argv[1]) / "log.txt"):
         assert all(error(p.grad, q.grad) < 1e-10 for p, q in gradients[2:])
         pairs = zip(shared.buffers(), whole.buffers())
         assert all(error(p.double(), q.double()) < 1e-10 for p, q in pairs)
+        if processes.rank() == 0:
+            print("exact", flush=True)
 
     # Means over the windows of all processes, unequally many in each.
     from nucleigan.models.looks import NucleiLoss
@@ -235,7 +237,7 @@ def test_two_processes_learn_what_one_learns(kind, data, tmp_path):
 def test_layers_of_two_processes_do_what_those_of_one_do(tmp_path):
     (tmp_path / "script.py").write_text(EXACT)
     finish(run_script(tmp_path / "script.py", tmp_path))
-    assert (tmp_path / "log.txt").read_text() == "exact\n"
+    assert (tmp_path / "log.txt").read_text().count("exact") == 3
 
 
 def run_short(what, out, patience=1):
