@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from nucleigan.errors import NucleiganError, reason, shown
 
@@ -21,7 +21,15 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
-Range = tuple[float, float]
+
+
+def _ordered(values: tuple[float, float]) -> tuple[float, float]:
+    if values[0] > values[1]:
+        raise ValueError("expected the smaller number first")
+    return values
+
+
+Range = Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
 Encoding = Literal["filled", "outline", "interior_boundary"]
 Seeds = tuple[Annotated[int, Field(ge=0)], ...]
 # real-4 and both-4: with 4 of the real slides.
@@ -206,6 +214,11 @@ class PolygonSettings(Settings):
     )
     clustering: Fraction = Field(
         0.3, description="Fraction of nuclei placed beside an earlier one."
+    )
+    scale: Range = Field(
+        (1.0, 1.0),
+        description="Range of a random magnification of each map, never fitted: for organs whose "
+        "nuclei are smaller or larger than the annotated ones.",
     )
 
 

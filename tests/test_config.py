@@ -81,6 +81,11 @@ def test_later_files_win(tmp_path):
         ),
         ({"synthesis": {"count": 9}, "polygons": {"count": 8}}, ["(9)", "polygons.count", "(8)"]),
         ({"segmentation": {"crop": 300}}, ["segmentation.crop (300)", "patches.size (256)"]),
+        ({"polygons": {"scale": [0, 2]}}, ["polygons.scale.0", "greater than 0"]),
+        (
+            {"segmentation": {"jitter": {"scale": [1.5, 0.7]}}},
+            ["segmentation.jitter.scale", "smaller number first"],
+        ),
         ({"prediction": {"tile": 64}}, ["tile_overlap (64)", "tile (64)"]),
         (
             {"slides": "phantoms", "phantoms": {"size": 128}},
