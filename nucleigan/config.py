@@ -176,7 +176,9 @@ class PolygonSettings(Settings):
     count: Count = Field(4650, description="Number of label maps; the method uses 4,650.")
     shards: Count = Field(6, description="Files, and jobs, that the maps are split into.")
     fit: bool = Field(
-        True, description="Fit the parameters below to the nuclei of the training slides."
+        True,
+        description="Fit the parameters below to the nuclei of the training slides; with a single "
+        "that is annotated, general ones teach more.",
     )
     density: Positive = Field(
         70.0, description="Mean number of nuclei in a patch of 256×256 pixels."
@@ -214,11 +216,6 @@ class PolygonSettings(Settings):
     )
     clustering: Fraction = Field(
         0.3, description="Fraction of nuclei placed beside an earlier one."
-    )
-    scale: Range = Field(
-        (1.0, 1.0),
-        description="Range of a random magnification of each map, never fitted: for organs whose "
-        "nuclei are smaller or larger than the annotated ones.",
     )
 
 

@@ -81,7 +81,7 @@ def test_later_files_win(tmp_path):
         ),
         ({"synthesis": {"count": 9}, "polygons": {"count": 8}}, ["(9)", "polygons.count", "(8)"]),
         ({"segmentation": {"crop": 300}}, ["segmentation.crop (300)", "patches.size (256)"]),
-        ({"polygons": {"scale": [0, 2]}}, ["polygons.scale.0", "greater than 0"]),
+        ({"segmentation": {"jitter": {"scale": [0, 2]}}}, ["jitter.scale.0", "greater than 0"]),
         (
             {"segmentation": {"jitter": {"scale": [1.5, 0.7]}}},
             ["segmentation.jitter.scale", "smaller number first"],

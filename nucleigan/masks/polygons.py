@@ -164,11 +164,7 @@ def _draw_patch(rng: np.random.Generator, settings: PolygonSettings) -> tuple[fl
     # Dense patches hold more of all nuclei; without the last term their size would pull the
     # median of all nuclei away from settings.area.
     z_area = rho * (z_density - spread) + math.sqrt(1 - rho**2) * z_area
-    mean_log_area = math.log(settings.area) + settings.area_spread_between * z_area
-    if settings.scale != (1.0, 1.0):
-        factor = math.exp(rng.uniform(*np.log(settings.scale)))
-        level, mean_log_area = level / factor**2, mean_log_area + 2 * math.log(factor)
-    return level, mean_log_area
+    return level, math.log(settings.area) + settings.area_spread_between * z_area
 
 
 def _margin(mean_log_area: float, settings: PolygonSettings) -> int:
@@ -467,9 +463,7 @@ def _match(fitted: PolygonSettings, target: tuple[float, float]) -> PolygonSetti
     # For small noise the part outside the ellipse is E[max(0, 2 ε)] = 0.80 σ.
     irregularity, clustering = min(0.3, target[0] / 0.8), target[1]
     for _ in range(FIT_ROUNDS):
-        trial = fitted.model_copy(
-            update={"irregularity": irregularity, "clustering": clustering, "scale": (1.0, 1.0)}
-        )
+        trial = fitted.model_copy(update={"irregularity": irregularity, "clustering": clustering})
         maps = (sample_polygons(generator(0, "fit", i), trial, PATCH) for i in range(FIT_MAPS))
         outside, touching = _outline_measures([measure_nuclei(sampled) for sampled in maps])
         square = irregularity**2 + (target[0] ** 2 - outside**2) / 0.8**2

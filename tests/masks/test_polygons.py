@@ -53,35 +53,6 @@ def test_density_and_area_follow_the_settings():
     assert np.median(areas) == pytest.approx(300, rel=0.1)
 
 
-def test_a_magnified_map_holds_fewer_and_larger_nuclei():
-    plain = PolygonSettings(density_spread=0.2, sparse_fraction=0)
-    usual = maps(30, plain)
-    large = maps(30, plain.model_copy(update={"scale": (2.0, 2.0)}))
-    areas = [np.median(np.concatenate([*map(whole_areas, drawn)])) for drawn in (usual, large)]
-    assert areas[1] == pytest.approx(4 * areas[0], rel=0.1)
-    covered = [np.mean([(labels > 0).mean() for labels in drawn]) for drawn in (usual, large)]
-    assert covered[1] == pytest.approx(covered[0], rel=0.15)
-
-
-def test_magnifications_differ_from_map_to_map():
-    alike = {"area_spread_between": 0, "area_spread": 0.1, "sparse_fraction": 0}
-    plain, wide = (PolygonSettings(**alike, scale=scale) for scale in ((1, 1), (0.5, 2)))
-    spreads = [
-        np.std([np.log(np.median(whole_areas(labels))) for labels in maps(40, drawn)])
-        for drawn in (plain, wide)
-    ]
-    # The logarithm of the area of a map is uniform over 2 log(2 / 0.5).
-    assert spreads[0] < 0.1
-    assert spreads[1] == pytest.approx(2 * np.log(4) / 12**0.5, rel=0.2)
-
-
-def test_fitting_leaves_the_magnification_alone():
-    real = maps(8, size=512)
-    plain = fit_polygons(real, PolygonSettings())
-    wide = fit_polygons(real, PolygonSettings(scale=(0.5, 2)))
-    assert wide == plain.model_copy(update={"scale": (0.5, 2)})
-
-
 def test_border_nuclei_are_cut():
     cut = sum(
         np.count_nonzero(np.unique(np.r_[one[0], one[-1], one[:, 0], one[:, -1]]))

@@ -1,0 +1,65 @@
+"""What synthetic pairs gain, over runs of `ablation` with different annotated slides.
+
+    python benchmarks/gains.py results/one-kidney results/one-liver results/one-breast
+
+reads the `ablation/slides.csv` of each, and writes a Markdown table: a row a run, then all of them
+together, as if their repeats were those of one, and a row an organ. Brackets are 95 % intervals
+over the judged slides.
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nucleigan.evaluation import OVERALL, Difference, Summary, differences, summarise
+from nucleigan.evaluation.columns import read_slide_rows
+
+MEASURES = ("aji", "f1", "dice")
+
+
+def together(runs: Sequence[Sequence[Mapping[str, str]]]) -> list[dict[str, str]]:
+    """The rows of all runs; a seed of one is not the same repeat as that of another."""
+    return [
+        {**row, "seed": f"{number}-{row['seed']}"}
+        for number, rows in enumerate(runs)
+        for row in rows
+    ]
+
+
+def gains(rows: Sequence[Mapping[str, str]]) -> tuple[Summary, dict[str, list[Difference]]]:
+    """The models of real patches alone, and by measure how much better those of both are."""
+    models = {model.data: model for model in summarise(rows)}
+    real, both = models["real"], models["both"]
+    return real, {measure: differences(both, real, measure) for measure in MEASURES}
+
+
+def _row(name: str, real: Summary, found: dict[str, list[Difference]], organ: str) -> str:
+    mean, deviation = real.organs[organ]["aji"]
+    cells = [f"{mean:.3f} ± {deviation:.3f}"]
+    for measure in MEASURES:
+        (gain,) = (one for one in found[measure] if one.organ == organ)
+        low, high = gain.interval
+        cells.append(f"{gain.difference:+.3f} [{low:+.3f}, {high:+.3f}]")
+    return " | ".join([f"| {name}", *cells]) + " |"
+
+
+def main() -> None:
+    """Read, compare and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("results", type=Path, nargs="+", help="folders of finished runs")
+    options = parser.parse_args()
+    runs = [read_slide_rows(folder / "ablation" / "slides.csv") for folder in options.results]
+    print("| run | AJI, real | gain in AJI | in F1 | in Dice |")
+    print("|---|---:|---:|---:|---:|")
+    for folder, rows in zip(options.results, runs, strict=True):
+        print(_row(str(folder), *gains(rows), OVERALL))
+    real, found = gains(together(runs))
+    print(_row("**all**", real, found, OVERALL))
+    for organ in real.names:
+        print(_row(organ, real, found, organ))
+
+
+if __name__ == "__main__":
+    main()

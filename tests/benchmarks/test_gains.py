@@ -1,0 +1,33 @@
+"""Gains over several runs, where they are known."""
+
+import pytest
+
+from nucleigan.evaluation.columns import MEASURES
+
+
+@pytest.fixture
+def gains(script):
+    return script("gains")
+
+
+def rows(real, both):
+    """A run of two repeats and two slides, whose models have these values everywhere."""
+    return [
+        {"method": "cgan", "data": data, "seed": seed, "slide": slide, "organ": slide[0]}
+        | {"split": "test"}
+        | dict.fromkeys(MEASURES, str(value))
+        for data, value in (("real", real), ("both", both))
+        for seed in ("0", "1")
+        for slide in ("a1", "b1")
+    ]
+
+
+def test_runs_are_taken_together_as_repeats(gains):
+    real, found = gains.gains(gains.together([rows(0.2, 0.5), rows(0.6, 0.5)]))
+    assert real.seeds == 4
+    mean, deviation = real.organs["overall"]["aji"]
+    assert mean == pytest.approx(0.4)
+    assert deviation == pytest.approx(0.04**0.5 * (4 / 3) ** 0.5)
+    assert {one.organ: one.difference for one in found["aji"]} == pytest.approx(
+        {"overall": 0.1, "a": 0.1, "b": 0.1}
+    )
