@@ -87,7 +87,7 @@ def test_every_key_of_the_configuration_is_there_with_its_default(site):
     assert written["max_pixels"][1] == "whole number, ≥ 1000, ≤ 100000000"
     assert written["synthetic_share"][1:3] == ["number, ≥ 0, ≤ 1 or null", "null"]
     assert written["views"][1:3] == ["1, 2, 4, 8", "1"]
-    assert written["scale"][1:3] == ["list of 2: number", "[1.0, 1.0]"]
+    assert written["scale"][1:3] == ["list of 2: number, > 0", "[1.0, 1.0]"]
     assert all(row[3] for row in rows)
 
 
