@@ -13,6 +13,7 @@ from pathlib import Path
 
 from nucleigan.evaluation import OVERALL, Difference, Summary, differences, summarise
 from nucleigan.evaluation.columns import read_slide_rows
+from nucleigan.evaluation.tables import signed
 
 MEASURES = ("aji", "f1", "dice")
 
@@ -27,20 +28,20 @@ def together(runs: Sequence[Sequence[Mapping[str, str]]]) -> list[dict[str, str]
 
 
 def gains(rows: Sequence[Mapping[str, str]]) -> tuple[Summary, dict[str, list[Difference]]]:
-    """The models of real patches alone, and by measure how much better those of both are."""
+    """The models of real patches alone, and by organ how much better those of both are."""
     models = {model.data: model for model in summarise(rows)}
     real, both = models["real"], models["both"]
-    return real, {measure: differences(both, real, measure) for measure in MEASURES}
+    found: dict[str, list[Difference]] = {}
+    for measure in MEASURES:
+        for gain in differences(both, real, measure):
+            found.setdefault(gain.organ, []).append(gain)
+    return real, found
 
 
 def _row(name: str, real: Summary, found: dict[str, list[Difference]], organ: str) -> str:
     mean, deviation = real.organs[organ]["aji"]
-    cells = [f"{mean:.3f} ± {deviation:.3f}"]
-    for measure in MEASURES:
-        (gain,) = (one for one in found[measure] if one.organ == organ)
-        low, high = gain.interval
-        cells.append(f"{gain.difference:+.3f} [{low:+.3f}, {high:+.3f}]")
-    return " | ".join([f"| {name}", *cells]) + " |"
+    shown = (f"{gain.difference:+.3f} {signed(gain.interval)}" for gain in found[organ])
+    return " | ".join([f"| {name}", f"{mean:.3f} ± {deviation:.3f}", *shown]) + " |"
 
 
 def main() -> None:
@@ -56,9 +57,8 @@ def main() -> None:
     for folder, rows in zip(options.results, runs, strict=True):
         print(_row(str(folder), *gains(rows), OVERALL))
     real, found = gains(together(runs))
-    print(_row("**all**", real, found, OVERALL))
-    for organ in real.names:
-        print(_row(organ, real, found, organ))
+    for organ in found:
+        print(_row("**all**" if organ == OVERALL else organ, real, found, organ))
 
 
 if __name__ == "__main__":

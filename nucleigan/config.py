@@ -177,8 +177,8 @@ class PolygonSettings(Settings):
     shards: Count = Field(6, description="Files, and jobs, that the maps are split into.")
     fit: bool = Field(
         True,
-        description="Fit the parameters below to the nuclei of the training slides; with a single "
-        "that is annotated, general ones teach more.",
+        description="Fit the parameters below to the nuclei of the training slides; where a "
+        "single one is annotated, general ones may teach more.",
     )
     density: Positive = Field(
         70.0, description="Mean number of nuclei in a patch of 256×256 pixels."

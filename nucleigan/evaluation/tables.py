@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from nucleigan.evaluation.intervals import Interval
 from nucleigan.evaluation.published import ORGANS, SOURCE, published
 from nucleigan.evaluation.summary import OVERALL, Difference, Summary, mean, sorted_organs
 
@@ -174,6 +175,13 @@ def _number(value: float, measure: str) -> str:
     return f"{value:.2f}" if measure in ("hausdorff", "match_rate") else f"{value:.3f}"
 
 
+def signed(interval: Interval) -> str:
+    """The interval of a difference as a cell."""
+    if math.isnan(interval.low):
+        return NO_INTERVAL
+    return f"[{interval.low:+.3f}, {interval.high:+.3f}]"
+
+
 def differences_table(differences: Sequence[Difference]) -> Table:
     """Pairs of models on the same slides of all organs, with the interval of the difference."""
     header = ["models", "slides", "measure", "difference", "95 % interval"]
@@ -183,9 +191,7 @@ def differences_table(differences: Sequence[Difference]) -> Table:
             str(d.slides),
             d.measure,
             f"{d.difference:+.3f}" + ("" if math.isnan(d.deviation) else f" ± {d.deviation:.3f}"),
-            NO_INTERVAL
-            if math.isnan(d.interval.low)
-            else f"[{d.interval.low:+.3f}, {d.interval.high:+.3f}]",
+            signed(d.interval),
         ]
         for d in differences
         if d.organ == OVERALL
