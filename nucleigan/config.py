@@ -486,6 +486,12 @@ class SegmentationSettings(TrainingSettings):
         "`cross_entropy`, since few pixels decide whether touching nuclei are split; 0 counts all "
         "alike.",
     )
+    centres: NonNegative = Field(
+        0.0,
+        description="Weight of an L1 term on where the centre of each pixel's nucleus lies, which "
+        "the network tells by a second last layer while it learns: nuclei that touch point away "
+        "from each other; 0 does without.",
+    )
     model: str = Field(
         "",
         description="Model file that is applied as it is: nothing is trained, magnification, "

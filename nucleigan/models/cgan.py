@@ -3,9 +3,11 @@
 The segmenter ``S`` minimises::
 
     w_a BCE(D(n, S(n)), 1) + w_1 ‖m − S(n)‖₁ + w_d Dice(m, S(n)) + w_c CE(m, S(n))
+        + w_o ‖o − O(n)‖₁
 
 and the discriminator sees the image beside the mask, as in the released code; the objective as
-printed, ``D(m, S(n))``, would show it the answer.
+printed, ``D(m, S(n))``, would show it the answer. ``O`` is ``S`` with another last layer, which is
+thrown away in the end: it tells the way ``o`` to the centre of each pixel's nucleus.
 """
 
 from typing import Any
@@ -17,12 +19,15 @@ from torch.nn import functional
 
 from nucleigan import masks
 from nucleigan.config import MaskSettings, SegmentationSettings
-from nucleigan.models.contract import Method
+from nucleigan.masks.centres import CHANNELS as CENTRE_CHANNELS
+from nucleigan.masks.centres import to_centres
+from nucleigan.models.contract import Method, mask_alone
 from nucleigan.models.supervised import stored_generator
 from nucleigan.networks import (
     IMAGE_CHANNELS,
     build_discriminator,
     build_generator,
+    build_head,
     load_effective,
 )
 from nucleigan.randomness import torch_seed
@@ -32,6 +37,8 @@ from nucleigan.training.average import AveragedNetwork
 from nucleigan.training.compute import CHANNELS_LAST, Compute
 from nucleigan.training.pool import HistoryPool
 
+# The ways to centres are told in this many pixels: a large nucleus is 50 across.
+REACH = 32.0
 # How far from a border of the mask pixels count more (segmentation.boundary_weight), pixels.
 BORDER_REACH = 3
 
@@ -67,7 +74,15 @@ class ConditionalGAN:
         ).to(compute.device)
         self.segmenter.to(memory_format=CHANNELS_LAST)
         processes.share_layers(self.segmenter)
-        self.optimise_segmenter = adam([self.segmenter], settings.optimiser)
+        learning: list[nn.Module] = [self.segmenter]
+        self.mask_channels = mask_channels
+        self.pointer = None
+        if settings.centres > 0:
+            self.pointer = build_head(
+                self.segmenter, CENTRE_CHANNELS, std, torch_seed(seed, "cgan", "pointer")
+            ).to(compute.device)
+            learning.append(self.pointer)
+        self.optimise_segmenter = adam(learning, settings.optimiser)
         self.average = AveragedNetwork(self.segmenter, settings.average_decay)
         self.judge = None
         if settings.adversarial > 0:
@@ -82,21 +97,31 @@ class ConditionalGAN:
         self.past = HistoryPool(settings.pool_size)
 
     def start_from(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Begin with these weights of a segmenter; the discriminator begins anew."""
+        """Begin with these weights of a segmenter; what is not part of it begins anew."""
         load_effective(self.segmenter, tensors)
         self.average = AveragedNetwork(self.segmenter, self.settings.average_decay)
 
     def step(
         self, batch: tuple[np.ndarray, np.ndarray], rng: np.random.Generator
     ) -> dict[str, torch.Tensor]:
-        """Learn from images (B, 3, H, W) and their masks (B, C, H, W), float32 in [-1, 1]."""
-        image, mask = (torch.from_numpy(part).to(self.compute.device) for part in batch)
+        """Learn from images (B, 3, H, W) and what :data:`METHOD` draws of their nuclei.
+
+        The images and the first channels of that, their masks, are float32 in [-1, 1].
+        """
+        image, drawn = (torch.from_numpy(part).to(self.compute.device) for part in batch)
         image = image.contiguous(memory_format=CHANNELS_LAST)
+        mask = drawn[:, : self.mask_channels]
         self.segmenter.train()
         with self.compute.autocast():
-            logits = self.segmenter(image).float()
+            features = self.segmenter.features(image)
+            logits = self.segmenter.finish(features).float()
         guess = torch.tanh(logits)
         losses = pixel_losses(logits, guess, mask, self.settings)
+        if self.pointer is not None:
+            with self.compute.autocast():
+                ways = self.pointer(features).float()
+            missed = centre_loss(ways, drawn[:, self.mask_channels :])
+            losses["centres"] = self.settings.centres * missed
         if self.judge is not None:
             with frozen(self.judge), self.compute.autocast():
                 judged = self.judge(torch.cat([image, guess], dim=1))
@@ -132,6 +157,8 @@ class ConditionalGAN:
             "average": self.average.state(),
             "past": self.past.state(),
         }
+        if self.pointer is not None:
+            state["pointer"] = self.pointer.state_dict()
         if self.judge is not None:
             state["judge"] = self.judge.state_dict()
             state["optimise_judge"] = self.optimise_judge.state_dict()
@@ -143,6 +170,8 @@ class ConditionalGAN:
         self.optimise_segmenter.load_state_dict(state["optimise_segmenter"])
         self.average.load(state["average"])
         self.past.load(state["past"])
+        if self.pointer is not None:
+            self.pointer.load_state_dict(state["pointer"])
         if self.judge is not None:
             self.judge.load_state_dict(state["judge"])
             self.optimise_judge.load_state_dict(state["optimise_judge"])
@@ -220,6 +249,28 @@ def dice_loss(probability: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return (1 - (2 * shared + 1) / (both + 1)).mean()
 
 
+def centre_loss(guess: torch.Tensor, ways: torch.Tensor) -> torch.Tensor:
+    """Mean absolute error of the ways to centres, over all pixels of nuclei of the whole batch.
+
+    Parameters
+    ----------
+    guess
+        (B, 2, H, W), ways in units of :data:`REACH`.
+    ways
+        (B, 2, H, W), pixels; NaN in the background.
+    """
+    inside = ~ways.isnan()
+    error = (guess - (ways / REACH).where(inside, guess)).abs()
+    return error.sum() * (processes.count() / (processes.total(inside.float().sum()) + 1))
+
+
+def _draw(
+    labels: np.ndarray, mask_settings: MaskSettings, settings: SegmentationSettings
+) -> np.ndarray:
+    mask = mask_alone(labels, mask_settings, settings)
+    return np.concatenate([mask, to_centres(labels)]) if settings.centres > 0 else mask
+
+
 def _trainable(
     settings: SegmentationSettings, mask_settings: MaskSettings, compute: Compute, seed: int
 ) -> ConditionalGAN:
@@ -230,4 +281,4 @@ def _network(facts: dict[str, Any]) -> nn.Module:
     return stored_generator(facts, masks.channels(MaskSettings(**facts["masks"])))
 
 
-METHOD = Method(_trainable, _network)
+METHOD = Method(_trainable, _network, _draw)

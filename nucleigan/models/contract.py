@@ -34,6 +34,13 @@ MARKERS: tuple[tuple[float, float | None], ...] = (
 )
 
 
+def mask_alone(
+    labels: np.ndarray, mask_settings: MaskSettings, settings: SegmentationSettings
+) -> np.ndarray:
+    """What most methods draw of a label map: its mask."""
+    return masks.encode(labels, mask_settings)
+
+
 @dataclass(frozen=True)
 class Method:
     """How one method learns, and how its networks find nuclei.
@@ -61,7 +68,7 @@ class Method:
 
     trainable: "Callable[[SegmentationSettings, MaskSettings, Compute, int], Learner] | None" = None
     network: "Callable[[dict[str, Any]], nn.Module] | None" = None
-    draw: Callable[[np.ndarray, MaskSettings], np.ndarray] = masks.encode
+    draw: Callable[[np.ndarray, MaskSettings, SegmentationSettings], np.ndarray] = mask_alone
     decode: Callable[[np.ndarray, MaskSettings, DecodingSettings], np.ndarray] = masks.decode
     predict: Callable[[np.ndarray, dict[str, Any]], np.ndarray] | None = None
     markers: tuple[tuple[float, float | None], ...] = MARKERS

@@ -47,7 +47,9 @@ def distances(labels: np.ndarray) -> np.ndarray:
     return np.where(labels != 0, within + 1, 0).astype(np.float32)
 
 
-def _draw(labels: np.ndarray, settings: MaskSettings) -> np.ndarray:
+def _draw(
+    labels: np.ndarray, mask_settings: MaskSettings, settings: SegmentationSettings
+) -> np.ndarray:
     return (LOW + np.minimum(distances(labels) / GREATEST, 1) * (HIGH - LOW))[None]
 
 

@@ -112,7 +112,9 @@ def _losses(
     }
 
 
-def _draw(labels: np.ndarray, settings: MaskSettings) -> np.ndarray:
+def _draw(
+    labels: np.ndarray, mask_settings: MaskSettings, settings: SegmentationSettings
+) -> np.ndarray:
     return labels[None].astype(np.float32)
 
 

@@ -382,7 +382,7 @@ def _batches(
         )
         assert image is not None and labels is not None
         name = (sources[source].name, int(sources[source].chosen[place]))
-        return to_network(image), learned.draw(labels, mask_settings), name
+        return to_network(image), learned.draw(labels, mask_settings, settings), name
 
     def make_batch(step: int) -> tuple[tuple[np.ndarray, np.ndarray], str]:
         first = step * settings.batch_size

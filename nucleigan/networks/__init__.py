@@ -1,5 +1,7 @@
 """Generators and discriminators, built and initialised from their settings."""
 
+from typing import TypeVar
+
 import torch
 from torch import nn
 
@@ -11,23 +13,25 @@ from nucleigan.networks.blocks import (
     normalise_spectrally,
 )
 from nucleigan.networks.discriminators import PatchGAN
-from nucleigan.networks.generators import GENERATORS
+from nucleigan.networks.generators import GENERATORS, Generator
 
 __all__ = [
     "IMAGE_CHANNELS",
     "build_discriminator",
     "build_generator",
+    "build_head",
     "effective_state",
     "load_effective",
 ]
 
+Network = TypeVar("Network", bound=nn.Module)
 # Red, green, blue.
 IMAGE_CHANNELS = 3
 
 
 def build_generator(
     settings: GeneratorSettings, inputs: int, outputs: int, init_std: float = 0.02, seed: int = 0
-) -> nn.Module:
+) -> Generator:
     """A generator with weights drawn from ``seed``.
 
     Parameters
@@ -45,6 +49,13 @@ def build_generator(
     return _finish(network, settings.spectral_norm, init_std, seed)
 
 
+def build_head(
+    network: Generator, outputs: int, init_std: float = 0.02, seed: int = 0
+) -> nn.Module:
+    """One more last layer for a generator, given its ``features``; parameters as there."""
+    return _finish(network.head(outputs), False, init_std, seed)
+
+
 def build_discriminator(
     settings: DiscriminatorSettings, inputs: int, init_std: float = 0.02, seed: int = 0
 ) -> nn.Module:
@@ -53,7 +64,7 @@ def build_discriminator(
     return _finish(network, settings.spectral_norm, init_std, seed)
 
 
-def _finish(network: nn.Module, spectral: bool, init_std: float, seed: int) -> nn.Module:
+def _finish(network: Network, spectral: bool, init_std: float, seed: int) -> Network:
     initialise(network, init_std, torch.Generator().manual_seed(seed))
     if spectral:
         normalise_spectrally(network, seed)

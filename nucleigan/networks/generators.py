@@ -1,7 +1,4 @@
-"""Image-to-image networks. Each returns values before the final tanh and names its size factor.
-
-``factor``: heights and widths must be multiples of it.
-"""
+"""Image-to-image networks. Each returns values before the final tanh and names its size factor."""
 
 import itertools
 from collections.abc import Callable
@@ -36,7 +33,35 @@ def resized(channels: int, bias: bool) -> nn.Module:
 UPSAMPLINGS = {"transposed": transposed, "resize": resized}
 
 
-class ResNet(nn.Module):
+class Generator(nn.Module):
+    """An image-to-image network whose last layer can be given a second one beside it.
+
+    Attributes
+    ----------
+    factor
+        Heights and widths must be multiples of it.
+    """
+
+    factor: int
+
+    def head(self, outputs: int) -> nn.Sequential:
+        """A new last layer: from :meth:`features` to (B, outputs, H, W)."""
+        raise NotImplementedError
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """What the last layer is given of (B, inputs, H, W)."""
+        raise NotImplementedError
+
+    def finish(self, features: torch.Tensor) -> torch.Tensor:
+        """The last layer: from :meth:`features` to (B, outputs, H, W), before tanh."""
+        raise NotImplementedError
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, inputs, H, W) to (B, outputs, H, W), before tanh."""
+        return self.finish(self.features(x))
+
+
+class ResNet(Generator):
     """CycleGAN's generator: two strided levels, residual blocks, two levels back.
 
     (Johnson et al. 2016; Zhu et al. 2017.)
@@ -65,6 +90,7 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         self.factor = 4
+        self.width = width
         bias = not has_affine_shift(norm_kind)
 
         def level(convolution: nn.Module, channels: int) -> list[nn.Module]:
@@ -78,12 +104,20 @@ class ResNet(nn.Module):
         layers += [ResidualBlock(4 * width, norm_kind, dropout, bias) for _ in range(blocks)]
         for channels in (4 * width, 2 * width):
             layers += level(UPSAMPLINGS[upsampling](channels, bias), channels // 2)
-        layers += [ReflectionPad(3), LastConvolution(width, outputs, 7)]
+        layers += self.head(outputs)
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, inputs, H, W) to (B, outputs, H, W), before tanh."""
-        return self.layers(x)
+    def head(self, outputs: int) -> nn.Sequential:
+        """See :class:`Generator`."""
+        return nn.Sequential(ReflectionPad(3), LastConvolution(self.width, outputs, 7))
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, inputs, H, W) to (B, width, H, W)."""
+        return self.layers[:-2](x)
+
+    def finish(self, features: torch.Tensor) -> torch.Tensor:
+        """See :class:`Generator`."""
+        return self.layers[-2:](features)
 
 
 class ResidualBlock(nn.Module):
@@ -107,7 +141,7 @@ class ResidualBlock(nn.Module):
         return x + self.layers(x)
 
 
-class Pix2PixUNet(nn.Module):
+class Pix2PixUNet(Generator):
     """pix2pix's U-Net: one strided 4×4 convolution a level, down to 1×1 for 256×256 at 8 levels.
 
     (Isola et al. 2017.) Parameters as in :class:`ResNet`, with ``levels`` for the depth.
@@ -119,6 +153,7 @@ class Pix2PixUNet(nn.Module):
         super().__init__()
         self.factor = 2**levels
         channels = [width * min(2**level, WIDEST) for level in range(levels)]
+        self.width = width if levels == 1 else 2 * width
         bias = not has_affine_shift(norm_kind)
         self.down = nn.ModuleList()
         self.up = nn.ModuleList()
@@ -132,32 +167,39 @@ class Pix2PixUNet(nn.Module):
                 down.append(norm(norm_kind, wide))
             self.down.append(nn.Sequential(*down))
 
-            given = wide if innermost else 2 * wide
-            made = outputs if outermost else channels[level - 1]
+            if outermost:
+                self.up.append(self.head(outputs))
+                continue
+            given, made = wide if innermost else 2 * wide, channels[level - 1]
             up: list[nn.Module] = [nn.ReLU()]
-            up.append(
-                nn.ConvTranspose2d(given, made, 4, stride=2, padding=1, bias=bias or outermost)
-            )
-            if not outermost:
-                up.append(norm(norm_kind, made))
+            up.append(nn.ConvTranspose2d(given, made, 4, stride=2, padding=1, bias=bias))
+            up.append(norm(norm_kind, made))
             # pix2pix drops out in the three levels above the innermost one.
-            if dropout and levels - 4 <= level < levels - 1 and not outermost:
+            if dropout and levels - 4 <= level < levels - 1:
                 up.append(nn.Dropout(dropout))
             self.up.append(nn.Sequential(*up))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, inputs, H, W) to (B, outputs, H, W), before tanh."""
+    def head(self, outputs: int) -> nn.Sequential:
+        """See :class:`Generator`."""
+        return nn.Sequential(nn.ReLU(), nn.ConvTranspose2d(self.width, outputs, 4, 2, 1))
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, inputs, H, W) to (B, C, H / 2, W / 2)."""
         skips = []
         for down in self.down:
             x = down(x)
             skips.append(x)
-        x = self.up[-1](skips[-1])
-        for up, skip in zip(reversed(self.up[:-1]), reversed(skips[:-1]), strict=True):
-            x = up(torch.cat([x, skip], dim=1))
+        x = skips.pop()
+        for up, skip in zip(reversed(self.up[1:]), reversed(skips), strict=True):
+            x = torch.cat([up(x), skip], dim=1)
         return x
 
+    def finish(self, features: torch.Tensor) -> torch.Tensor:
+        """See :class:`Generator`."""
+        return self.up[0](features)
 
-class UNet(nn.Module):
+
+class UNet(Generator):
     """U-Net with two 3×3 convolutions a level and max pooling (Ronneberger et al. 2015).
 
     It learns in far fewer steps than :class:`Pix2PixUNet`, which suits machines without a GPU.
@@ -178,9 +220,9 @@ class UNet(nn.Module):
     ) -> None:
         super().__init__()
         self.factor = reduction * 2 ** (levels - 1)
+        self.width, self.reduction = width, reduction
         channels = [width * min(2**level, WIDEST) for level in range(levels)]
         self.fold = nn.PixelUnshuffle(reduction)
-        self.unfold = nn.PixelShuffle(reduction)
         self.down = nn.ModuleList(
             double_convolution(below, wide, norm_kind)
             for below, wide in zip([inputs * reduction**2, *channels], channels, strict=False)
@@ -194,10 +236,15 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(
             double_convolution(2 * wide, wide, norm_kind) for wide in channels[:-1]
         )
-        self.last = nn.Conv2d(width, outputs * reduction**2, 1)
+        self.last, self.unfold = self.head(outputs)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, inputs, H, W) to (B, outputs, H, W), before tanh."""
+    def head(self, outputs: int) -> nn.Sequential:
+        """See :class:`Generator`."""
+        last = nn.Conv2d(self.width, outputs * self.reduction**2, 1)
+        return nn.Sequential(last, nn.PixelShuffle(self.reduction))
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, inputs, H, W) to (B, width, H / reduction, W / reduction)."""
         x = self.fold(x)
         skips = []
         for level, down in enumerate(self.down):
@@ -208,7 +255,11 @@ class UNet(nn.Module):
             reversed(self.grow), reversed(self.up), reversed(skips), strict=True
         ):
             x = up(torch.cat([grow(x), skip], dim=1))
-        return self.unfold(self.last(x))
+        return x
+
+    def finish(self, features: torch.Tensor) -> torch.Tensor:
+        """See :class:`Generator`."""
+        return self.unfold(self.last(features))
 
 
 def double_convolution(inputs: int, outputs: int, norm_kind: str) -> nn.Sequential:
@@ -223,7 +274,7 @@ def double_convolution(inputs: int, outputs: int, norm_kind: str) -> nn.Sequenti
     return nn.Sequential(*layers)
 
 
-def _resnet(inputs: int, outputs: int, settings: GeneratorSettings) -> nn.Module:
+def _resnet(inputs: int, outputs: int, settings: GeneratorSettings) -> Generator:
     return ResNet(
         inputs,
         outputs,
@@ -235,13 +286,13 @@ def _resnet(inputs: int, outputs: int, settings: GeneratorSettings) -> nn.Module
     )
 
 
-def _pix2pix_unet(inputs: int, outputs: int, settings: GeneratorSettings) -> nn.Module:
+def _pix2pix_unet(inputs: int, outputs: int, settings: GeneratorSettings) -> Generator:
     return Pix2PixUNet(
         inputs, outputs, settings.width, settings.depth, settings.norm, settings.dropout
     )
 
 
-def _unet(inputs: int, outputs: int, settings: GeneratorSettings) -> nn.Module:
+def _unet(inputs: int, outputs: int, settings: GeneratorSettings) -> Generator:
     return UNet(
         inputs,
         outputs,
@@ -253,7 +304,7 @@ def _unet(inputs: int, outputs: int, settings: GeneratorSettings) -> nn.Module:
     )
 
 
-GENERATORS: dict[str, Callable[[int, int, GeneratorSettings], nn.Module]] = {
+GENERATORS: dict[str, Callable[[int, int, GeneratorSettings], Generator]] = {
     "resnet": _resnet,
     "pix2pix_unet": _pix2pix_unet,
     "unet": _unet,

@@ -16,7 +16,13 @@ from nucleigan.config import (
     GeneratorSettings,
     SegmentationSettings,
 )
-from nucleigan.models.cgan import ConditionalGAN, dice_loss, near_border, pixel_losses
+from nucleigan.models.cgan import (
+    ConditionalGAN,
+    centre_loss,
+    dice_loss,
+    near_border,
+    pixel_losses,
+)
 from nucleigan.models.cyclegan import Batch, CycleGAN, polarity_loss
 from nucleigan.training.adversarial import adversarial_loss, frozen, judge_loss, slope_penalty
 from nucleigan.training.compute import prepare
@@ -113,6 +119,19 @@ def test_pixels_near_a_border_count_more():
     assert losses["l1"].item() == pytest.approx(70 * l1, rel=1e-5)
     entropy = (softplus(2) + (far - 1 + 4 * near) * math.log(2)) / total
     assert losses["cross_entropy"].item() == pytest.approx(2 * entropy, rel=1e-5)
+
+
+def test_centres_are_missed_by_the_mean_way_over_nuclei_alone():
+    ways = torch.full((1, 2, 3, 4), math.nan)
+    ways[0, :, 1, 1:3] = torch.tensor([[8.0, 4.0], [0.0, -16.0]])
+    guess = torch.ones_like(ways).requires_grad_()
+    expected = (0.75 + 0.875 + 1 + 1.5) / (4 + 1)
+    loss = centre_loss(guess, ways)
+    assert loss.item() == pytest.approx(expected)
+    loss.backward()
+    assert (guess.grad[ways.isnan()] == 0).all() and (guess.grad[~ways.isnan()] > 0).all()
+    nothing = torch.full((1, 2, 3, 4), math.nan)
+    assert centre_loss(torch.ones_like(ways), nothing).item() == 0
 
 
 def test_dice_of_a_perfect_guess_is_zero():

@@ -79,7 +79,7 @@ def test_a_stored_network_predicts_what_the_trained_one_did(name):
     method, masks = load_method(name), MaskSettings()
     learner = method.trainable(SETTINGS, masks, prepare(COMPUTE), 3)
     image = to_network(stained(LABELS))
-    batch = np.stack([image] * 2), np.stack([method.draw(LABELS, masks)] * 2)
+    batch = np.stack([image] * 2), np.stack([method.draw(LABELS, masks, SETTINGS)] * 2)
     torch.manual_seed(0)
     losses = learner.step(batch, np.random.default_rng(0))
     assert all(torch.isfinite(loss) for loss in losses.values())
@@ -123,12 +123,30 @@ def test_a_baseline_learns_discs(name):
     learner = method.trainable(SETTINGS, masks, prepare(COMPUTE), 0)
     batch = (
         np.stack([to_network(stained(LABELS))] * 2),
-        np.stack([method.draw(LABELS, masks)] * 2),
+        np.stack([method.draw(LABELS, masks, SETTINGS)] * 2),
     )
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     steps = [sum(learner.step(batch, rng).values()).item() for _ in range(150)]
     assert np.mean(steps[-5:]) < 0.5 * steps[0]
+
+
+def test_centres_are_learned_beside_the_mask_and_leave_the_network_as_it_was():
+    settings = SETTINGS.model_copy(update={"centres": 3.0})
+    method, masks = load_method("cgan"), MaskSettings(boundary_width=2)
+    learner = method.trainable(settings, masks, prepare(COMPUTE), 0)
+    drawn = method.draw(LABELS, masks, settings)
+    assert drawn.shape == (4, 64, 64)
+    batch = np.stack([to_network(stained(LABELS))] * 2), np.stack([drawn] * 2)
+    rng = np.random.default_rng(0)
+    missed = [learner.step(batch, rng)["centres"].item() for _ in range(150)]
+    assert np.mean(missed[-5:]) < 0.5 * missed[0]
+
+    plain = method.trainable(SETTINGS, masks, prepare(COMPUTE), 0)
+    stored, expected = learner.average.network.state_dict(), plain.average.network.state_dict()
+    assert [(name, one.shape) for name, one in stored.items()] == [
+        (name, one.shape) for name, one in expected.items()
+    ]
 
 
 def test_distances_of_a_square_and_of_touching_nuclei():
@@ -148,7 +166,7 @@ def test_the_image_edge_is_no_border():
 
 def test_drawn_distances_come_back_as_the_same_nuclei():
     method = load_method("dist")
-    drawn = method.draw(LABELS, MaskSettings())
+    drawn = method.draw(LABELS, MaskSettings(), SETTINGS)
     found = method.decode(drawn, MaskSettings(), DecodingSettings())
     np.testing.assert_array_equal(found > 0, LABELS > 0)
     assert aggregated_jaccard(LABELS, found) > 0.95

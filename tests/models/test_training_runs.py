@@ -38,7 +38,7 @@ else:
     settings = SegmentationSettings(
         generator=GeneratorSettings(kind="pix2pix_unet", width=4, depth=4, dropout=0.5,
                                     norm="batch"), synthetic_share=0.5, boundary_weight=1.0,
-        validate_every=1, choose_epoch=True, **small)
+        centres=3.0, validate_every=1, choose_epoch=True, **small)
     pair = ([data / "images.tif"], [data / "labels.tif"])
     train_segmenter(kind, "both", pair, pair, data / "patches.csv", [], out / "model.safetensors",
                     out / "history.csv", out / "samples.png", out / "checkpoint", settings,

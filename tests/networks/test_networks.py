@@ -5,7 +5,12 @@ import torch
 from torch import nn
 
 from nucleigan.config import DiscriminatorSettings, GeneratorSettings
-from nucleigan.networks import build_discriminator, build_generator, effective_state
+from nucleigan.networks import (
+    build_discriminator,
+    build_generator,
+    build_head,
+    effective_state,
+)
 from nucleigan.networks.blocks import (
     InstanceNorm,
     LastConvolution,
@@ -26,6 +31,23 @@ def test_generators_keep_size(kind, depth):
     network = build_generator(settings, 2, 3)
     assert network(torch.zeros(2, 2, 64, 96)).shape == (2, 3, 64, 96)
     assert 64 % network.factor == 0
+
+
+@pytest.mark.parametrize(("kind", "depth"), [*KINDS, ("pix2pix_unet", 1)])
+def test_another_last_layer_answers_beside_the_first(kind, depth):
+    settings = GeneratorSettings(kind=kind, width=8, depth=depth, norm="none", reduction=2)
+    network = build_generator(settings, 2, 3).eval()
+    head = build_head(network, 5, seed=1)
+    image = torch.randn(2, 2, 64, 96)
+    features = network.features(image)
+    torch.testing.assert_close(network.finish(features), network(image))
+    assert head(features).shape == (2, 5, 64, 96)
+    # With the first layer's weights it says the same.
+    twin = network.head(3)
+    last = [one for one in network.modules() if isinstance(one, nn.Conv2d | nn.ConvTranspose2d)]
+    outermost = last[-1] if kind != "pix2pix_unet" else network.up[0][-1]
+    next(one for one in twin if hasattr(one, "weight")).load_state_dict(outermost.state_dict())
+    torch.testing.assert_close(twin(features), network(image))
 
 
 @pytest.mark.parametrize("reduction", [1, 2, 4])
