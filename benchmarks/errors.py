@@ -1,6 +1,6 @@
 """What became of every nucleus of a run's judged slides: a row a slide, the worst first.
 
-    python benchmarks/errors.py results/kumar-longer
+    python benchmarks/errors.py results/kumar-long
 
 reads the label maps and predictions that a run has left, and writes a Markdown table. With
 ``--overlays FOLDER`` it also draws the slides, every nucleus in the colour of what became of it.

@@ -83,10 +83,6 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_rows(table, (*MODEL, *SLIDE, *MEASURES), [row])
     for run in ("demo", "mine"):
         (folder / "results" / run / "logs").mkdir(parents=True)
-    # What one training leaves for the next.
-    first = folder / "results/kumar-long/segmentation/cgan/both/0/model.safetensors"
-    first.parent.mkdir(parents=True)
-    shutil.copy(ROOT / "models/kumar-cpu.safetensors", first)
     for part in ("models", "configs", "profiles"):
         (folder / part).symlink_to(ROOT / part)
     return folder
