@@ -16,6 +16,7 @@ Waiting is the part of a step in which ours waits for its batch.
 """
 
 import argparse
+import contextlib
 import multiprocessing
 import statistics
 import time
@@ -54,7 +55,10 @@ class Steps(NamedTuple):
 
 
 def batches(
-    settings: Any, jitter: JitterSettings, config: Config
+    settings: Any,
+    jitter: JitterSettings,
+    config: Config,
+    draw: Callable[[np.ndarray], np.ndarray],
 ) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
     """Make the batch of a step from noise and polygons, by the work that real patches take."""
     size = config.patches.size
@@ -71,7 +75,7 @@ def batches(
             image, labels = augment(images[place % 8], drawn[place % 8], settings.crop, jitter, rng)
             assert image is not None and labels is not None
             made.append(to_network(image))
-            encoded.append(masks.encode(labels, config.masks))
+            encoded.append(draw(labels))
         return np.stack(made), np.stack(encoded)
 
     return make
@@ -79,7 +83,9 @@ def batches(
 
 def unpaired_batches(config: Config) -> Callable[[int], cyclegan.Batch]:
     """The same for the CycleGAN, with looks of nuclei where they count."""
-    pairs = batches(config.cyclegan, cyclegan.JITTER, config)
+    pairs = batches(
+        config.cyclegan, cyclegan.JITTER, config, lambda labels: masks.encode(labels, config.masks)
+    )
 
     def make(step: int) -> cyclegan.Batch:
         images, encoded = pairs(step)
@@ -117,9 +123,22 @@ def matrix_rate(precision: str) -> float:
     return 2 * MATRIX**3 / best / 1e9
 
 
+class AllTogether(contextlib.nullcontext):
+    """No modules told apart."""
+
+    parents = frozenset({"Global"})
+
+    def __exit__(self, *_: object) -> None:
+        """Also without what an exception would tell, as the counter calls it."""
+
+
 def operations(model: Any, batch: tuple[np.ndarray, ...]) -> float:
     """GFLOP of one step."""
-    with FlopCounterMode(display=False) as counter:
+    counter = FlopCounterMode(display=False)
+    # It also asks which module an operation belongs to, by hooks that fail at the gradient of a
+    # gradient, which a slope penalty takes.
+    counter.mod_tracker = AllTogether()  # type: ignore[assignment]
+    with counter:
         model.step(batch, generator(0, "count"))
     return counter.get_total_flops() / 1e9
 
@@ -143,12 +162,17 @@ def measure(name: str, how: str, config: Config, steps: int) -> Steps:
     else:
         model = cgan.ConditionalGAN(config.segmentation, channels, compute, 0)
         learning = [model.segmenter]
-        make = batches(config.segmentation, config.segmentation.jitter, config)
+        settings = config.segmentation
+
+        def draw(labels: np.ndarray) -> np.ndarray:
+            return cgan.METHOD.draw(labels, config.masks, settings)
+
+        make = batches(settings, settings.jitter, config, draw)
     gigaflop = operations(model, make(0))
     if how == "compiled":
         # The discriminators take a small part of a step.
         for network in learning:
-            network.compile()
+            network.features = torch.compile(network.features)
     alone = how == "plainly"
     prepared = map(make, range(steps + 1)) if alone else prefetch(make, 0, steps + 1)
     return timed(model, prepared, gigaflop)
