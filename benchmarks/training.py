@@ -162,12 +162,12 @@ def measure(name: str, how: str, config: Config, steps: int) -> Steps:
     else:
         model = cgan.ConditionalGAN(config.segmentation, channels, compute, 0)
         learning = [model.segmenter]
-        settings = config.segmentation
-
-        def draw(labels: np.ndarray) -> np.ndarray:
-            return cgan.METHOD.draw(labels, config.masks, settings)
-
-        make = batches(settings, settings.jitter, config, draw)
+        make = batches(
+            config.segmentation,
+            config.segmentation.jitter,
+            config,
+            lambda labels: cgan.METHOD.draw(labels, config.masks, config.segmentation),
+        )
     gigaflop = operations(model, make(0))
     if how == "compiled":
         # The discriminators take a small part of a step.
