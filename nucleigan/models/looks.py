@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from nucleigan.models.running_means import RunningMeans
-from nucleigan.models.spectrum import ROUNDING, amplitudes, windows
+from nucleigan.models.spectrum import ROUNDING, amplitudes, power, windows
 
 # Side of a window and how far the next one is, pixels; smaller nuclei hold none.
 SIDE, STRIDE = 16, 8
@@ -132,8 +132,8 @@ def _looks(images: torch.Tensor, nuclei: torch.Tensor, shifts: Sequence[int]) ->
         kept = within[0::2] * within[1::2].roll(shift, dims=1)
         apart = colours[0::2] - colours[1::2].roll(shift, dims=2)
         spread.append(_sum((apart.square() / 2 + ALIKE).log(), kept))
-        power = (waves[0::2] - waves[1::2].roll(shift, dims=2)).abs().square() / 2
-        texture.append(_sum((power + ROUNDING).log(), kept))
+        differing = power(waves[0::2] - waves[1::2].roll(shift, dims=2)) / 2
+        texture.append(_sum((differing + ROUNDING).log(), kept))
         pairs.append(kept.sum())
     return _Looks(
         _sum(colours, within),

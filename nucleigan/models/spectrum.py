@@ -56,8 +56,7 @@ def spectra(images: torch.Tensor) -> Spectra:
     side = min(SIDE, *images.shape[-2:])
     side = side // BANDS * BANDS or side
     parts = windows(images, side, side // 2)
-    power = amplitudes(parts).abs().square()
-    shifted = torch.fft.fftshift(power, dim=(-2, -1)).flatten(1, 2)
+    shifted = torch.fft.fftshift(power(amplitudes(parts)), dim=(-2, -1)).flatten(1, 2)
     # Not adaptive, whose gradient follows no fixed order on a GPU.
     bands = functional.avg_pool2d(shifted, max(1, side // BANDS)).unflatten(1, parts.shape[1:3])
     kept = (_tissue(parts) >= LEAST_TISSUE).to(images.dtype)
@@ -80,6 +79,11 @@ def amplitudes(parts: torch.Tensor) -> torch.Tensor:
     window = window[:, None] * window
     varying = parts - parts.mean(dim=(-2, -1), keepdim=True)
     return torch.fft.fft2(varying * (window / window.square().sum().sqrt()))
+
+
+def power(waves: torch.Tensor) -> torch.Tensor:
+    """Squares of complex amplitudes; by way of their absolute values it would take roots."""
+    return waves.real.square() + waves.imag.square()
 
 
 @torch.no_grad()

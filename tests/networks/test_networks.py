@@ -107,6 +107,24 @@ def test_layers_keep_layout_and_precision_and_give_the_known_numbers(layer, know
         assert layer(half).dtype == torch.bfloat16
 
 
+def test_an_instance_norm_has_gradients_of_gradients():
+    """A slope penalty takes them."""
+    drawn = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 3, 4, 5, generator=drawn, dtype=torch.float64)
+    x = x.to(memory_format=torch.channels_last).requires_grad_()
+    assert torch.autograd.gradcheck(InstanceNorm(3), x)
+    assert torch.autograd.gradgradcheck(InstanceNorm(3), x)
+
+
+def test_an_instance_norm_knows_its_statistics_finer_than_it_stores_images():
+    drawn = torch.Generator().manual_seed(0)
+    x = (3 + torch.randn(2, 3, 32, 32, generator=drawn)).bfloat16()
+    made = InstanceNorm(3)(x.to(memory_format=torch.channels_last))
+    exact = nn.InstanceNorm2d(3)(x.float())
+    # Of the nine digits that bfloat16 has, the last is rounded.
+    torch.testing.assert_close(made.float(), exact, rtol=2**-8, atol=1e-4)
+
+
 @pytest.mark.parametrize("norm", ["instance", "batch", "group", "none"])
 def test_a_resizing_generator_learns_with_every_norm(norm):
     settings = GeneratorSettings(kind="resnet", width=8, depth=1, norm=norm, upsampling="resize")
