@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from nucleigan.masks.encoding import small_ids
+
 # Down and to the right.
 CHANNELS = 2
 
@@ -24,10 +26,10 @@ def to_centres(labels: np.ndarray) -> np.ndarray:
     """
     ways = np.full((CHANNELS, *labels.shape), np.nan, np.float32)
     inside = labels != 0
-    # Renumbered, for ids may be far larger than their number.
-    index = np.unique(labels[inside], return_inverse=True)[1].ravel()
+    index = small_ids(labels)[inside]
     areas = np.bincount(index)
     for way, places in zip(ways, np.nonzero(inside), strict=True):
-        centres = np.bincount(index, places) / areas
+        # Ids that the map does not hold have no area.
+        centres = np.bincount(index, places) / areas.clip(min=1)
         way[inside] = centres[index] - places
     return ways

@@ -73,8 +73,10 @@ def depth(labels: np.ndarray, limit: float) -> np.ndarray:
     """Distance of each pixel to the nearest pixel of another label, up to a limit.
 
     The outside of the image counts as no label, so a nucleus cut by the image's edge has no
-    boundary there. Comparing the map with itself shifted by every vector shorter than the limit is
-    exact and, for the few pixels of a boundary, several times faster than a distance transform.
+    boundary there. The nearest such pixel of each row is looked for first. What it is for a pixel
+    above or below of the same label it is for this pixel as well, that many rows away; one of
+    another label is the nearest itself. That is exact and, for the few pixels of a boundary,
+    several times faster than a distance transform.
 
     Parameters
     ----------
@@ -87,39 +89,36 @@ def depth(labels: np.ndarray, limit: float) -> np.ndarray:
     -------
     (H, W) float32, pixels; ``limit`` where nothing else is nearer.
     """
-    vectors = _half_disk(limit)
+    # Rows, or columns, that far away are nearer than the limit.
+    reach = max(int(np.ceil(limit)) - 1, 0)
     # Squared lengths in bytes where they fit: the narrower the numbers, the faster they compare.
-    far = max((dy * dy + dx * dx for dy, dx in vectors), default=0) + 1
-    kind = np.min_scalar_type(far)
-    squared = np.full(labels.shape, far, kind)
-    lengths = np.full(far + 1, limit, np.float32)
+    far = int(np.ceil(limit * limit))
+    kind = np.min_scalar_type(reach * reach + far)
     if labels.min(initial=0) >= 0 and labels.max(initial=0) <= np.iinfo(np.uint16).max:
         labels = labels.astype(np.uint16)
-    height, width = labels.shape
-    for dy, dx in vectors:
-        if dy >= height or abs(dx) >= width:
-            continue
-        here = (slice(0, height - dy), slice(max(0, -dx), width - max(0, dx)))
-        there = (slice(dy, height), slice(max(0, dx), width + min(0, dx)))
-        lengths[dy * dy + dx * dx] = np.hypot(dy, dx)
-        # The squared length where the labels differ; where they do not, all bits set: beyond far.
-        found = (labels[here] == labels[there]).astype(kind)
-        np.negative(found, out=found)
-        found |= kind.type(dy * dy + dx * dx)
-        np.minimum(squared[here], found, out=squared[here])
-        np.minimum(squared[there], found, out=squared[there])
+    in_row = np.full(labels.shape, far, kind)
+    for dx in range(1, min(reach, labels.shape[1] - 1) + 1):
+        # All bits set where the labels are the same: beyond far.
+        found = _where(labels[:, :-dx] == labels[:, dx:], kind)
+        found |= kind.type(dx * dx)
+        for side in (in_row[:, :-dx], in_row[:, dx:]):
+            np.minimum(side, found, out=side)
+    squared = in_row.copy()
+    for dy in range(1, min(reach, labels.shape[0] - 1) + 1):
+        same = _where(labels[:-dy] == labels[dy:], kind)
+        above, below = np.s_[:-dy], np.s_[dy:]
+        for here, there in ((above, below), (below, above)):
+            found = in_row[there] & same
+            found += kind.type(dy * dy)
+            np.minimum(squared[here], found, out=squared[here])
+    lengths = np.sqrt(np.arange(far + 1)).clip(max=limit).astype(np.float32)
     return lengths[squared]
 
 
-def _half_disk(radius: float) -> list[tuple[int, int]]:
-    """One of each pair of opposite whole vectors that are shorter than the radius."""
-    reach = int(np.ceil(radius))
-    return [
-        (dy, dx)
-        for dy in range(reach + 1)
-        for dx in range(-reach, reach + 1)
-        if (dy > 0 or dx > 0) and dy * dy + dx * dx < radius * radius
-    ]
+def _where(condition: np.ndarray, kind: np.dtype) -> np.ndarray:
+    """All bits of unsigned integers where something is the case, else none."""
+    bits = condition.astype(kind)
+    return np.negative(bits, out=bits)
 
 
 def interior(labels: np.ndarray, boundary_width: float) -> np.ndarray:
@@ -130,7 +129,7 @@ def interior(labels: np.ndarray, boundary_width: float) -> np.ndarray:
     """
     limit = max(boundary_width / CORE, 1.01)
     distance = depth(labels, limit)
-    index = _small_ids(labels)
+    index = small_ids(labels)
     greatest = np.zeros(int(index.max(initial=0)) + 1, np.float32)
     np.maximum.at(greatest, index.ravel(), distance.ravel())
     width = np.minimum(np.float32(boundary_width), np.float32(CORE) * greatest)
@@ -139,7 +138,7 @@ def interior(labels: np.ndarray, boundary_width: float) -> np.ndarray:
     return core
 
 
-def _small_ids(labels: np.ndarray) -> np.ndarray:
+def small_ids(labels: np.ndarray) -> np.ndarray:
     """The labels, renumbered where their ids are too large to index a table with."""
     if int(labels.max(initial=0)) <= 4 * labels.size:
         return labels

@@ -26,7 +26,8 @@ def test_no_nuclei_have_no_ways():
 def test_the_ways_of_a_nucleus_cancel_and_turn_with_it(labels):
     ways = to_centres(labels)
     for number in np.unique(labels[labels > 0]):
-        np.testing.assert_allclose(ways[:, labels == number].sum(axis=1), 0, atol=1e-4)
+        total = ways[:, labels == number].sum(axis=1, dtype=np.float64)
+        np.testing.assert_allclose(total, 0, atol=1e-4)
     down, right = to_centres(np.rot90(labels))
     np.testing.assert_allclose(down, -np.rot90(ways[1]), atol=1e-5)
     np.testing.assert_allclose(right, np.rot90(ways[0]), atol=1e-5)
