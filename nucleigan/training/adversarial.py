@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -54,9 +55,19 @@ def slope_penalty(judge: nn.Module, real: torch.Tensor) -> torch.Tensor:
 def adam(networks: Iterable[nn.Module], settings: OptimiserSettings) -> torch.optim.Adam:
     """Adam over the weights of several networks; the schedule sets its rate every step."""
     weights = [weight for network in networks for weight in network.parameters()]
-    return torch.optim.Adam(
-        weights, settings.learning_rate, (settings.beta1, settings.beta2), foreach=True
-    )
+    return _FusedAdam(weights, settings.learning_rate, (settings.beta1, settings.beta2), fused=True)
+
+
+class _FusedAdam(torch.optim.Adam):
+    """PyTorch's, in one pass over the weights, which must lie in memory as their moments do."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a state whose tensors may be in another layout: checkpoints know but one."""
+        super().load_state_dict(state_dict)
+        for weight, moments in self.state.items():
+            for name, moment in moments.items():
+                if moment.shape == weight.shape:
+                    moments[name] = torch.empty_like(weight).copy_(moment)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
