@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from nucleigan.errors import NucleiganError
 from nucleigan.evaluation import OVERALL, Difference, Summary, differences, summarise
 from nucleigan.evaluation.columns import read_slide_rows
 from nucleigan.evaluation.tables import signed
@@ -51,7 +52,18 @@ def main() -> None:
     )
     parser.add_argument("results", type=Path, nargs="+", help="folders of finished runs")
     options = parser.parse_args()
-    runs = [read_slide_rows(folder / "ablation" / "slides.csv") for folder in options.results]
+    try:
+        runs = [read_slide_rows(folder / "ablation" / "slides.csv") for folder in options.results]
+    except NucleiganError as error:
+        raise SystemExit(str(error)) from error
+    for folder, rows in zip(options.results, runs, strict=True):
+        missing = {"real", "both"} - {row["data"] for row in rows}
+        if missing:
+            raise SystemExit(
+                f"{folder}/ablation/slides.csv has no training set "
+                f"{' and '.join(sorted(missing))}; name real and both in "
+                "ablation.data, and run the target ablation again."
+            )
     print("| run | AJI, real | gain in AJI | in F1 | in Dice |")
     print("|---|---:|---:|---:|---:|")
     for folder, rows in zip(options.results, runs, strict=True):

@@ -228,11 +228,12 @@ def near_border(mask: torch.Tensor, reach: int) -> torch.Tensor:
 
 
 def weighted_mean(values: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
-    """Mean over all pixels of the whole batch; all count alike without weights."""
+    """Mean over all pixels of the whole batch, 0 where none weighs; without weights all do."""
     if weights is None:
         return values.mean()
-    # Of all processes, whose parts may hold different numbers of borders.
-    return (values * weights).mean() * (processes.count() / processes.total(weights.mean()))
+    # Of all processes, whose parts may hold different numbers of borders or nuclei.
+    whole = processes.total(weights.mean()).clamp(min=1e-12)
+    return (values * weights).mean() * (processes.count() / whole)
 
 
 def dice_loss(probability: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -261,7 +262,7 @@ def centre_loss(guess: torch.Tensor, ways: torch.Tensor) -> torch.Tensor:
     """
     inside = ~ways.isnan()
     error = (guess - (ways / REACH).where(inside, guess)).abs()
-    return error.sum() * (processes.count() / (processes.total(inside.float().sum()) + 1))
+    return weighted_mean(error, inside.float())
 
 
 def _draw(

@@ -7,8 +7,8 @@ import pytest
 
 RESULTS = Path(__file__).parents[2] / "results" / "demo"
 ORGANS = 9
-# The smallest mean of the nine organs that counts as a working segmenter.
-LEAST_AJI = 0.60
+# Less than any processor's rounding made of it so far, which was .94 to .96.
+LEAST_AJI = 0.90
 
 
 @pytest.fixture(scope="module")

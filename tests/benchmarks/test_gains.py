@@ -1,7 +1,9 @@
 """Gains over several runs, where they are known."""
 
+import pandas as pd
 import pytest
 
+from nucleigan.artifacts import write_table
 from nucleigan.evaluation.columns import MEASURES
 
 
@@ -32,3 +34,15 @@ def test_runs_are_taken_together_as_repeats(gains):
     for gains_of_organ in found.values():
         assert [one.measure for one in gains_of_organ] == ["aji", "f1", "dice"]
         assert [one.difference for one in gains_of_organ] == pytest.approx([0.1] * 3)
+
+
+def test_a_run_without_one_of_the_two_is_named(gains, tmp_path, monkeypatch):
+    table = tmp_path / "ablation" / "slides.csv"
+    alone = pd.DataFrame([row for row in rows(0.2, 0.5) if row["data"] == "real"])
+    monkeypatch.setattr("sys.argv", ["gains.py", str(tmp_path)])
+    with pytest.raises(SystemExit, match=r"there is no such table"):
+        gains.main()
+    table.parent.mkdir()
+    write_table(table, alone)
+    with pytest.raises(SystemExit, match=r"slides\.csv has no training set both; name real and"):
+        gains.main()

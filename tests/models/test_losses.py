@@ -125,7 +125,7 @@ def test_centres_are_missed_by_the_mean_way_over_nuclei_alone():
     ways = torch.full((1, 2, 3, 4), math.nan)
     ways[0, :, 1, 1:3] = torch.tensor([[8.0, 4.0], [0.0, -16.0]])
     guess = torch.ones_like(ways).requires_grad_()
-    expected = (0.75 + 0.875 + 1 + 1.5) / (4 + 1)
+    expected = (0.75 + 0.875 + 1 + 1.5) / 4
     loss = centre_loss(guess, ways)
     assert loss.item() == pytest.approx(expected)
     loss.backward()
