@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress
+from importlib.metadata import version
 from pathlib import Path
 
 from nucleigan.errors import NucleiganError, reason
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nucleigan", description="Nuclei from H&E slides.")
+    parser.add_argument("--version", action="version", version=f"nucleigan {version('nucleigan')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     sheet = commands.add_parser("sheet", help="write a sample sheet for a MoNuSeg download")
@@ -40,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("model", type=Path, help="model.safetensors")
     segment.add_argument("images", type=Path, nargs="+", help="TIFF, SVS, PNG or JPEG")
     segment.add_argument("--output", type=Path, required=True, help="folder for the results")
-    segment.add_argument("--mpp", type=float, help="µm per pixel, where the file does not say")
+    segment.add_argument("--mpp", type=float, help="µm per pixel, whatever the files say")
     segment.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     segment.set_defaults(run=_segment)
 
@@ -79,14 +81,26 @@ def _segment(options: argparse.Namespace) -> None:
 
     _check_names(options.images)
     segmenter = Segmenter.load(options.model, ComputeSettings(device=options.device))
+    failed = []
     for path in options.images:
         labels, polygons = (
             options.output / f"{path.stem}{ending}" for ending in (".labels.tif", ".geojson")
         )
         # Its lines of progress are no results.
-        with redirect_stdout(sys.stderr):
-            count = segment_file(segmenter, path, labels, polygons, options.mpp)
-        print(f"{path}: {count} nuclei")
+        try:
+            with redirect_stdout(sys.stderr):
+                count = segment_file(segmenter, path, labels, polygons, options.mpp)
+        # What is wrong with one image says nothing of the next.
+        except NucleiganError as error:
+            print(f"error: {error}", file=sys.stderr)
+            failed.append(path)
+        else:
+            print(f"{path}: {count} nuclei")
+    if failed:
+        raise NucleiganError(
+            f"{len(failed)} of {len(options.images)} images were not segmented: "
+            f"{', '.join(map(str, failed))}."
+        )
 
 
 def _check_names(images: Sequence[Path]) -> None:

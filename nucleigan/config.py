@@ -4,6 +4,7 @@
 one file; a test holds the two together.
 """
 
+import re
 import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -32,6 +33,15 @@ def _ordered(values: tuple[float, float]) -> tuple[float, float]:
 Range = Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
 Encoding = Literal["filled", "outline", "interior_boundary"]
 Seeds = tuple[Annotated[int, Field(ge=0)], ...]
+
+
+def _known(device: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise ValueError("expected auto, cpu, cuda or cuda:N")
+    return device
+
+
+Device = Annotated[str, AfterValidator(_known)]
 # real-4 and both-4: with 4 of the real slides.
 TrainingData = Annotated[str, Field(pattern=r"^(synthetic|(real|both)(-[1-9][0-9]*)?)$")]
 
@@ -274,6 +284,14 @@ class GeneratorSettings(Settings):
     )
     dropout: Fraction = Field(0.0, description="Dropout in the inner levels, training only.")
 
+    def factor(self) -> int:
+        """Heights and widths must be multiples of it, pixels."""
+        if self.kind == "resnet":
+            return 4
+        if self.kind == "pix2pix_unet":
+            return 2**self.depth
+        return self.reduction * 2 ** (self.depth - 1)
+
 
 class DiscriminatorSettings(Settings):
     """A PatchGAN discriminator."""
@@ -286,6 +304,10 @@ class DiscriminatorSettings(Settings):
     spectral_norm: bool = Field(
         True, description="Spectral normalisation of its convolutions (Mahmood et al. 2018)."
     )
+
+    def least(self) -> int:
+        """The smallest picture that it can judge, pixels: two layers follow the strided ones."""
+        return 3 * 2**self.layers
 
 
 class OptimiserSettings(Settings):
@@ -623,7 +645,7 @@ class ReportSettings(Settings):
 class ComputeSettings(Settings):
     """Where and how the networks run."""
 
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
+    device: Device = Field("auto", description="auto, cpu, cuda or cuda:N.")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto takes bfloat16 where the machine multiplies it faster."
     )
@@ -692,12 +714,47 @@ class Config(Settings):
                 raise ValueError(
                     f"{name}.crop ({crop}) must not exceed patches.size ({self.patches.size})"
                 )
+        self._check_networks()
         if self.slides == "phantoms" and self.patches.size > self.phantoms.size:
             raise ValueError(
                 f"patches.size ({self.patches.size}) must not exceed phantoms.size "
                 f"({self.phantoms.size})"
             )
         return self
+
+    def _check_networks(self) -> None:
+        """Sizes and batches that the networks cannot take would fail in the middle of a run."""
+        sections: dict[str, TrainingSettings] = {"segmentation": self.segmentation}
+        judges = {"segmentation": self.segmentation.adversarial > 0, "cyclegan": True}
+        together = {"segmentation": 1, "cyclegan": 2 if self.cyclegan.lambda_nuclei else 1}
+        # Who learns from real pairs alone needs no CycleGAN.
+        if not all(data.startswith("real") for data in self.segmentation.data):
+            sections["cyclegan"] = self.cyclegan
+            # It paints whole patches.
+            self._check_size("patches.size", self.patches.size, "cyclegan")
+        for name, section in sections.items():
+            self._check_size(f"{name}.crop", section.crop, name)
+            judge: DiscriminatorSettings = getattr(self, name).discriminator
+            if judges[name] and section.crop < judge.least():
+                raise ValueError(
+                    f"{name}.crop ({section.crop}) must be {judge.least()} or more, for "
+                    f"{name}.discriminator has {judge.layers} layers; change either"
+                )
+            number = together[name] * self.compute.processes
+            if section.batch_size % number:
+                raise ValueError(
+                    f"{name}.batch_size ({section.batch_size}) must be a multiple of {number}, for "
+                    f"compute.processes is {self.compute.processes}; change either"
+                )
+
+    def _check_size(self, key: str, size: int, name: str) -> None:
+        network: GeneratorSettings = getattr(self, name).generator
+        if size % network.factor():
+            raise ValueError(
+                f"{key} ({size}) must be a multiple of {network.factor()}, by which "
+                f"{name}.generator, a {network.kind} of depth {network.depth}, makes it smaller; "
+                "change either"
+            )
 
 
 def validate(values: dict[str, Any], where: str = "configuration") -> Config:
@@ -719,25 +776,53 @@ def load(*paths: str | Path) -> Config:
     merged: dict[str, Any] = {}
     for path in paths:
         try:
-            values = yaml.safe_load(_text(path)) or {}
-        except NucleiganError:
-            raise
-        # The parser has no one error of its own: dates and deep nesting, too, raise what they like.
-        except Exception as error:
-            raise NucleiganError(
-                f"{path}: cannot be read as YAML ({reason(error)}); correct it."
-            ) from error
-        if not isinstance(values, dict):
-            raise NucleiganError(
-                f"{path}: expected keys and values, found {type(values).__name__}."
-            )
-        try:
-            merged = _overlay(merged, values)
+            merged = _overlay(merged, read_yaml(path))
         except RecursionError as error:
             raise NucleiganError(
                 f"{path}: holds itself through an alias, without end; write its values out."
             ) from error
     return validate(merged, " + ".join(str(path) for path in paths))
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The values of a configuration file, unchecked.
+
+    Raises
+    ------
+    NucleiganError
+        The file is no YAML of keys and values, or names a key twice.
+    """
+    try:
+        values = yaml.load(_text(path), _NoKeyTwice) or {}
+    except NucleiganError:
+        raise
+    # The parser has no one error of its own: dates and deep nesting, too, raise what they like.
+    except Exception as error:
+        raise NucleiganError(
+            f"{path}: cannot be read as YAML ({reason(error)}); correct it."
+        ) from error
+    if not isinstance(values, dict):
+        raise NucleiganError(f"{path}: expected keys and values, found {type(values).__name__}.")
+    return values
+
+
+class _NoKeyTwice(yaml.SafeLoader):
+    """Of a key that stands in a file twice YAML takes the last one, and forgets what it hides."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As its parent."""
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise ValueError(
+                    f"`{shown(key.value)}` stands in line {lines[key.value]} and again in line "
+                    f"{line}; write it once"
+                )
+            lines[key.value] = line
+        return super().construct_mapping(node, deep)
 
 
 def _text(path: str | Path) -> str:

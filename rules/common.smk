@@ -13,20 +13,24 @@ from nucleigan.clock import pull_back
 from nucleigan.errors import NucleiganError
 from nucleigan.gpus import allowed
 from nucleigan.lock import occupy
-from nucleigan.models.given import settings_of_model
+from nucleigan.models.given import check_start, settings_of_model
 from nucleigan.models.methods import method_module
 from nucleigan.plan import write_plan
 from nucleigan.provenance import package_digest, script_digest
 from nucleigan.retries import Retries
 from nucleigan.shards import overlapping
 from nucleigan.slides.remote import set_patience
-from nucleigan.slides.sheet import check_slides, hold_out, read_sheet, teachers
+from nucleigan.slides.sheet import absent, check_slides, hold_out, read_sheet, teachers
 
 ENVIRONMENT = "../envs/nucleigan.yaml"
 
 
 def read_inputs():
     """The configuration and the slides by name; what is wrong with them becomes one sentence."""
+    # Snakemake has read them, and of a key that stands in one twice it has taken the last.
+    if workflow.is_main_process:
+        for path in workflow.configfiles:
+            nucleigan_config.read_yaml(path)
     settings = nucleigan_config.validate(config)
     if settings.slides == "phantoms":
         from nucleigan.phantoms.sheet import phantom_slides
@@ -51,14 +55,30 @@ def read_inputs():
         found = [slide for slide in found if slide.split in settings.evaluation.splits]
     for method in (*settings.segmentation.methods, *settings.baselines.methods):
         method_module(method)
-    needed = () if given else ("train", "test")
+    judging = ["test"] if "test" in settings.evaluation.splits else []
+    needed = [] if given else ["train", *judging]
     warnings = check_slides(found, settings.stain.reference, needed)
+    if settings.slides != "phantoms":
+        warnings += absent(found)
     teaching = () if given else teachers(found, settings.annotated)
-    start = settings.segmentation.start_from
-    if start and not Path(start).is_file():
-        raise NucleiganError(
-            f"segmentation.start_from: there is no model file {start}; check the path, or leave it "
-            "empty to start from random weights."
+    if start := settings.segmentation.start_from:
+        check_start(settings, start)
+    for data in () if given else settings.segmentation.data:
+        number = int(data.partition("-")[2] or 0)
+        if number > len(teaching):
+            raise NucleiganError(
+                f"segmentation.data names {data}, but the annotations of {len(teaching)} training "
+                "slides are used; name fewer."
+            )
+    bare = [slide for slide in found if slide.split == "train" and not slide.annotation]
+    if (
+        bare
+        and not given
+        and all(data.startswith("real") for data in settings.segmentation.data)
+    ):
+        warnings.append(
+            f"{len(bare)} training slides have no annotation, and segmentation.data names real pairs "
+            "alone: they teach the CycleGAN, which needs both or synthetic there"
         )
     looked_at = any(
         slide.split == "val" and slide.annotation is not None for slide in found

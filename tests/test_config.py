@@ -81,6 +81,17 @@ def test_later_files_win(tmp_path):
         ),
         ({"synthesis": {"count": 9}, "polygons": {"count": 8}}, ["(9)", "polygons.count", "(8)"]),
         ({"segmentation": {"crop": 300}}, ["segmentation.crop (300)", "patches.size (256)"]),
+        (
+            {"segmentation": {"crop": 128}},
+            ["segmentation.crop (128)", "multiple of 256", "pix2pix_unet of depth 8"],
+        ),
+        ({"patches": {"size": 258}}, ["patches.size (258)", "multiple of 4", "cyclegan"]),
+        ({"cyclegan": {"crop": 20}}, ["cyclegan.crop (20)", "24 or more", "3 layers"]),
+        (
+            {"compute": {"processes": 3}, "segmentation": {"batch_size": 4}},
+            ["segmentation.batch_size (4)", "multiple of 3"],
+        ),
+        ({"compute": {"device": "gpu"}}, ["compute.device", "'gpu'", "cuda:N"]),
         ({"segmentation": {"jitter": {"scale": [0, 2]}}}, ["jitter.scale.0", "greater than 0"]),
         (
             {"segmentation": {"jitter": {"scale": [1.5, 0.7]}}},
@@ -108,6 +119,22 @@ def test_what_is_no_yaml_mapping_is_named(tmp_path, text):
     path.write_text(text)
     with pytest.raises(NucleiganError, match=r"mine\.yaml"):
         load(path)
+
+
+@pytest.mark.parametrize("text", ["seed: 1\nresults: a\nseed: 2", "masks: {seed: 1, seed: 2}"])
+def test_a_key_that_stands_there_twice_is_named(tmp_path, text):
+    """YAML would take the last one."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(NucleiganError, match=r"mine\.yaml: .*`seed` stands in line 1 and again in"):
+        load(path)
+
+
+def test_who_learns_from_real_pairs_alone_need_not_mind_the_cyclegan():
+    section = {"data": ["real"], "batch_size": 4, "adversarial": 0, "crop": 8}
+    section["generator"] = {"kind": "unet", "depth": 3}
+    chosen = {"segmentation": section, "compute": {"processes": 4}, "patches": {"size": 257}}
+    assert validate(chosen).compute.processes == 4
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs/experiments").glob("*.yaml")), ids=str)

@@ -72,3 +72,8 @@ class Method:
     decode: Callable[[np.ndarray, MaskSettings, DecodingSettings], np.ndarray] = masks.decode
     predict: Callable[[np.ndarray, dict[str, Any]], np.ndarray] | None = None
     markers: tuple[tuple[float, float | None], ...] = MARKERS
+
+    def markers_of(self, mask_settings: MaskSettings) -> tuple[tuple[float, float | None], ...]:
+        """Those worth trying; none where masks of one channel leave nothing to find nuclei by."""
+        plain = self.decode is masks.decode and masks.channels(mask_settings) == 1
+        return () if plain else self.markers

@@ -482,7 +482,9 @@ def train(
         "seed": seed,
         "threads": compute_settings.threads,
         "processes": processes.count(),
+        "device": compute.device.type,
         "precision": compute.precision,
+        "torch": torch.__version__,
         "data": [stored_digest(path) for path in (*images, *labels, *polygons)],
         "code": package_digest("nucleigan.models.cyclegan"),
     }

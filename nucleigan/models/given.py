@@ -1,10 +1,10 @@
-"""The configuration under which a trained model is applied as it is."""
+"""Model files that the configuration names: applied as they are, or trained further."""
 
 from pathlib import Path
 
 from nucleigan.config import Config, validate
 from nucleigan.errors import NucleiganError, reason
-from nucleigan.models.header import read_facts
+from nucleigan.models.header import check_same_network, read_facts
 
 
 def settings_of_model(settings: Config, path: str | Path) -> Config:
@@ -48,3 +48,30 @@ def settings_of_model(settings: Config, path: str | Path) -> Config:
             "version: train it again."
         ) from error
     return validate(values, str(path))
+
+
+def check_start(settings: Config, path: str | Path) -> None:
+    """Raise where the trainings of a configuration cannot start from a model file.
+
+    Its tensors and checksum are looked at by the training itself.
+
+    Raises
+    ------
+    NucleiganError
+        The file is missing, no segmenter, or of another network; the key that differs is named.
+    """
+    if not Path(path).is_file():
+        raise NucleiganError(
+            f"segmentation.start_from: there is no model file {path}; check the path, or leave it "
+            "empty to start from random weights."
+        )
+    theirs = read_facts(path)
+    for method in settings.segmentation.methods:
+        facts = {
+            "kind": "segmenter",
+            "method": method,
+            "generator": settings.segmentation.generator.model_dump(),
+            "backbone": settings.segmentation.backbone,
+            "masks": settings.masks.model_dump(),
+        }
+        check_same_network(path, theirs, facts)

@@ -55,6 +55,35 @@ def check_segmenter(path: str | Path, facts: Mapping[str, Any]) -> None:
         )
 
 
+def check_same_network(
+    path: str | Path, theirs: Mapping[str, Any], facts: Mapping[str, Any]
+) -> None:
+    """Raise where a training cannot start from a file's weights; the key that differs is named.
+
+    Parameters
+    ----------
+    path
+        The model file.
+    theirs
+        Its facts.
+    facts
+        Of the training: ``kind``, ``method``, ``generator``, ``backbone`` and ``masks``.
+    """
+    for key in ("kind", "method", "generator", "backbone", "masks"):
+        wanted, found = (_comparable(some.get(key)) for some in (facts, theirs))
+        if wanted != found:
+            raise NucleiganError(
+                f"segmentation.start_from: {path} was trained with {key} {shown(str(found), 300)}, "
+                f"this training has {wanted}; set the same in the configuration, or start from "
+                "another file."
+            )
+
+
+def _comparable(value: Any) -> Any:
+    """A generator without what its stored weights no longer show."""
+    return {**value, "spectral_norm": None} if isinstance(value, dict) else value
+
+
 def unusable(path: str | Path, error: Exception) -> NucleiganError:
     """The sentence about a file that a reader failed at."""
     return NucleiganError(

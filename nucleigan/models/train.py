@@ -13,10 +13,11 @@ import torch
 from nucleigan import masks
 from nucleigan.artifacts import file_digest, read_json, read_table, stored_digest
 from nucleigan.config import ComputeSettings, MaskSettings, SegmentationSettings, StainSettings
-from nucleigan.errors import NucleiganError, shown
+from nucleigan.errors import NucleiganError
 from nucleigan.figures.sheets import contact_sheet
 from nucleigan.models.contract import Method
 from nucleigan.models.cyclegan import mask_picture
+from nucleigan.models.header import check_same_network
 from nucleigan.models.methods import load_method, method_module
 from nucleigan.models.validation import BestWeights, Validation
 from nucleigan.models.weights import read_weights, write_weights
@@ -133,7 +134,9 @@ def train_segmenter(
         "seed": seed,
         "threads": compute_settings.threads,
         "processes": processes.count(),
+        "device": compute.device.type,
         "precision": compute.precision,
+        "torch": torch.__version__,
         # Those that the images and stacks carry: their pixels are checked where they are read.
         "files": [
             *(stored_digest(path) for part in (*real, *synthetic, *validation) for path in part),
@@ -245,14 +248,7 @@ def starting_weights(
         The file is damaged, or holds another network; which key differs is named.
     """
     tensors, theirs = read_weights(path)
-    for key in ("kind", "method", "generator", "backbone", "masks"):
-        wanted, found = (_comparable(some.get(key)) for some in (facts, theirs))
-        if wanted != found:
-            raise NucleiganError(
-                f"segmentation.start_from: {path} was trained with {key} {shown(str(found), 300)}, "
-                f"this training has {wanted}; set the same in the configuration, or start from "
-                "another file."
-            )
+    check_same_network(path, theirs, facts)
     past = theirs.get("training", {})
     earlier = theirs.get("started_from") or {}
     told = {
@@ -262,11 +258,6 @@ def starting_weights(
     }
     print(f"starting from {path}, trained for {told['steps']} steps", flush=True)
     return tensors, told
-
-
-def _comparable(value: Any) -> Any:
-    """A generator without what its stored weights no longer show."""
-    return {**value, "spectral_norm": None} if isinstance(value, dict) else value
 
 
 def open_sources(

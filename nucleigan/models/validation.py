@@ -40,7 +40,7 @@ class Validation:
         self.decode = method.decode
         self.mask_settings = mask_settings
         default = DecodingSettings()
-        self.markers = method.markers or ((default.marker, default.summit),)
+        self.markers = method.markers_of(mask_settings) or ((default.marker, default.summit),)
 
     def look(self, guess: Callable[[np.ndarray], np.ndarray]) -> float:
         """Mean AJI of the slides, at the best of the method's markers.

@@ -20,17 +20,21 @@ INTERVALS = (
     "Brackets hold 95 % intervals over slides; where there are none, no organ has two slides. ± is "
     "the standard deviation over seeds."
 )
+STEPS = (
+    "They learned for the same number of steps where segmentation.steps_per_epoch names one; an "
+    "epoch otherwise is one pass over the pairs, and more pairs are more steps."
+)
 # Title and explanation of each target of further models.
 COMPARISONS = {
     "baselines": (
         "Baselines under the same conditions",
-        "All methods had the same patches, steps, augmentation and views, and their thresholds "
-        "were chosen on the same slides.",
+        "All methods had the same real patches, augmentation and views, and their thresholds were "
+        f"chosen on the same slides. {STEPS}",
     ),
     "ablation": (
         "What the training set does",
-        "The same network and steps with other training sets: real patches of all slides or of as "
-        "many as the number says, synthetic pairs, or both.",
+        "The same network with other training sets: real patches of all slides or of as many as "
+        f"the number says, synthetic pairs, or both. {STEPS}",
     ),
 }
 PUBLISHED = (

@@ -161,8 +161,7 @@ class Segmenter:
     @property
     def markers(self) -> tuple[tuple[float, float | None], ...]:
         """Thresholds ``marker`` and ``summit`` worth trying; none where masks have no markers."""
-        plain = self.method.decode is masks.decode and masks.channels(self.mask_settings) == 1
-        return () if plain else self.method.markers
+        return self.method.markers_of(self.mask_settings)
 
     def decode(self, mask: np.ndarray, decoding: DecodingSettings) -> np.ndarray:
         """The label map (H, W) int32 of such a mask."""

@@ -159,7 +159,7 @@ def read_annotation(
     target = target or shape
     suffix = path.suffix.lower()
     if not path.is_file():
-        raise NucleiganError(f"{path}: there is no such annotation; check the sample sheet.")
+        raise NucleiganError(f"{path}: there is no such annotation; check its path.")
     if suffix not in OUTLINES | LABEL_MAPS:
         raise NucleiganError(
             f"{path}: the ending {shown(suffix)!r} is not known; use "

@@ -246,7 +246,7 @@ def opened_tiff(path: Path, limits: IngestionSettings) -> Iterator[Any]:
 def _existing(path: str | Path) -> Path:
     path = Path(path)
     if not path.is_file():
-        raise NucleiganError(f"{path}: there is no such image; check the sample sheet.")
+        raise NucleiganError(f"{path}: there is no such image; check its path.")
     if path.stat().st_size == 0:
         raise NucleiganError(f"{path}: the file is empty; fetch it again.")
     return path

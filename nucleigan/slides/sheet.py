@@ -1,6 +1,7 @@
 """The sample sheet: one row a slide, checked before anything runs."""
 
 import csv
+import difflib
 import io
 import os
 import re
@@ -46,6 +47,8 @@ ALL_ORGANS = "overall"
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 BRACES = re.compile(r"[{}]")
 LONGEST_PATH, LONGEST_PART = 2000, 255
+# Similarity of a column's name to one of ours, by which it may be that one, misspelt.
+ALIKE = 0.75
 PLAUSIBLE_MPP = (0.05, 10.0)
 
 
@@ -220,6 +223,7 @@ def check_slides(
             f"stain.reference is {reference!r}, which is no slide of the sheet; use auto or one of "
             f"{', '.join(names[:5])}{', …' if len(names) > 5 else ''}."
         )
+    _check_twins(slides)
     judged = {slide.organ for slide in slides if slide.split == "test" and slide.annotation}
     learned = {slide.organ for slide in slides if slide.split == "train"}
     unchecked = [
@@ -236,6 +240,42 @@ def check_slides(
         f"the organ {organ!r} has training slides but no annotated test slide; it will be missing "
         "from the table"
         for organ in sorted(learned - judged)
+    ]
+
+
+def _check_twins(slides: Sequence[Slide]) -> None:
+    """Refuse an image in two splits: who has learned from it is not judged by it."""
+    seen: dict[str, Slide] = {}
+    for slide in slides:
+        place = slide.image_address or os.path.realpath(slide.image)
+        for mark in (place, slide.sha256):
+            first = seen.setdefault(mark, slide) if mark else slide
+            if first.split != slide.split:
+                raise NucleiganError(
+                    f"the slides {first.slide!r} ({first.split}) and {slide.slide!r} "
+                    f"({slide.split}) have the same image; leave it in one split, for a result on "
+                    "what was learned says nothing."
+                )
+
+
+def absent(slides: Iterable[Slide]) -> list[str]:
+    """A warning that names files of the sheet that do not exist, if there are any."""
+    files = [
+        (slide.slide, path)
+        for slide in slides
+        for path, address in (
+            (slide.image, slide.image_address),
+            (slide.annotation, slide.annotation_address),
+        )
+        if path is not None and address is None
+    ]
+    lost = [(slide, path) for slide, path in files if not path.exists()]
+    if not lost:
+        return []
+    slide, path = lost[0]
+    return [
+        f"{len(lost)} of the {len(files)} files that the sample sheet names do not exist, the "
+        f"first of slide {slide}, {shown(str(path))}; their slides will fail"
     ]
 
 
@@ -317,6 +357,15 @@ def _columns(path: Path, found: Sequence[str]) -> dict[str, str]:
                 raise NucleiganError(
                     f"{path}: the column `{name}` is missing; found "
                     f"{shown(', '.join(stripped)) or 'none'}, expected {', '.join(COLUMNS)}."
+                )
+    # Other columns are the user's own, but a misspelt one would switch off what it is for.
+    own = set(stripped) - set(columns) - set(ALIASES.values())
+    for name in sorted(own):
+        for meant in difflib.get_close_matches(name.lower(), COLUMNS, 1, ALIKE):
+            if meant not in columns:
+                raise NucleiganError(
+                    f"{path}: the column `{shown(name)}` is unknown; did you mean `{meant}`? Else "
+                    "give it a name that is less like it."
                 )
     return columns
 

@@ -1,13 +1,17 @@
 """Random changes of a training patch.
 
 Geometry is applied to the image (bilinear) and the label map (nearest) at once, in one affine
-step; masks are encoded afterwards, so that they stay crisp. Colours change in the space of stain
+step; masks are encoded afterwards, so that they stay crisp. Where a window reaches beyond its patch
+the patch is mirrored. Colours change in the space of stain
 concentrations, the way slides differ.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
+from skimage import measure
 
 from nucleigan.config import JitterSettings
 from nucleigan.stain.optical_density import optical_density, to_image
@@ -50,13 +54,18 @@ def augment(
     matrix = _geometry(given.shape[0], given.shape[1], crop, jitter, rng)
     quarter, mirrored = _symmetry(jitter, rng)
 
+    borders = _beyond(given.shape[:2], matrix, crop)
+
     def move(picture: np.ndarray, resample: Image.Resampling) -> np.ndarray:
-        moved = _affine(picture, matrix, crop, resample)
+        moved = _affine(picture, matrix, borders, crop, resample)
         moved = np.rot90(moved, quarter)
         return moved[:, ::-1] if mirrored else moved
 
     if labels is not None:
         labels = move(labels.astype(np.int32, copy=False), Image.Resampling.NEAREST)
+        if borders.any():
+            # A nucleus and its mirror image are two, unless they touch.
+            labels = measure.label(labels, connectivity=2).astype(np.int32, copy=False)
         labels = np.ascontiguousarray(labels)
     if image is not None:
         image = _colour(move(image, Image.Resampling.BILINEAR), jitter, rng)
@@ -98,20 +107,28 @@ def _centre(length: int, seen: float, draw: float) -> float:
     return length / 2 if room <= 0 else seen / 2 + draw * room
 
 
-def _affine(
-    picture: np.ndarray, matrix: np.ndarray, crop: int, resample: Image.Resampling
-) -> np.ndarray:
-    """Resample; what lies outside of the patch is its mirror image."""
+def _beyond(shape: Sequence[int], matrix: np.ndarray, crop: int) -> np.ndarray:
+    """How many pixels the window reaches beyond the patch: rows, columns; before, after."""
     corners = matrix @ np.array([[0, crop, 0, crop], [0, 0, crop, crop], [1, 1, 1, 1]])
-    height, width = picture.shape[:2]
+    height, width = shape
     before = np.maximum(0, np.ceil(-corners.min(axis=1))).astype(int)
     after = np.maximum(0, np.ceil(corners.max(axis=1) - [width, height])).astype(int)
-    before, after = before + (before > 0), after + (after > 0)
-    if before.any() or after.any():
-        borders = [(before[1], after[1]), (before[0], after[0])] + [(0, 0)] * (picture.ndim - 2)
-        picture = np.pad(picture, borders, mode="symmetric")
+    borders = np.column_stack([before, after])[::-1]
+    return borders + (borders > 0)
+
+
+def _affine(
+    picture: np.ndarray,
+    matrix: np.ndarray,
+    borders: np.ndarray,
+    crop: int,
+    resample: Image.Resampling,
+) -> np.ndarray:
+    """Resample; in the borders outside of the patch lies its mirror image."""
+    if borders.any():
+        picture = np.pad(picture, [*borders, (0, 0)][: picture.ndim], mode="symmetric")
         matrix = matrix.copy()
-        matrix[:, 2] += before
+        matrix[:, 2] += borders[::-1, 0]
     source = Image.fromarray(np.ascontiguousarray(picture))
     moved = source.transform(
         (crop, crop), Image.Transform.AFFINE, tuple(matrix.ravel()), resample=resample

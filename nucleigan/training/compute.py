@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import torch
+from torch import distributed
 
 from nucleigan.config import ComputeSettings
 from nucleigan.errors import NucleiganError
@@ -122,9 +123,14 @@ def _multiplies_bfloat16(device: torch.device) -> bool:
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    if not (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
-        return False
-    return _product_seconds(torch.bfloat16) < _product_seconds(torch.float32)
+    knows = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    faster = knows and _product_seconds(torch.bfloat16) < _product_seconds(torch.float32)
+    if not distributed.is_initialized():
+        return faster
+    # Processes that share a training would not resume it together with precisions of their own.
+    everywhere = torch.tensor(int(faster))
+    distributed.all_reduce(everywhere, distributed.ReduceOp.MIN)
+    return bool(everywhere)
 
 
 def _product_seconds(kind: torch.dtype) -> float:

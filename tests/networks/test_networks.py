@@ -61,6 +61,22 @@ def test_reduction_folds_squares_into_channels(reduction):
     assert seen == [(1, 8, 64 // reduction, 96 // reduction)]
 
 
+@pytest.mark.parametrize("kind", ["resnet", "pix2pix_unet", "unet"])
+def test_the_configuration_knows_what_sizes_must_be_multiples_of(kind):
+    for depth, reduction in ((1, 1), (3, 2)):
+        settings = GeneratorSettings(kind=kind, width=2, depth=depth, reduction=reduction)
+        assert build_generator(settings, 3, 2).factor == settings.factor()
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_the_configuration_knows_the_smallest_picture_of_a_judge(layers):
+    settings = DiscriminatorSettings(width=2, layers=layers)
+    judge = build_discriminator(settings, 1, init_std=0.5)
+    assert judge(torch.zeros(1, 1, settings.least(), settings.least())).numel() == 1
+    with pytest.raises(ValueError):
+        judge(torch.zeros(1, 1, settings.least() - 1, settings.least() - 1))
+
+
 def resized(bias):
     convolution = nn.Conv2d(6, 5, 3, bias=bias)
     large = nn.Upsample(scale_factor=2, mode="nearest")
@@ -116,13 +132,22 @@ def test_an_instance_norm_has_gradients_of_gradients():
     assert torch.autograd.gradgradcheck(InstanceNorm(3), x)
 
 
-def test_an_instance_norm_knows_its_statistics_finer_than_it_stores_images():
+@pytest.mark.parametrize("mean", [0, 3, 100])
+def test_an_instance_norm_knows_its_statistics_finer_than_it_stores_images(mean):
     drawn = torch.Generator().manual_seed(0)
-    x = (3 + torch.randn(2, 3, 32, 32, generator=drawn)).bfloat16()
+    x = (mean + torch.randn(2, 3, 32, 32, generator=drawn)).bfloat16()
     made = InstanceNorm(3)(x.to(memory_format=torch.channels_last))
-    exact = nn.InstanceNorm2d(3)(x.float())
+    exact = nn.InstanceNorm2d(3)(x.double())
     # Of the nine digits that bfloat16 has, the last is rounded.
-    torch.testing.assert_close(made.float(), exact, rtol=2**-8, atol=1e-4)
+    torch.testing.assert_close(made.double(), exact, rtol=2**-8, atol=1e-3)
+
+
+def test_an_instance_norm_keeps_an_image_free_of_its_batch():
+    x = torch.randn(3, 64, 64, 64).to(memory_format=torch.channels_last)
+    together = InstanceNorm(64)(x)
+    assert all(torch.equal(InstanceNorm(64)(x[n : n + 1]), together[n : n + 1]) for n in range(3))
+    with pytest.raises(ValueError, match="more than 1 spatial element"):
+        InstanceNorm(64)(x[:, :, :1, :1])
 
 
 @pytest.mark.parametrize("norm", ["instance", "batch", "group", "none"])

@@ -10,6 +10,7 @@ from nucleigan.errors import NucleiganError
 from nucleigan.slides.sheet import (
     COLUMNS,
     Slide,
+    absent,
     check_slides,
     hold_out,
     read_sheet,
@@ -117,7 +118,7 @@ def test_missing_and_binary_files(tmp_path):
 
 
 def slide(name: str, split: str, organ: str = "liver", annotated: bool = True) -> Slide:
-    return Slide(name, organ, split, Path("a.tif"), Path("a.xml") if annotated else None)
+    return Slide(name, organ, split, Path(f"{name}.tif"), Path("a.xml") if annotated else None)
 
 
 def test_a_run_needs_training_and_test_slides():
@@ -220,3 +221,40 @@ def test_slides_without_annotation_neither_teach_the_segmenter_nor_choose(tmp_pa
         hold_out(slides, ["c"])
     with pytest.raises(NucleiganError, match="every annotated training slide"):
         hold_out(slides, ["a"])
+
+
+def test_no_image_is_learned_from_and_judged(tmp_path):
+    (tmp_path / "a.tif").touch()
+    (tmp_path / "link.tif").symlink_to("a.tif")
+    twin, hashes = "c,liver,test,{},,,{}\n", ["0" * 64, "1" * 64]
+    for image, known in (("a.tif", ""), ("link.tif", ""), ("c.tif", hashes[0])):
+        first = f"a,liver,train,a.tif,a.png,,{hashes[0]}\n"
+        slides = read_sheet(written(tmp_path, HEADER + first + twin.format(image, known) + TEST))
+        with pytest.raises(NucleiganError, match=r"'a' \(train\) and 'c' \(test\) have the same"):
+            check_slides(slides)
+    slides = read_sheet(written(tmp_path, HEADER + first + twin.format("c.tif", hashes[1]) + TEST))
+    assert check_slides(slides) == []
+
+
+@pytest.mark.parametrize(
+    ("column", "meant"), [("sha265", "sha256"), ("mp", "mpp"), ("Annotaton", "annotation")]
+)
+def test_a_misspelt_column_is_no_other_one(tmp_path, column, meant):
+    header = f"slide,organ,split,image,{column}\n"
+    with pytest.raises(NucleiganError, match=f"`{column}` is unknown; did you mean `{meant}`"):
+        read_sheet(written(tmp_path, header + "a,liver,test,a.tif,\n"))
+    # Not where ours is there as well, nor where none is meant.
+    header = f"slide,organ,split,image,{meant},{column},xml,nuclei,patient\n"
+    assert read_sheet(written(tmp_path, header + "a,liver,test,a.tif,,,,,\n"))
+
+
+def test_files_that_do_not_exist_are_counted(tmp_path):
+    slides = read_sheet(written(tmp_path, HEADER + TRAIN + TEST))
+    for slide_ in slides:
+        for path in (slide_.image, slide_.annotation):
+            if path is not None:
+                path.touch()
+    assert absent(slides) == []
+    slides[0].image.unlink()
+    (warning,) = absent(slides)
+    assert "files that the sample sheet names do not exist, the first of slide a" in warning
