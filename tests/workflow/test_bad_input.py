@@ -5,7 +5,9 @@ import re
 
 import numpy as np
 import pytest
-from tiny_workflow import errors, only_error
+from tiny_workflow import ROOT, errors, only_error
+
+SHIPPED = ROOT / "models/kumar-cpu.safetensors"
 
 CROSSING = """<Annotations><Annotation><Regions>
 <Region Id="1"><Vertices><Vertex X="10" Y="10"/><Vertex X="40" Y="40"/><Vertex X="40" Y="10"/>
@@ -27,6 +29,12 @@ def without_training_annotations(text):
     return re.sub(r"(train\d,\w+,train,[^,]+,)[^,]+", r"\1", text)
 
 
+def judged_by_what_it_learned(text):
+    """The sample sheet, the first test slide of which has the image of a training slide."""
+    image = re.search(r"train1,\w+,train,([^,]+),", text)[1]
+    return re.sub(r"(test1,\w+,test,)[^,]+", rf"\1{image}", text)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -36,6 +44,8 @@ def without_training_annotations(text):
         (replaced(",train,", ",test,"), ["'train'", "at least one"]),
         (without_training_annotations, ["'train'", "`annotation`", "teach"]),
         (replaced("train1,", "train/1,"), ["line 2", "'train/1'"]),
+        (replaced(",mpp", ",mp"), ["slides.csv", "`mp` is unknown", "`mpp`"]),
+        (judged_by_what_it_learned, ["'train1' (train)", "'test1' (test)", "same image"]),
     ],
     ids=[
         "missing column",
@@ -44,6 +54,8 @@ def without_training_annotations(text):
         "no training slide",
         "none annotated",
         "odd name",
+        "misspelt column",
+        "an image in two splits",
     ],
 )
 def test_sheet(fresh, change, words):
@@ -63,6 +75,11 @@ def test_sheet(fresh, change, words):
         ({"cyclegan": {"crop": 512}}, ["cyclegan.crop (512)", "patches.size (64)"]),
         ({"stain": {"reference": "test9"}}, ["stain.reference", "'test9'"]),
         ({"annotated": ["test1"]}, ["annotated", "'test1'", "train1, train2"]),
+        (
+            {"segmentation": {"start_from": str(SHIPPED)}},
+            ["segmentation.start_from", "kumar-cpu.safetensors", "generator", "another file"],
+        ),
+        ({"segmentation": {"data": ["both-9"]}}, ["segmentation.data", "both-9", "2 training"]),
     ],
     ids=lambda value: "" if isinstance(value, list) else next(iter(value)),
 )
