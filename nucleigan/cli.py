@@ -92,6 +92,8 @@ def _segment(options: argparse.Namespace) -> None:
                 count = segment_file(segmenter, path, labels, polygons, options.mpp)
         # What is wrong with one image says nothing of the next.
         except NucleiganError as error:
+            if len(options.images) == 1:
+                raise
             print(f"error: {error}", file=sys.stderr)
             failed.append(path)
         else:

@@ -87,6 +87,19 @@ def test_magnifications_that_no_microscope_has_are_refused(tmp_path, capsys, mpp
     assert not (tmp_path / "o").exists()
 
 
+def test_an_image_that_fails_leaves_the_next_one_its_turn(tmp_path, capsys):
+    Image.fromarray(np.full((16, 16, 3), 200, np.uint8)).save(tmp_path / "x.png")
+    images = [str(tmp_path / name) for name in ("nowhere.png", "x.png")]
+    given = [str(MODEL), *images, "--output", str(tmp_path / "o"), "--mpp", "0.25"]
+    assert main(["segment", *given, "--device", "cpu"]) == 1
+    said = capsys.readouterr()
+    assert said.out == f"{images[1]}: 0 nuclei\n"
+    errors = [line for line in said.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 2 and "there is no such image" in errors[0]
+    assert errors[1] == f"error: 1 of 2 images were not segmented: {images[0]}."
+    assert {path.name for path in (tmp_path / "o").iterdir()} == {"x.labels.tif", "x.geojson"}
+
+
 def test_an_output_that_is_no_folder_is_one_sentence(tmp_path, capsys):
     Image.fromarray(np.full((16, 16, 3), 200, np.uint8)).save(tmp_path / "x.png")
     (tmp_path / "o").write_text("mine")

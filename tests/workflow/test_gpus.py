@@ -30,7 +30,8 @@ gpus.LOCKS, gpus.WAIT = Path({str(locks)!r}), 0.1
 
 
 def gpus_of_training(workflow, *options, **changes):
-    """How many GPUs the training would ask for."""
+    """How many GPUs the training would ask for, of batches that two processes can share."""
+    changes |= {name: {"batch_size": 2} for name in ("cyclegan", "segmentation")}
     said = workflow.make(TRAINING, options=["--dry-run", *options], changes=changes)
     return int(re.search(r"rule train_cyclegan:.*?\bgpu=(\d+)", said, re.DOTALL)[1])
 
