@@ -93,7 +93,7 @@ def test_an_image_that_fails_leaves_the_next_one_its_turn(tmp_path, capsys):
     given = [str(MODEL), *images, "--output", str(tmp_path / "o"), "--mpp", "0.25"]
     assert main(["segment", *given, "--device", "cpu"]) == 1
     said = capsys.readouterr()
-    assert said.out == f"{images[1]}: 0 nuclei\n"
+    assert said.out.startswith(f"{images[1]}: ") and said.out.count("\n") == 1
     errors = [line for line in said.err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 2 and "there is no such image" in errors[0]
     assert errors[1] == f"error: 1 of 2 images were not segmented: {images[0]}."
