@@ -74,7 +74,8 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(folder / f"slide{ending}", folder / CHALLENGE / f"TCGA-44-2665-01B{ending}")
     for sheet in ("slides.csv", "monuseg/slides.csv", "monuseg-test/slides.csv"):
         (folder / sheet).parent.mkdir(exist_ok=True)
-        train = Slide("train", "breast", "train", slide.image, slide.annotation, mpp=0.25)
+        # A copy: no image may be in two splits.
+        train = Slide("train", "breast", "train", folder / "slide.svs", slide.annotation, mpp=0.25)
         write_sheet(folder / sheet, [train, slide])
     for month in ("january", "february"):
         row = {"method": "cgan", "data": "both", "seed": 0, "slide": "slide", "organ": "breast"}
