@@ -63,6 +63,8 @@ lock:
 $(STAMP): envs/requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "$$($(PYTHON) --version) found; nucleigan needs Python 3.11 to 3.13: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@[ "$$(uname -s)" = Linux ] || \
+	  { echo "This is $$(uname -s); the lock holds packages for Linux alone."; exit 1; }
 	@echo "Making .venv from envs/requirements.lock (about 6 GB, some minutes) ..."
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --disable-pip-version-check --require-hashes -r envs/requirements.lock

@@ -41,7 +41,15 @@ def _known(device: str) -> str:
     return device
 
 
+def _plain(folder: str) -> str:
+    # Snakemake takes what stands in braces as a wildcard, and only a shell knows what ~ is.
+    if re.search(r"[{}]", folder) or folder.startswith("~"):
+        raise ValueError("expected a path without braces that does not begin with ~")
+    return folder
+
+
 Device = Annotated[str, AfterValidator(_known)]
+Folder = Annotated[str, AfterValidator(_plain)]
 # real-4 and both-4: with 4 of the real slides.
 TrainingData = Annotated[str, Field(pattern=r"^(synthetic|(real|both)(-[1-9][0-9]*)?)$")]
 
@@ -683,7 +691,7 @@ class Config(Settings):
     data_licence: str = Field(
         "", description="Licence of the slides, written into the model files trained on them."
     )
-    results: str = Field("results", description="Folder of all that is made.")
+    results: Folder = Field("results", description="Folder of all that is made.")
     seed: int = Field(0, ge=0, description="Seed of all random numbers.")
     compute: ComputeSettings = ComputeSettings()
     phantoms: PhantomSettings = PhantomSettings()
@@ -854,6 +862,8 @@ def _sentence(error: ValidationError) -> str:
             expected = problem["msg"].removeprefix("Value error, ")
             # Of bounded length: aliases make a few lines of YAML into a text without end.
             found = shown(reprlib.repr(problem["input"]), 200)
+            if problem["type"] == "tuple_type":
+                expected = "expected a list; write [ and ] around it"
             sentences.append(f"`{key}` is {found}; {_lower(expected)}")
         else:
             sentences.append(problem["msg"].removeprefix("Value error, "))

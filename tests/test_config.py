@@ -91,6 +91,9 @@ def test_later_files_win(tmp_path):
             {"compute": {"processes": 3}, "segmentation": {"batch_size": 4}},
             ["segmentation.batch_size (4)", "multiple of 3"],
         ),
+        ({"segmentation": {"data": "both"}}, ["segmentation.data", "'both'", "a list", "[ and ]"]),
+        ({"results": "runs/{y}"}, ["`results`", "runs/{y}", "without braces"]),
+        ({"results": "~/runs"}, ["`results`", "~/runs", "not begin with ~"]),
         ({"compute": {"device": "gpu"}}, ["compute.device", "'gpu'", "cuda:N"]),
         ({"segmentation": {"jitter": {"scale": [0, 2]}}}, ["jitter.scale.0", "greater than 0"]),
         (
