@@ -5,9 +5,9 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress
-from importlib.metadata import version
 from pathlib import Path
 
+from nucleigan import __version__
 from nucleigan.errors import NucleiganError, reason
 from nucleigan.jobs import explained
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="nucleigan", description="Nuclei from H&E slides.")
-    parser.add_argument("--version", action="version", version=f"nucleigan {version('nucleigan')}")
+    parser.add_argument("--version", action="version", version=f"nucleigan {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     sheet = commands.add_parser("sheet", help="write a sample sheet for a MoNuSeg download")
@@ -76,11 +76,12 @@ def _sheet(options: argparse.Namespace) -> None:
 
 
 def _segment(options: argparse.Namespace) -> None:
-    from nucleigan.config import ComputeSettings
+    from nucleigan.config import validate
     from nucleigan.segmentation import Segmenter, segment_file
 
     _check_names(options.images)
-    segmenter = Segmenter.load(options.model, ComputeSettings(device=options.device))
+    compute = validate({"compute": {"device": options.device}}, "--device").compute
+    segmenter = Segmenter.load(options.model, compute)
     failed = []
     for path in options.images:
         labels, polygons = (

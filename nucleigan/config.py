@@ -569,6 +569,10 @@ class SegmentationSettings(TrainingSettings):
             raise ValueError("choose_epoch needs validate_every: epochs between looks")
         return self
 
+    def uses_synthetic(self) -> bool:
+        """Whether any training set has synthetic pairs, so that the CycleGAN is needed."""
+        return not all(data.startswith("real") for data in self.data)
+
 
 class BaselineSettings(Settings):
     """What the target `baselines` sets beside the methods of `segmentation`, trained like them."""
@@ -735,8 +739,7 @@ class Config(Settings):
         sections: dict[str, TrainingSettings] = {"segmentation": self.segmentation}
         judges = {"segmentation": self.segmentation.adversarial > 0, "cyclegan": True}
         together = {"segmentation": 1, "cyclegan": 2 if self.cyclegan.lambda_nuclei else 1}
-        # Who learns from real pairs alone needs no CycleGAN.
-        if not all(data.startswith("real") for data in self.segmentation.data):
+        if self.segmentation.uses_synthetic():
             sections["cyclegan"] = self.cyclegan
             # It paints whole patches.
             self._check_size("patches.size", self.patches.size, "cyclegan")

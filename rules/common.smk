@@ -20,7 +20,7 @@ from nucleigan.provenance import package_digest, script_digest
 from nucleigan.retries import Retries
 from nucleigan.shards import overlapping
 from nucleigan.slides.remote import set_patience
-from nucleigan.slides.sheet import absent, check_slides, hold_out, read_sheet, teachers
+from nucleigan.slides.sheet import absent, check_slides, check_twins, hold_out, read_sheet, teachers
 
 ENVIRONMENT = "../envs/nucleigan.yaml"
 
@@ -58,7 +58,9 @@ def read_inputs():
     judging = ["test"] if "test" in settings.evaluation.splits else []
     needed = [] if given else ["train", *judging]
     warnings = check_slides(found, settings.stain.reference, needed)
-    if settings.slides != "phantoms":
+    # Looks at every file, which jobs need not do again.
+    if workflow.is_main_process and settings.slides != "phantoms":
+        check_twins(found)
         warnings += absent(found)
     teaching = () if given else teachers(found, settings.annotated)
     if start := settings.segmentation.start_from:
@@ -71,11 +73,7 @@ def read_inputs():
                 "slides are used; name fewer."
             )
     bare = [slide for slide in found if slide.split == "train" and not slide.annotation]
-    if (
-        bare
-        and not given
-        and all(data.startswith("real") for data in settings.segmentation.data)
-    ):
+    if bare and not given and not settings.segmentation.uses_synthetic():
         warnings.append(
             f"{len(bare)} training slides have no annotation, and segmentation.data names real pairs "
             "alone: they teach the CycleGAN, which needs both or synthetic there"
@@ -127,9 +125,7 @@ ANNOTATED = {name for name, slide in SLIDES.items() if slide.annotation is not N
 # Training slides whose images alone are used, by the CycleGAN.
 UNANNOTATED = [name for name in TRAIN if name not in TEACHERS]
 GIVEN = bool(SETTINGS.segmentation.model)
-USES_SYNTHETIC = not GIVEN and not all(
-    data.startswith("real") for data in SETTINGS.segmentation.data
-)
+USES_SYNTHETIC = not GIVEN and SETTINGS.segmentation.uses_synthetic()
 # A cluster reserves a GPU for the networks, unless the configuration forbids its use.
 GPUS = 0 if SETTINGS.compute.device == "cpu" else 1
 # Jobs here share those of this machine, and ask for none where it has none: Snakemake cuts what they

@@ -100,6 +100,14 @@ def test_an_image_that_fails_leaves_the_next_one_its_turn(tmp_path, capsys):
     assert {path.name for path in (tmp_path / "o").iterdir()} == {"x.labels.tif", "x.geojson"}
 
 
+def test_a_device_that_does_not_exist_is_one_sentence(tmp_path, capsys):
+    given = [str(MODEL), str(tmp_path / "x.png"), "--output", str(tmp_path / "o")]
+    assert main(["segment", *given, "--device", "gpu"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: --device: ") and said.count("\n") == 1
+    assert "'gpu'" in said and "cuda:N" in said
+
+
 def test_an_output_that_is_no_folder_is_one_sentence(tmp_path, capsys):
     Image.fromarray(np.full((16, 16, 3), 200, np.uint8)).save(tmp_path / "x.png")
     (tmp_path / "o").write_text("mine")

@@ -223,7 +223,6 @@ def check_slides(
             f"stain.reference is {reference!r}, which is no slide of the sheet; use auto or one of "
             f"{', '.join(names[:5])}{', …' if len(names) > 5 else ''}."
         )
-    _check_twins(slides)
     judged = {slide.organ for slide in slides if slide.split == "test" and slide.annotation}
     learned = {slide.organ for slide in slides if slide.split == "train"}
     unchecked = [
@@ -243,7 +242,7 @@ def check_slides(
     ]
 
 
-def _check_twins(slides: Sequence[Slide]) -> None:
+def check_twins(slides: Iterable[Slide]) -> None:
     """Refuse an image in two splits: who has learned from it is not judged by it."""
     seen: dict[str, Slide] = {}
     for slide in slides:

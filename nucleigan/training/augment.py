@@ -2,8 +2,7 @@
 
 Geometry is applied to the image (bilinear) and the label map (nearest) at once, in one affine
 step; masks are encoded afterwards, so that they stay crisp. Where a window reaches beyond its patch
-the patch is mirrored. Colours change in the space of stain
-concentrations, the way slides differ.
+the patch is mirrored. Colours change in the space of stain concentrations, the way slides differ.
 """
 
 from collections.abc import Sequence

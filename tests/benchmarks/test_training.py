@@ -5,33 +5,24 @@ from typing import ClassVar
 import pytest
 import torch
 import yaml
+from tiny_workflow import TINY
 
 from nucleigan.config import load
 from nucleigan.models import cgan
 from nucleigan.training import compute as computing
 
-TINY = {
-    "compute": {"device": "cpu", "precision": "float32", "threads": 1},
-    "patches": {"size": 64},
+# Over the tiny workflow's settings: every term that a step may have.
+FULL = {
+    "compute": {"device": "cpu", "precision": "float32"},
     "cyclegan": {
-        "crop": 32,
         "batch_size": 2,
         # The gradient of a gradient, which PyTorch's counter of operations does not like.
         "slope_penalty": 1.0,
         "lambda_nuclei": 0.2,
         "latent_channels": 3,
         "lambda_spectrum": 0.2,
-        "generator": {"width": 4, "depth": 1, "upsampling": "resize"},
-        "discriminator": {"width": 4, "layers": 2},
     },
-    "segmentation": {
-        "crop": 32,
-        "batch_size": 2,
-        "centres": 1.0,
-        "generator": {"kind": "unet", "width": 4, "depth": 2},
-        "discriminator": {"width": 4, "layers": 2},
-        "jitter": {"resize": 32},
-    },
+    "segmentation": {"centres": 1.0},
 }
 
 
@@ -47,9 +38,10 @@ def training(script, monkeypatch):
 
 @pytest.mark.parametrize("name", ["CycleGAN", "cGAN"])
 def test_a_step_is_timed_ours_and_plainly(training, tmp_path, name):
-    overlay = tmp_path / "tiny.yaml"
-    overlay.write_text(yaml.safe_dump(TINY))
-    config = load(training.ROOT / "config.yaml", overlay)
+    overlays = [tmp_path / "tiny.yaml", tmp_path / "full.yaml"]
+    for overlay, values in zip(overlays, (TINY, FULL), strict=True):
+        overlay.write_text(yaml.safe_dump(values))
+    config = load(training.ROOT / "config.yaml", *overlays)
     ours, plainly = (training.measure(name, how, config, 2) for how in ("ours", "plainly"))
     for steps in (ours, plainly):
         # One more than asked for, which prepares kernels.

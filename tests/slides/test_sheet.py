@@ -12,6 +12,7 @@ from nucleigan.slides.sheet import (
     Slide,
     absent,
     check_slides,
+    check_twins,
     hold_out,
     read_sheet,
     slide_from_row,
@@ -231,8 +232,9 @@ def test_no_image_is_learned_from_and_judged(tmp_path):
         first = f"a,liver,train,a.tif,a.png,,{hashes[0]}\n"
         slides = read_sheet(written(tmp_path, HEADER + first + twin.format(image, known) + TEST))
         with pytest.raises(NucleiganError, match=r"'a' \(train\) and 'c' \(test\) have the same"):
-            check_slides(slides)
+            check_twins(slides)
     slides = read_sheet(written(tmp_path, HEADER + first + twin.format("c.tif", hashes[1]) + TEST))
+    check_twins(slides)
     assert check_slides(slides) == []
 
 
