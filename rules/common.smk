@@ -20,7 +20,14 @@ from nucleigan.provenance import package_digest, script_digest
 from nucleigan.retries import Retries
 from nucleigan.shards import overlapping
 from nucleigan.slides.remote import set_patience
-from nucleigan.slides.sheet import absent, check_slides, check_twins, hold_out, read_sheet, teachers
+from nucleigan.slides.sheet import (
+    absent,
+    check_slides,
+    check_twins,
+    hold_out,
+    read_sheet,
+    teachers,
+)
 
 ENVIRONMENT = "../envs/nucleigan.yaml"
 
