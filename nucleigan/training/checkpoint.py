@@ -18,6 +18,8 @@ from nucleigan.artifacts import atomic, partial
 
 CURRENT, PREVIOUS, ASIDE = "checkpoint.safetensors", "previous.safetensors", "set-aside"
 DAMAGED = "damaged"
+# Differences that a warning names, and the characters of values that it repeats.
+NAMED, SHORT = 4, 40
 # What a damaged file makes the readers raise, the last by brackets in brackets. Lack of memory is
 # none of it.
 UNREADABLE = (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError)
@@ -33,7 +35,8 @@ def save(folder: str | Path, state: dict[str, Any], identity: str) -> None:
     state
         Nested dictionaries and lists of tensors, numbers, strings and None.
     identity
-        Text of the settings, data and code that the state belongs to.
+        Settings, data and code that the state belongs to, best as JSON: of a dictionary a warning
+        can name what differs.
     """
     folder = Path(folder)
     tensors: dict[str, torch.Tensor] = {}
@@ -74,12 +77,36 @@ def load(folder: str | Path, identity: str) -> dict[str, Any] | None:
             aside = folder / f"{ASIDE}-{other}-{name}"
             path.replace(aside)
             print(
-                f"warning: {path} belongs to other settings, data or code; it is set aside as "
-                f"{aside.name} and the training starts anew."
+                f"warning: {path} belongs to another training ({_differences(found, identity)}); "
+                f"it is set aside as {aside.name} and the training starts anew."
             )
             continue
         return state
     return None
+
+
+def _differences(found: str, wanted: str) -> str:
+    """In which parts two identities differ, with the values of those that are short."""
+    try:
+        before, now = _flat(json.loads(found), ""), _flat(json.loads(wanted), "")
+    except ValueError:
+        return "other settings, data or code"
+    named = [
+        f"{name}: {before.get(name, 'none')}, now {now.get(name, 'none')}"
+        if len(before.get(name, "") + now.get(name, "")) <= SHORT
+        else f"other {name}"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    ]
+    return "; ".join(named[:NAMED]) + (f"; and {len(named) - NAMED} more" * (len(named) > NAMED))
+
+
+def _flat(value: Any, name: str) -> dict[str, str]:
+    """The leaves of dictionaries in dictionaries, as JSON, by the names that lead to them."""
+    if not isinstance(value, dict):
+        return {name: json.dumps(value)}
+    leaves = (_flat(inner, f"{name}.{key}" if name else key) for key, inner in value.items())
+    return {path: text for part in leaves for path, text in part.items()}
 
 
 def newest(folder: str | Path) -> Path | None:

@@ -1,6 +1,7 @@
 """Checkpoints: complete, checked, never of other settings."""
 
 import errno
+import json
 import os
 import struct
 import subprocess
@@ -110,6 +111,18 @@ def test_other_settings_are_set_aside(tmp_path, state, capsys):
     assert checkpoint.load(tmp_path, "b") is None
     assert "set aside" in capsys.readouterr().out
     assert len(list(tmp_path.glob("set-aside-*"))) == 1
+
+
+def test_what_differs_is_named(tmp_path, state, capsys):
+    """A run with other threads must not lose hours without a word of what to change back."""
+    before = {"threads": 1, "seed": 3, "settings": {"optimiser": {"learning_rate": 0.001}}}
+    now = {"threads": 2, "seed": 3, "settings": {"optimiser": {"learning_rate": 0.002}}}
+    checkpoint.save(tmp_path, state, json.dumps(before | {"code": ["a" * 64]}))
+    assert checkpoint.load(tmp_path, json.dumps(now | {"code": ["b" * 64]})) is None
+    assert (
+        "(other code; settings.optimiser.learning_rate: 0.001, now 0.002; threads: 1, now 2)"
+        in capsys.readouterr().out
+    )
 
 
 def test_neither_of_two_that_are_set_aside_takes_the_others_place(tmp_path, state):
