@@ -53,11 +53,12 @@ def save(folder: str | Path, state: dict[str, Any], identity: str) -> None:
 def load(folder: str | Path, identity: str) -> dict[str, Any] | None:
     """The newest readable checkpoint of the same settings, data and code, or None.
 
-    A checkpoint of another identity is set aside and never resumed, and so is a damaged one. Both
-    are said in a printed line.
+    A checkpoint of another identity is set aside, and goes on when its settings are back; a damaged
+    one never does. Both are said in a printed line.
     """
     folder = Path(folder)
-    for name in (CURRENT, PREVIOUS):
+    before = [f"{ASIDE}-{_short(identity)}-{name}" for name in (CURRENT, PREVIOUS)]
+    for name in (CURRENT, PREVIOUS, *before):
         path = folder / name
         if not path.exists():
             continue
@@ -72,17 +73,22 @@ def load(folder: str | Path, identity: str) -> dict[str, Any] | None:
             )
             continue
         if found != identity:
-            other = hashlib.sha256(found.encode()).hexdigest()[:8]
             # By its own name as well, lest the one before take the place of the newer one.
-            aside = folder / f"{ASIDE}-{other}-{name}"
+            aside = folder / f"{ASIDE}-{_short(found)}-{name}"
             path.replace(aside)
             print(
                 f"warning: {path} belongs to another training ({_differences(found, identity)}); "
                 f"it is set aside as {aside.name} and the training starts anew."
             )
             continue
+        if name in before:
+            path.replace(folder / CURRENT)
         return state
     return None
+
+
+def _short(identity: str) -> str:
+    return hashlib.sha256(identity.encode()).hexdigest()[:8]
 
 
 def _differences(found: str, wanted: str) -> str:

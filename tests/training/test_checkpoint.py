@@ -125,6 +125,17 @@ def test_what_differs_is_named(tmp_path, state, capsys):
     )
 
 
+def test_settings_that_are_changed_back_go_on(tmp_path, state):
+    for identity, steps in (("a", (1, 2)), ("b", (5, 6))):
+        assert checkpoint.load(tmp_path, identity) is None
+        for step in steps:
+            checkpoint.save(tmp_path, state | {"step": step}, identity)
+    assert checkpoint.load(tmp_path, "a")["step"] == 2
+    # What was in its place is set aside in turn, and every process reads the same file.
+    assert checkpoint.load(tmp_path, "a")["step"] == 2
+    assert checkpoint.load(tmp_path, "b")["step"] == 6
+
+
 def test_neither_of_two_that_are_set_aside_takes_the_others_place(tmp_path, state):
     checkpoint.save(tmp_path, state | {"step": 1}, "a")
     checkpoint.save(tmp_path, state | {"step": 2}, "a")
