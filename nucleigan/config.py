@@ -31,6 +31,7 @@ def _ordered(values: tuple[float, float]) -> tuple[float, float]:
 
 
 Range = Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
+Shift = Annotated[float, Field(ge=-1, le=1)]
 Encoding = Literal["filled", "outline", "interior_boundary"]
 Seeds = tuple[Annotated[int, Field(ge=0)], ...]
 
@@ -616,6 +617,12 @@ class PredictionSettings(Settings):
     ] = Field(
         (1.0,),
         description="Enlargements in which the network sees a tile; what it finds is averaged.",
+    )
+    shift: tuple[Shift, Shift] = Field(
+        (0.0, 0.0),
+        description="How far what is found is moved to the right and down, pixels, for annotations "
+        "that lie beside their nuclei: mirrored and turned windows teach a network where nuclei "
+        "are. The label maps of Kumar et al. 2017 lie half a pixel to the left and above.",
     )
     least_tissue: Annotated[float, Field(ge=0, le=1)] = Field(
         0.001,

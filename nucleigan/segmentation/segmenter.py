@@ -155,6 +155,7 @@ class Segmenter:
             "overlap": self.prediction.tile_overlap,
             "views": self.prediction.views,
             "scales": self.prediction.scales,
+            "shift": self.prediction.shift,
             "least_tissue": self.prediction.least_tissue,
         }
 

@@ -27,6 +27,7 @@ def predict(
     views: int = 1,
     least_tissue: float = 0.0,
     scales: Sequence[float] = (1.0,),
+    shift: Sequence[float] = (0.0, 0.0),
 ) -> np.ndarray:
     """The network's mask of an image.
 
@@ -47,12 +48,16 @@ def predict(
     scales
         Enlargements of a tile in which the network sees it, to average; its side is rounded to what
         the network takes.
+    shift
+        How far the mask is moved to the right and down, pixels, from -1 to 1.
 
     Returns
     -------
     (C, H, W) float32 in [-1, 1].
     """
-    bands = predict_bands(network, image, compute, tile, overlap, views, least_tissue, scales)
+    bands = predict_bands(
+        network, image, compute, tile, overlap, views, least_tissue, scales, shift
+    )
     return joined(bands, image.shape[0])
 
 
@@ -78,12 +83,13 @@ def predict_bands(
     views: int = 1,
     least_tissue: float = 0.0,
     scales: Sequence[float] = (1.0,),
+    shift: Sequence[float] = (0.0, 0.0),
 ) -> Iterator[np.ndarray]:
     """The rows of :func:`predict`, from top to bottom, a row of tiles at a time.
 
     Parameters
     ----------
-    network, compute, tile, overlap, views, least_tissue, scales
+    network, compute, tile, overlap, views, least_tissue, scales, shift
         As of :func:`predict`.
     image
         (H, W, 3) uint8, read by the row of tiles.
@@ -108,7 +114,7 @@ def predict_bands(
             glass = least_tissue > 0 and tissue_mask(seen).mean() < least_tissue
             # The network alone knows its number of channels, so that it sees the first in any case.
             if total is None or not glass:
-                mask = _one_tile(network, seen, compute, views, scales)
+                mask = _one_tile(network, seen, compute, views, scales, shift)
             if total is None:
                 total = np.zeros((len(mask), tile, len(columns)), np.float32)
             if glass:
@@ -151,7 +157,12 @@ def _window(tile: int, overlap: int) -> np.ndarray:
 
 @torch.inference_mode()
 def _one_tile(
-    network: nn.Module, image: np.ndarray, compute: Compute, views: int, scales: Sequence[float]
+    network: nn.Module,
+    image: np.ndarray,
+    compute: Compute,
+    views: int,
+    scales: Sequence[float],
+    shift: Sequence[float],
 ) -> np.ndarray:
     tile, factor = len(image), network.factor
     assert isinstance(factor, int)
@@ -168,7 +179,18 @@ def _one_tile(
             mask = mask.flip(3) if mirrored else mask
             summed = summed + torch.rot90(mask, -quarter, (2, 3))
         average = average + _resized(summed / views, tile)
-    return (average / len(scales))[0].cpu().numpy()
+    moved = _moved(_moved(average / len(scales), shift[0], 3), shift[1], 2)
+    return moved[0].cpu().numpy()
+
+
+def _moved(mask: torch.Tensor, by: float, axis: int) -> torch.Tensor:
+    """A mask (B, C, H, W) moved along an axis by a part of a pixel, bilinearly."""
+    if by == 0:
+        return mask
+    length = mask.shape[axis]
+    places = torch.arange(length, device=mask.device) - (1 if by > 0 else -1)
+    behind = mask.index_select(axis, places.clamp(0, length - 1))
+    return torch.lerp(mask, behind, abs(by))
 
 
 def _resized(image: torch.Tensor, side: int) -> torch.Tensor:

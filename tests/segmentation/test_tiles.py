@@ -89,3 +89,18 @@ def test_scales_show_larger_and_smaller_tiles_and_average_at_the_image():
     assert np.abs(mask - average).max() < 0.02
     # A blob that moved by a pixel would differ by more.
     assert np.abs(np.roll(mask, 1, axis=2) - average).max() > 0.04
+
+
+@pytest.mark.parametrize("shift", [(0.25, -0.5), (-1.0, 0.0), (0.0, 1.0)])
+def test_a_shift_moves_what_is_found_across_tiles(shift):
+    """A blurred disc's centre of mass moves right and down by as much."""
+    rows, columns = np.mgrid[:96, :80]
+    disc = 255.0 * np.exp(-((rows - 50) ** 2 + (columns - 37) ** 2) / 50)
+    image = np.repeat(disc[..., None], 3, axis=2).astype(np.uint8)
+
+    def centre(moved):
+        mask = predict(Pointwise(), image, COMPUTE, tile=32, overlap=16, views=4, shift=moved)[0]
+        height = mask - mask.min()
+        return np.array([(height * columns).sum(), (height * rows).sum()]) / height.sum()
+
+    assert centre(shift) - centre((0.0, 0.0)) == pytest.approx(shift, abs=0.02)
