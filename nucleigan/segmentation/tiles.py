@@ -179,18 +179,21 @@ def _one_tile(
             mask = mask.flip(3) if mirrored else mask
             summed = summed + torch.rot90(mask, -quarter, (2, 3))
         average = average + _resized(summed / views, tile)
-    moved = _moved(_moved(average / len(scales), shift[0], 3), shift[1], 2)
-    return moved[0].cpu().numpy()
+    return moved(average / len(scales), shift)[0].cpu().numpy()
 
 
-def _moved(mask: torch.Tensor, by: float, axis: int) -> torch.Tensor:
-    """A mask (B, C, H, W) moved along an axis by a part of a pixel, bilinearly."""
-    if by == 0:
-        return mask
-    length = mask.shape[axis]
-    places = torch.arange(length, device=mask.device) - (1 if by > 0 else -1)
-    behind = mask.index_select(axis, places.clamp(0, length - 1))
-    return torch.lerp(mask, behind, abs(by))
+def moved(mask: torch.Tensor, shift: Sequence[float]) -> torch.Tensor:
+    """A mask (B, C, H, W) moved to the right and down by parts of a pixel, bilinearly.
+
+    What comes in at a border is what stood there.
+    """
+    for axis, by in ((3, shift[0]), (2, shift[1])):
+        if by:
+            length = mask.shape[axis]
+            places = torch.arange(length, device=mask.device) - (1 if by > 0 else -1)
+            behind = mask.index_select(axis, places.clamp(0, length - 1))
+            mask = torch.lerp(mask, behind, abs(by))
+    return mask
 
 
 def _resized(image: torch.Tensor, side: int) -> torch.Tensor:
