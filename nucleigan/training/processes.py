@@ -6,6 +6,7 @@ draws) sees that of all processes: the result is that of one process, but for th
 additions. With one process nothing here does anything.
 """
 
+import atexit
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -57,6 +58,7 @@ def spread(processes: int, device: str) -> None:
         if gpus:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         distributed.init_process_group("nccl" if gpus else "gloo", timeout=PATIENCE)
+        atexit.register(_leave)
         return
     if gpus:
         _check_gpus(processes, device)
@@ -69,6 +71,12 @@ def spread(processes: int, device: str) -> None:
 
     launch(torchrun_arguments(processes, sys.argv, os.environ))
     sys.exit()
+
+
+def _leave() -> None:
+    """End the threads of the group: one that lets go of a tensor while Python ends aborts it."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _check_gpus(processes: int, device: str) -> None:

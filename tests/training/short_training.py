@@ -1,5 +1,6 @@
 """A training of five steps in processes, in the fourth or last of which something happens."""
 
+import atexit
 import os
 import signal
 import sys
@@ -11,12 +12,21 @@ from nucleigan.jobs import job
 what, out = sys.argv[1], Path(sys.argv[2])
 with job(out / "log.txt"):
     import torch
+    from torch import distributed
 
     from nucleigan.config import SegmentationSettings
     from nucleigan.errors import NucleiganError
     from nucleigan.training import loop, processes
 
     print("begins", flush=True)
+
+    def look() -> None:
+        ended = "joined" if distributed.is_initialized() else "alone"
+        (out / f"{ended}{os.environ.get('RANK', '')}").touch()
+
+    if what == "ended":
+        # Registered first, it runs last.
+        atexit.register(look)
     processes.spread(2, "cpu")
     rank = processes.rank()
 

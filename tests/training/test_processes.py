@@ -260,6 +260,12 @@ def test_sigterm_in_the_last_step_fails_nothing(tmp_path):
     assert (tmp_path / "done").exists()
 
 
+def test_no_process_ends_with_threads_of_the_group(tmp_path):
+    status, output, _ = run_short("ended", tmp_path)
+    assert status == 0, output
+    assert {path.name for path in tmp_path.glob("*[01]")} == {"alone0", "alone1"}
+
+
 def test_an_error_of_any_process_is_in_the_log(tmp_path):
     status, output, log = run_short("error", tmp_path)
     assert status == 1
