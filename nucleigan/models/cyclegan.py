@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from PIL import Image
-from scipy import ndimage
+from scipy import fft, ndimage
 from torch import nn
 from torch.nn import functional
 
@@ -343,28 +343,51 @@ def draw_latent(
     seeds
         One an image; None draws from torch's global generator.
     """
-    if channels == 0:
-        return torch.empty(batch, 0, height, width)
-    drawn = []
-    for number in range(batch):
+    drawn = torch.empty(batch, channels, height, width)
+    constant = channels // 2
+    for number, image in enumerate(drawn):
         rng = None if seeds is None else torch.Generator().manual_seed(seeds[number])
-        style = torch.randn(channels // 2, 1, 1, generator=rng).expand(-1, height, width)
-        pixels = torch.randn(channels - channels // 2, height, width, generator=rng)
-        for channel in pixels[1::2].numpy():
+        image[:constant] = torch.randn(constant, 1, 1, generator=rng)
+        image[constant:].normal_(generator=rng)
+        for channel in image[constant + 1 :: 2].numpy():
             channel[:] = _smooth(channel)
-        drawn.append(torch.cat([style, pixels]))
-    return torch.stack(drawn)
+    return drawn
 
 
 def _smooth(noise: np.ndarray) -> np.ndarray:
     """White noise (H, W) made smooth, of the same variance, as on a torus."""
-    for axis, length in enumerate(noise.shape):
-        impulse = np.zeros(length)
-        impulse[0] = 1
-        answer = ndimage.gaussian_filter1d(impulse, SMOOTHNESS, mode="wrap")
-        noise = ndimage.gaussian_filter1d(noise, SMOOTHNESS, axis, mode="wrap")
-        noise = noise / np.sqrt(np.square(answer).sum())
-    return noise
+    rows, columns = (_passed(length) for length in noise.shape)
+    passed = np.outer(rows, columns[: noise.shape[1] // 2 + 1]).astype(np.float32)
+    return fft.irfft2(fft.rfft2(noise) * passed, s=noise.shape)
+
+
+def _passed(length: int) -> np.ndarray:
+    """What a Gaussian that keeps the variance lets through of each frequency (length,)."""
+    impulse = np.zeros(length)
+    impulse[0] = 1
+    answer = ndimage.gaussian_filter1d(impulse, SMOOTHNESS, mode="wrap")
+    return fft.fft(answer).real / np.sqrt(np.square(answer).sum())
+
+
+def with_latent(encoded: np.ndarray, channels: int, seeds: list[int]) -> torch.Tensor:
+    """What a generator is given: masks (B, C, H, W) float32, and random numbers beside them.
+
+    Parameters
+    ----------
+    encoded
+        The masks.
+    channels
+        Of random numbers.
+    seeds
+        One a mask.
+
+    Returns
+    -------
+    (B, C + channels, H, W).
+    """
+    batch, _, height, width = encoded.shape
+    latent = draw_latent(channels, batch, height, width, seeds)
+    return torch.cat([torch.from_numpy(encoded), latent], dim=1)
 
 
 def train(
@@ -453,14 +476,13 @@ def train(
     places = np.linspace(0, len(real) - 1, min(SAMPLES, len(real))).astype(int)
     windows = np.stack([to_network(real[int(n)][corner]) for n in places])
     shown_seeds = [torch_seed(seed, "sample", n) for n in range(len(shown))]
+    given = with_latent(shown, settings.latent_channels, shown_seeds)
     snapshots = Path(checkpoint).with_name(SNAPSHOTS)
 
     def end_of_epoch(epoch: int) -> dict[str, float]:
         if epoch % settings.sample_every and epoch != settings.epochs:
             return dict.fromkeys(guards.MEASURES, math.nan)
-        painted = paint(
-            model.average.network, shown, shown_seeds, compute, settings.latent_channels
-        )
+        painted = paint(model.average.network, given, compute)
         with atomic(snapshots / f"{epoch:05d}.png") as temporary:
             Image.fromarray(np.concatenate(painted, axis=1)).save(temporary)
         taken = _snapshots(snapshots, epoch, settings)
@@ -559,31 +581,23 @@ class Painter:
 
     def paint(self, labels: list[np.ndarray], seeds: list[int]) -> np.ndarray:
         """Label maps (H, W) int32, with a seed each, to images (B, H, W, 3) uint8."""
-        return self.paint_encoded(self.encode(labels), seeds)
+        return self.paint_given(self.prepare(labels, seeds))
 
-    def encode(self, labels: list[np.ndarray]) -> np.ndarray:
-        """What the generator is given of label maps: masks (B, C, H, W) float32."""
-        return np.stack([masks.encode(one, self.mask_settings) for one in labels])
+    def prepare(self, labels: list[np.ndarray], seeds: list[int]) -> torch.Tensor:
+        """What the generator is given for such label maps."""
+        encoded = np.stack([masks.encode(one, self.mask_settings) for one in labels])
+        return with_latent(encoded, self.latent_channels, seeds)
 
-    def paint_encoded(self, encoded: np.ndarray, seeds: list[int]) -> np.ndarray:
-        """Such masks, with a seed each, to images (B, H, W, 3) uint8."""
-        return paint(self.network, encoded, seeds, self.compute, self.latent_channels)
+    def paint_given(self, given: torch.Tensor) -> np.ndarray:
+        """That to images (B, H, W, 3) uint8."""
+        return paint(self.network, given, self.compute)
 
 
 @torch.inference_mode()
-def paint(
-    network: nn.Module,
-    encoded: np.ndarray,
-    seeds: list[int],
-    compute: computing.Compute,
-    latent_channels: int,
-) -> np.ndarray:
-    """Masks (B, C, H, W) float32, with a seed each, to images (B, H, W, 3) uint8."""
-    batch, _, height, width = encoded.shape
-    latent = draw_latent(latent_channels, batch, height, width, seeds)
-    given = torch.cat([torch.from_numpy(encoded), latent], dim=1).to(compute.device)
+def paint(network: nn.Module, given: torch.Tensor, compute: computing.Compute) -> np.ndarray:
+    """Masks with random numbers beside them to images (B, H, W, 3) uint8."""
     with compute.autocast():
-        images = torch.tanh(network(given).float())
+        images = torch.tanh(network(given.to(compute.device)).float())
     return np.stack([from_network(image) for image in images.cpu().numpy()])
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from nucleigan.artifacts import write_stack, write_table
 from nucleigan.config import ComputeSettings, SynthesisSettings
@@ -64,17 +65,18 @@ def synthesize(
     shape = (stop - start, *map_of(start).shape)
     rows: list[dict[str, object]] = []
 
-    def encoded(batch: int) -> tuple[int, list[np.ndarray], np.ndarray]:
+    def prepared(batch: int) -> tuple[int, list[np.ndarray], torch.Tensor]:
         first = start + batch * settings.batch_size
-        labels = [map_of(n) for n in range(first, min(first + settings.batch_size, stop))]
-        return first, labels, painter.encode(labels)
+        numbers = range(first, min(first + settings.batch_size, stop))
+        labels = [map_of(n) for n in numbers]
+        seeds = [torch_seed(seed, "pair", n) for n in numbers]
+        return first, labels, painter.prepare(labels, seeds)
 
     def painted() -> Iterator[np.ndarray]:
-        # Masks are encoded beside the forward pass of those before.
+        # What the generator is given is made beside the forward pass before.
         batches = -(-(stop - start) // settings.batch_size)
-        for first, labels, given in prefetch(encoded, 0, batches):
-            seeds = [torch_seed(seed, "pair", first + place) for place in range(len(labels))]
-            images = painter.paint_encoded(given, seeds)
+        for first, labels, given in prefetch(prepared, 0, batches):
+            images = painter.paint_given(given)
             for place, (image, one) in enumerate(zip(images, labels, strict=True)):
                 rows.append(_row(first + place, image, one))
                 yield image

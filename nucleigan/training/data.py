@@ -98,7 +98,7 @@ Batch = TypeVar("Batch")
 def prefetch(make: Callable[[int], Batch], start: int, stop: int) -> Iterator[Batch]:
     """Yield ``make(n)`` for the steps from start to stop, made ahead by a thread.
 
-    The thread only spends time in NumPy and Pillow, which release the interpreter's lock.
+    The thread spends its time in libraries that release the interpreter's lock.
     """
     ready: queue.Queue = queue.Queue(AHEAD)
     stopped = threading.Event()
