@@ -23,6 +23,7 @@ from nucleigan.slides.remote import set_patience
 from nucleigan.slides.sheet import (
     absent,
     check_slides,
+    check_training_sets,
     check_twins,
     hold_out,
     read_sheet,
@@ -72,13 +73,10 @@ def read_inputs():
     teaching = () if given else teachers(found, settings.annotated)
     if start := settings.segmentation.start_from:
         check_start(settings, start)
-    for data in () if given else settings.segmentation.data:
-        number = int(data.partition("-")[2] or 0)
-        if number > len(teaching):
-            raise NucleiganError(
-                f"segmentation.data names {data}, but the annotations of {len(teaching)} training "
-                "slides are used; name fewer."
-            )
+    if not given:
+        check_training_sets(
+            "segmentation.data", settings.segmentation.data, len(teaching)
+        )
     bare = [slide for slide in found if slide.split == "train" and not slide.annotation]
     if bare and not given and not settings.segmentation.uses_synthetic():
         warnings.append(

@@ -6,9 +6,22 @@ BASELINES = RUNS + runs(
 ABLATION = runs(["cgan"], SETTINGS.ablation.data, SETTINGS.ablation.seeds)
 
 
+def compared(name, data, chosen):
+    """An input function: what a comparison judges, whose training sets need not exist unasked."""
+
+    def slides(wildcards):
+        try:
+            check_training_sets(f"{name}.data", data, len(TEACHERS))
+        except NucleiganError as error:
+            sys.exit(f"error: {error}")
+        return of_runs(rules.gather_slides.output.slides, chosen)
+
+    return slides
+
+
 use rule compare_models as compare_baselines with:
     input:
-        slides=of_runs(rules.gather_slides.output.slides, BASELINES),
+        slides=compared("baselines", SETTINGS.baselines.data, BASELINES),
     output:
         **comparison("baselines", "9 Evaluation: baselines"),
     log:
@@ -19,7 +32,7 @@ use rule compare_models as compare_baselines with:
 
 use rule compare_models as compare_ablation with:
     input:
-        slides=of_runs(rules.gather_slides.output.slides, ABLATION),
+        slides=compared("ablation", SETTINGS.ablation.data, ABLATION),
     output:
         **comparison("ablation", "9 Evaluation: ablation"),
     log:

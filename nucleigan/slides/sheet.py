@@ -196,6 +196,31 @@ def teachers(slides: Sequence[Slide], names: Sequence[str]) -> list[str]:
     return [name for name in found if not names or name in names]
 
 
+def check_training_sets(setting: str, data: Sequence[str], teaching: int) -> None:
+    """Refuse a training set of more real slides than there are.
+
+    Parameters
+    ----------
+    setting
+        That names them.
+    data
+        Training sets, such as ``both`` and ``real-4``.
+    teaching
+        How many training slides' annotations are used.
+
+    Raises
+    ------
+    NucleiganError
+        One asks for more.
+    """
+    for name in data:
+        if int(name.partition("-")[2] or 0) > teaching:
+            raise NucleiganError(
+                f"{setting} names {name}, but the annotations of {teaching} training slides are "
+                "used; name fewer."
+            )
+
+
 def check_slides(
     slides: Sequence[Slide], reference: str = "auto", needed: Sequence[str] = ("train", "test")
 ) -> list[str]:

@@ -89,6 +89,15 @@ def test_configuration(fresh, changes, words):
     assert not fresh.results.exists()
 
 
+def test_training_sets_that_only_a_comparison_needs(fresh):
+    """Refused where it is asked for, before any job; nobody else is kept by it."""
+    changes = {"ablation": {"data": ["real", "both-9"]}}
+    line = only_error(fresh.run("ablation", changes=changes))
+    assert all(word in line for word in ["ablation.data", "both-9", "2 training"]), line
+    assert not list(fresh.results.rglob("*.tif"))
+    assert "ingest_slide" in fresh.planned("all", changes=changes)
+
+
 def test_organ_without_test_slide_warns(fresh):
     fresh.sheet.write_text(fresh.sheet.read_text().replace("test1,breast", "test1,liver"))
     text = fresh.make("all", options=["--dry-run"])
