@@ -253,6 +253,19 @@ def of_runs(paths, chosen, **wildcards):
     ]
 
 
+def compared(name, data, chosen):
+    """An input function: what a comparison judges, whose training sets need not exist unasked."""
+
+    def slides(wildcards):
+        try:
+            check_training_sets(f"{name}.data", data, len(TEACHERS))
+        except NucleiganError as error:
+            sys.exit(f"error: {error}")
+        return of_runs(rules.gather_slides.output.slides, chosen)
+
+    return slides
+
+
 def only(names):
     """A wildcard constraint that allows these names alone."""
     return "|".join(map(re.escape, sorted(names))) if names else r"(?!)"

@@ -6,19 +6,6 @@ BASELINES = RUNS + runs(
 ABLATION = runs(["cgan"], SETTINGS.ablation.data, SETTINGS.ablation.seeds)
 
 
-def compared(name, data, chosen):
-    """An input function: what a comparison judges, whose training sets need not exist unasked."""
-
-    def slides(wildcards):
-        try:
-            check_training_sets(f"{name}.data", data, len(TEACHERS))
-        except NucleiganError as error:
-            sys.exit(f"error: {error}")
-        return of_runs(rules.gather_slides.output.slides, chosen)
-
-    return slides
-
-
 use rule compare_models as compare_baselines with:
     input:
         slides=compared("baselines", SETTINGS.baselines.data, BASELINES),
