@@ -149,7 +149,7 @@ def read_annotation(
         Limits of what is read, and ``min_piece_area`` in pixels of the result.
     target
         Height and width of the result where it differs from the image; outlines are scaled before
-        they are filled, label maps are sampled at the pixels' centres.
+        they are filled, in label maps each pixel takes the label that covers most of it.
 
     Returns
     -------

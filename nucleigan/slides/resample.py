@@ -4,6 +4,7 @@ Images are read and made in bands of rows, so that neither has to fit into memor
 """
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,18 @@ from nucleigan.windows import Picture, bands
 SAME = 0.005
 # Numbers that are averaged at a time; bounds the memory beside the image itself.
 STRIP = 8_000_000
+# Pixels along a side of one of a coarser label map that are asked, at most: the next takes that at
+# its centre, which is less than a tenth of the new pixel off.
+VOTING = 5
+# By which corner a pixel decides between labels that cover as much of it, after the parities of row
+# and column: along each row the upper ones and the lower ones in turns, along each column the left
+# ones and the right ones.
+_TURNS = {
+    (0, 0): np.s_[:, :],
+    (0, 1): np.s_[::-1, :],
+    (1, 0): np.s_[::-1, ::-1],
+    (1, 1): np.s_[:, ::-1],
+}
 # Keys' cubic convolution with a = −1/2, its reach in pixels, and the bits of its weights' fraction:
 # those of Pillow.
 CUBIC, REACH, FRACTION = -0.5, 2.0, 22
@@ -81,7 +94,11 @@ def resampled(image: Picture, shape: tuple[int, int]) -> Iterator[np.ndarray]:
 
 
 def resample_labels(labels: Picture, shape: tuple[int, int]) -> np.ndarray:
-    """Bring a label map to a shape; each pixel takes the label at its centre.
+    """Bring a label map to a shape.
+
+    Each pixel takes the label that covers most of it; of labels that cover as much, that of one of
+    its corners, of each in turns, so that nuclei stay where they are. Where a pixel is wider than
+    ``VOTING`` of those before, it takes the label at its centre.
 
     Parameters
     ----------
@@ -100,16 +117,68 @@ def resampled_labels(
     rows: Iterable[np.ndarray], size: tuple[int, int], shape: tuple[int, int]
 ) -> Iterator[np.ndarray]:
     """The rows of :func:`resample_labels` for a map of some size that is given in bands of rows."""
-    # In whole numbers: (pixel + 1/2) · old / new, rounded down.
-    places, columns = (
-        (2 * np.arange(new, dtype=np.int64) + 1) * old // (2 * new)
-        for new, old in zip(shape, size, strict=True)
-    )
-    top = 0
+    down, across = (_covered(old, new) for old, new in zip(size, shape, strict=True))
+    held = np.empty((0, size[1]), np.int32)
+    top = done = 0
     for band in rows:
-        part = slice(*np.searchsorted(places, [top, top + len(band)]))
-        yield band[np.ix_(places[part] - top, columns)]
-        top += len(band)
+        held = np.concatenate([held, band]) if len(held) else band
+        ready = int(np.searchsorted(down.places[:, -1], top + len(held)))
+        if ready > done:
+            part = slice(done, ready)
+            yield _voted(held, _Covered(down.places[part] - top, down.weights[part]), across, done)
+            done = ready
+        needed = int(down.places[done, 0]) - top if done < shape[0] else len(held)
+        held, top = held[needed:], top + min(needed, len(held))
+
+
+class _Covered(NamedTuple):
+    """Which pixels each new one covers, (new, n), and how much of each in whole numbers."""
+
+    places: np.ndarray
+    weights: np.ndarray
+
+
+def _covered(old: int, new: int) -> _Covered:
+    """Along one side. Lengths are counted in 1 / new of a pixel, so that all are whole."""
+    edges = np.arange(new + 1, dtype=np.int64) * old
+    first = edges[:-1] // new
+    most = int((-(-edges[1:] // new) - first).max())
+    if most > VOTING:
+        centres = (edges[:-1] + edges[1:]) // (2 * new)
+        return _Covered(centres[:, None], np.ones((new, 1), np.int64))
+    places = first[:, None] + np.arange(most)
+    weights = np.minimum(edges[1:, None], (places + 1) * new) - np.maximum(
+        edges[:-1, None], places * new
+    )
+    # A place that a pixel does not reach counts for nothing, and need not exist.
+    last = np.where(weights > 0, places, 0).max(axis=1)
+    return _Covered(np.minimum(places, last[:, None]), np.maximum(weights, 0))
+
+
+def _voted(labels: np.ndarray, down: _Covered, across: _Covered, top: int) -> np.ndarray:
+    """The labels that cover most of the new pixels; ``top`` is the number of their first row."""
+    parts = [
+        (labels[np.ix_(rows, columns)], (tall, wide))
+        for rows, tall in zip(down.places.T, down.weights.T, strict=True)
+        for columns, wide in zip(across.places.T, across.weights.T, strict=True)
+    ]
+    result = parts[0][0]
+    differ = np.zeros(result.shape, bool)
+    for part, _ in parts[1:]:
+        differ |= part != result
+    y, x = np.nonzero(differ)
+    candidates = np.stack([part[y, x] for part, _ in parts])
+    weights = np.stack([tall[y] * wide[x] for _, (tall, wide) in parts])
+    votes = np.stack([(weights * (candidates == one)).sum(axis=0) for one in candidates])
+    best = votes == votes.max(axis=0)
+    cells = np.arange(len(parts)).reshape(down.places.shape[1], across.places.shape[1])
+    chosen = np.empty(len(y), int)
+    for (row, column), order in _TURNS.items():
+        turn = ((y + top) % 2 == row) & (x % 2 == column)
+        preferred = cells[order].ravel()
+        chosen[turn] = preferred[best[preferred][:, turn].argmax(axis=0)]
+    result[y, x] = candidates[chosen, np.arange(len(y))]
+    return result
 
 
 def _averaged(image: Picture, shape: tuple[int, int]) -> Iterator[np.ndarray]:

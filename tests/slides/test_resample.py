@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
+from scipy import ndimage
 
 from nucleigan.slides import resample
 from nucleigan.slides.resample import (
@@ -111,12 +112,61 @@ def test_one_colour_stays(value, shape):
     assert (resample_image(image, shape) == value).all()
 
 
-def test_labels_take_the_centre():
+def test_enlarged_labels_are_blocks():
     labels = np.arange(12, dtype=np.int32).reshape(3, 4)
     np.testing.assert_array_equal(
         resample_labels(labels, (6, 8)), np.repeat(np.repeat(labels, 2, 0), 2, 1)
     )
-    np.testing.assert_array_equal(resample_labels(labels, (1, 4)), labels[1:2])
+
+
+def test_a_pixel_takes_the_label_that_covers_most_of_it():
+    labels = np.array([[1, 1, 2, 3], [1, 4, 5, 3], [6, 6, 7, 7], [8, 6, 9, 7]])
+    np.testing.assert_array_equal(resample_labels(labels, (2, 2)), [[1, 3], [6, 7]])
+    # Of 5 / 2 pixels the middle one counts half for each.
+    row = np.array([[1, 2, 2, 3, 3]])
+    np.testing.assert_array_equal(resample_labels(row, (1, 2)), [[2, 3]])
+
+
+def test_far_coarser_labels_take_the_centre():
+    labels = np.arange(7 * 70, dtype=np.int32).reshape(7, 70)
+    np.testing.assert_array_equal(resample_labels(labels, (1, 10)), labels[3:4, 3::7])
+
+
+@pytest.mark.parametrize(
+    ("size", "new"),
+    [
+        (600, 300),
+        (600, 150),
+        (600, 450),
+        (600, 420),
+        (601, 300),
+        (200, 300),
+        (200, 260),
+        (200, 400),
+    ],
+)
+def test_nuclei_stay_where_they_are(size, new):
+    """Discs of all sizes at all places between pixels, on the whole and in each third."""
+    rng = np.random.default_rng(0)
+    labels = np.zeros((size, size), np.int32)
+    y, x = np.mgrid[:size, :size] + 0.5
+    places = np.arange(15, size - 10, 20)
+    centres = np.stack(np.meshgrid(places, places), axis=-1).reshape(-1, 2)
+    centres = centres + rng.uniform(-4, 4, centres.shape)
+    for number, (row, column) in enumerate(centres, start=1):
+        box = np.s_[int(row) - 7 : int(row) + 8, int(column) - 7 : int(column) + 8]
+        labels[box][np.hypot(y[box] - row, x[box] - column) < rng.uniform(4, 6)] = number
+    ids = np.arange(1, len(centres) + 1)
+    before, after = (
+        np.array(ndimage.center_of_mass(one > 0, one, ids)) + 0.5
+        for one in (labels, resample_labels(labels, (new, new)))
+    )
+    moved = after - before * new / size
+    assert np.abs(moved.mean(axis=0)).max() < 0.04
+    for axis in (0, 1):
+        third = np.digitize(before[:, axis], [size / 3, 2 * size / 3])
+        drift = [moved[third == part, axis].mean() for part in range(3)]
+        assert np.abs(drift).max() < 0.08
 
 
 @given(
@@ -158,5 +208,23 @@ def test_labels_read_in_bands_are_those_of_the_whole(shape, new, band):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nucleigan.windows.BAND", band)
         np.testing.assert_array_equal(resample_labels(labels, new), whole)
-    centres = [((np.arange(n) + 0.5) * o / n).astype(int) for n, o in zip(new, shape, strict=True)]
-    np.testing.assert_array_equal(whole, labels[np.ix_(*centres)])
+    assert whole.shape == new
+
+
+@settings(deadline=None)
+@given(
+    labels=arrays.arrays(
+        np.int32,
+        arrays.array_shapes(min_dims=2, max_dims=2, max_side=12),
+        elements=st.integers(0, 3),
+    ),
+    new=st.tuples(st.integers(3, 20), st.integers(3, 20)),
+)
+def test_no_label_covers_more_of_a_pixel_than_the_one_it_takes(labels, new):
+    """Areas by enlarging both grids to a common finer one."""
+    fine = labels.repeat(new[0], axis=0).repeat(new[1], axis=1)
+    blocks = fine.reshape(new[0], labels.shape[0], new[1], labels.shape[1]).swapaxes(1, 2)
+    areas = np.stack([(blocks == label).sum(axis=(2, 3)) for label in range(4)], axis=-1)
+    taken = resample_labels(labels, new)
+    found = np.take_along_axis(areas, taken[..., None].astype(int), axis=-1)[..., 0]
+    np.testing.assert_array_equal(found, areas.max(axis=-1))
