@@ -149,6 +149,7 @@ def stages(folder: Path, max_pixels: int) -> dict[str, Callable[[], None]]:
         "segmentation": lambda: segment_slide(
             MODEL,
             folder / "normalized.tif",
+            folder / "slide.json",
             None,
             folder / "labels.tif",
             folder / "nuclei.geojson",

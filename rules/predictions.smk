@@ -5,6 +5,7 @@ rule segment_slide:
     input:
         model=results(f"segmentation/{RUN}/model.safetensors"),
         image=results("stain/{slide}/image.tif"),
+        facts=results("slides/{slide}/slide.json"),
         labels=truth,
     output:
         labels=results(f"predictions/{RUN}/{{slide}}.labels.tif"),

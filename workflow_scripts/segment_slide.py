@@ -10,6 +10,7 @@ with job(snakemake.log[0]), use_gpus(snakemake.resources.gpu, snakemake.resource
     segment_slide(
         model=snakemake.input.model,
         image=snakemake.input.image,
+        facts=snakemake.input.facts,
         truth=next(iter(snakemake.input.labels), None),
         labels_output=snakemake.output.labels,
         geojson_output=snakemake.output.geojson,

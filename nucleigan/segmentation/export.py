@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
+from scipy import ndimage
 from skimage import measure
 
 from nucleigan.artifacts import atomic
 from nucleigan.masks.streaming import Nucleus, nuclei_of
 
 
-def outlines(labels: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    """The outer contour of every nucleus.
+def outlines(labels: np.ndarray) -> list[tuple[int, list[list[np.ndarray]]]]:
+    """The contours of every nucleus.
 
     Parameters
     ----------
@@ -24,19 +25,26 @@ def outlines(labels: np.ndarray) -> list[tuple[int, np.ndarray]]:
 
     Returns
     -------
-    Pairs of an id and its closed contour, (N, 2) x and y in pixels; the centre of the first pixel
-    is (0.5, 0.5), as QuPath has it.
+    Pairs of an id and its pieces, mostly one. Each is a list of closed contours, the outer one and
+    those of its holes, (N, 2) x and y in pixels; the centre of the first pixel is (0.5, 0.5), as
+    QuPath has it.
     """
-    return [(one.number, _contour(one)) for one in nuclei_of(labels)]
+    return [(one.number, _pieces(one)) for one in nuclei_of(labels)]
 
 
-def _contour(nucleus: Nucleus) -> np.ndarray:
-    mask = np.pad(nucleus.mask, 1).astype(np.float32)
+def _pieces(nucleus: Nucleus) -> list[list[np.ndarray]]:
     # Nuclei hold together at corners, too.
-    contour = max(measure.find_contours(mask, 0.5, fully_connected="high"), key=len)
+    pieces, count = ndimage.label(np.pad(nucleus.mask, 1), np.ones((3, 3)))
     # Half a pixel to the pixel's corner, one pixel for the padding.
-    points = contour + [nucleus.top - 0.5, nucleus.left - 0.5]
-    return points[:, ::-1]
+    corner = [nucleus.top - 0.5, nucleus.left - 0.5]
+    found = []
+    for number in range(1, count + 1):
+        piece = (pieces == number).astype(np.float32)
+        contours = measure.find_contours(piece, 0.5, fully_connected="high")
+        # The outer contour goes around all others.
+        contours.sort(key=lambda points: -np.ptp(points, axis=0).sum())
+        found.append([(points + corner)[:, ::-1] for points in contours])
+    return found
 
 
 def write_geojson(path: str | Path, labels: np.ndarray, mpp: float | None = None) -> None:
@@ -93,15 +101,22 @@ def geojson(
 
 
 def _feature(nucleus: Nucleus, mpp: float | None, scale: tuple[float, float]) -> dict[str, Any]:
-    points = np.round(_contour(nucleus) * scale[::-1], 1)
+    pieces = [
+        [np.round(points * scale[::-1], 1).tolist() for points in rings]
+        for rings in _pieces(nucleus)
+    ]
     area = round(int(nucleus.mask.sum()) * scale[0] * scale[1])
     measurements: dict[str, float] = {"Area px^2": area}
     if mpp is not None:
         measurements["Area µm^2"] = round(area * mpp**2, 3)
+    whole = len(pieces) == 1
     return {
         "type": "Feature",
         "id": str(nucleus.number),
-        "geometry": {"type": "Polygon", "coordinates": [points.tolist()]},
+        "geometry": {
+            "type": "Polygon" if whole else "MultiPolygon",
+            "coordinates": pieces[0] if whole else pieces,
+        },
         "properties": {
             "objectType": "detection",
             "classification": {"name": "Nucleus"},

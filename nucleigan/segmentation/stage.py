@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image
 
-from nucleigan.artifacts import atomic, open_image, write_bands
+from nucleigan.artifacts import atomic, open_image, read_json, write_bands
 from nucleigan.config import ComputeSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.figures.overlay import overlay
@@ -34,6 +34,7 @@ PICTURE_SIDE = 1000
 def segment_slide(
     model: str | Path,
     image: str | Path,
+    facts: str | Path,
     truth: str | Path | None,
     labels_output: str | Path,
     geojson_output: str | Path,
@@ -48,18 +49,24 @@ def segment_slide(
         A model file.
     image
         The normalised slide, TIFF; one that is larger than memory goes through it in bands.
+    facts
+        ``slide.json`` of its ingestion, for the size and magnification of its own file.
     truth
         Its true label map for the overlay; None where it is not annotated.
     labels_output, geojson_output, picture_output
-        Label TIFF, polygons for QuPath, and a PNG of outlines over the slide.
+        Label TIFF, polygons for QuPath in pixels of the slide's own file, and a PNG of outlines
+        over the slide.
     compute
         Device, precision and threads.
     """
     segmenter = Segmenter.load(model, compute)
-    mpp = float(segmenter.facts["mpp"])
-    with open_image(image) as picture, geojson(geojson_output, mpp) as features:
-        rows = _label_rows(segmenter, picture, features)
-        write_bands(labels_output, picture.shape[:2], np.int32, rows, mpp)
+    source = read_json(facts)
+    with open_image(image) as picture:
+        height, width = picture.shape[:2]
+        scale = (source["source_height"] / height, source["source_width"] / width)
+        with geojson(geojson_output, source["source_mpp"], scale) as features:
+            rows = _label_rows(segmenter, picture, features)
+            write_bands(labels_output, (height, width), np.int32, rows, segmenter.facts["mpp"])
         small = shrunk(picture, PICTURE_SIDE)
     found = _shrunk_labels(labels_output, small)
     known = None if truth is None else _shrunk_labels(truth, small)

@@ -105,6 +105,8 @@ def ingest(
             "height": shape[0],
             "width": shape[1],
             "mpp": settings.mpp,
+            "source_height": header.shape[0],
+            "source_width": header.shape[1],
             "source_mpp": mpp,
             "nuclei": nuclei,
             "tissue_fraction": tissue,

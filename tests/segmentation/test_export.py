@@ -5,7 +5,9 @@ import json
 import numpy as np
 from shapely.geometry import shape
 
-from nucleigan.segmentation.export import write_geojson
+from nucleigan.config import IngestionSettings
+from nucleigan.segmentation import outlines, write_geojson
+from nucleigan.slides import read_annotation
 
 
 def test_squares_come_out_with_their_area_and_place(tmp_path):
@@ -26,3 +28,32 @@ def test_squares_come_out_with_their_area_and_place(tmp_path):
 def test_no_nuclei_is_an_empty_collection(tmp_path):
     write_geojson(tmp_path / "none.geojson", np.zeros((5, 5), np.int32))
     assert json.loads((tmp_path / "none.geojson").read_text())["features"] == []
+
+
+def test_a_nucleus_within_another_and_one_in_pieces_come_back(tmp_path):
+    labels = np.zeros((60, 80), np.int32)
+    labels[10:50, 10:50] = 1
+    labels[15:45, 15:45] = 0
+    labels[25:35, 25:35] = 2
+    # The contour of this hole is longer than the outer one.
+    labels[5:55, 55:75] = 3
+    labels[8:52:4, 58:72] = 0
+    labels[8:52, 58] = 0
+    # In pieces that touch at a corner, and in pieces that do not.
+    labels[2:4, 2:4] = labels[4:6, 4:6] = 4
+    labels[52:55, 5:9] = labels[56:59, 20:24] = 5
+    write_geojson(tmp_path / "nuclei.geojson", labels)
+    features = json.loads((tmp_path / "nuclei.geojson").read_text())["features"]
+    kinds = [feature["geometry"]["type"] for feature in features]
+    assert kinds == ["Polygon"] * 4 + ["MultiPolygon"]
+    for feature in features:
+        number = int(feature["id"])
+        drawn = shape(feature["geometry"])
+        corners = sum(len(ring) for piece in dict(outlines(labels))[number] for ring in piece)
+        # Every corner of the contour cuts an eighth of a pixel off, or adds it.
+        assert abs(drawn.area - (labels == number).sum()) <= corners / 8
+    back, _ = read_annotation(
+        tmp_path / "nuclei.geojson", labels.shape, IngestionSettings(min_piece_area=1)
+    )
+    assert [len(np.unique(back[labels == number])) for number in range(1, 6)] == [1] * 5
+    np.testing.assert_array_equal(back > 0, labels > 0)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from scipy.ndimage import center_of_mass
 from shapely.geometry import shape
 
 from nucleigan import artifacts
@@ -58,7 +59,7 @@ def slide(phantom, tmp_path_factory):
     return Slide(slide="phantom", organ="liver", split="test", image=path, mpp=MPP / 2)
 
 
-def run(folder, slide, model):
+def run(folder, slide, model, mpp=MPP / 2):
     """Every stage from a file to its nuclei; all files by name."""
     folder.mkdir()
     ingest(
@@ -66,7 +67,7 @@ def run(folder, slide, model):
         folder / "image.tif",
         folder / "slide.json",
         folder / "slide.png",
-        IngestionSettings(mpp=MPP / 2),
+        IngestionSettings(mpp=mpp),
     )
     stain = StainSettings()
     profile_slide("phantom", folder / "image.tif", folder / "profile.json", stain)
@@ -85,6 +86,7 @@ def run(folder, slide, model):
     segment_slide(
         model,
         folder / "normalized.tif",
+        folder / "slide.json",
         None,
         folder / "labels.tif",
         folder / "nuclei.geojson",
@@ -112,6 +114,27 @@ def test_no_file_knows_how_it_was_read(slide, model, phantom, tmp_path, monkeypa
     assert not labels[:, SIDE + 32 :].any()
     features = json.loads(bands["nuclei.geojson"])["features"]
     assert len(features) == labels.max() > 50
+
+
+def test_the_outlines_lie_over_the_slide_of_another_magnification(slide, model, tmp_path):
+    files = run(tmp_path / "small", slide, model, mpp=0.8 * slide.mpp)
+    features = json.loads(files["nuclei.geojson"])["features"]
+    labels = tifffile.imread(tmp_path / "small/labels.tif")
+    assert labels.shape == (SIDE / 0.8, (SIDE + GLASS) / 0.8)
+    ids = range(1, labels.max() + 1)
+    assert len(features) == len(ids) > 50
+    # Five pixels of the working magnification are as long as four of the slide's.
+    found = np.array([shape(feature["geometry"]).centroid.coords[0] for feature in features])
+    expected = (np.array(center_of_mass(labels > 0, labels, ids))[:, ::-1] + 0.5) * 0.8
+    np.testing.assert_allclose(found, expected, atol=0.3)
+    np.testing.assert_allclose(found.mean(axis=0), expected.mean(axis=0), atol=0.01)
+    for feature in features:
+        measured = feature["properties"]["measurements"]
+        area = (labels == int(feature["id"])).sum() * 0.8**2
+        assert measured["Area px^2"] == pytest.approx(area, abs=1)
+        assert measured["Area µm^2"] == pytest.approx(
+            measured["Area px^2"] * slide.mpp**2, abs=1e-3
+        )
 
 
 @pytest.mark.parametrize("mpp", [MPP / 2, MPP, 0.17, 0.4])

@@ -73,6 +73,8 @@ def test_at_its_own_magnification(slide, tmp_path, capsys):
         "height": 60,
         "width": 80,
         "mpp": 0.25,
+        "source_height": 60,
+        "source_width": 80,
         "source_mpp": 0.25,
         "nuclei": 2,
         "tissue_fraction": 0.5,
@@ -92,6 +94,7 @@ def test_shrunk_to_the_working_magnification(slide, tmp_path):
     assert (labels == 1).sum() == 40
     assert (labels == 2).sum() == 80
     assert (facts["mpp"], facts["source_mpp"], facts["height"]) == (0.5, 0.25, 30)
+    assert (facts["source_height"], facts["source_width"]) == (60, 80)
 
 
 def test_enlarging_is_warned_of(slide, tmp_path, capsys):
