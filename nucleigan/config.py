@@ -200,10 +200,12 @@ class PolygonSettings(Settings):
         "single one is annotated, general ones may teach more.",
     )
     density: Positive = Field(
-        70.0, description="Mean number of nuclei in a patch of 256×256 pixels."
+        40.0,
+        description="Mean number of nuclei in a patch of 256×256 pixels; that of the 16 training "
+        "tiles of Kumar et al. (2017), which have 20 to 122.",
     )
     density_spread: NonNegative = Field(
-        0.5, description="Standard deviation of the logarithm of the density between patches."
+        0.8, description="Standard deviation of the logarithm of the density between patches."
     )
     sparse_fraction: Fraction = Field(
         0.05, description="Fraction of patches with a tenth of the density."
