@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from PIL import Image
-from scipy import fft, ndimage
+from scipy import ndimage
 from torch import nn
 from torch.nn import functional
 
@@ -356,17 +356,13 @@ def draw_latent(
 
 def _smooth(noise: np.ndarray) -> np.ndarray:
     """White noise (H, W) made smooth, of the same variance, as on a torus."""
-    rows, columns = (_passed(length) for length in noise.shape)
-    passed = np.outer(rows, columns[: noise.shape[1] // 2 + 1]).astype(np.float32)
-    return fft.irfft2(fft.rfft2(noise) * passed, s=noise.shape)
-
-
-def _passed(length: int) -> np.ndarray:
-    """What a Gaussian that keeps the variance lets through of each frequency (length,)."""
-    impulse = np.zeros(length)
-    impulse[0] = 1
-    answer = ndimage.gaussian_filter1d(impulse, SMOOTHNESS, mode="wrap")
-    return fft.fft(answer).real / np.sqrt(np.square(answer).sum())
+    for axis, length in enumerate(noise.shape):
+        impulse = np.zeros(length)
+        impulse[0] = 1
+        answer = ndimage.gaussian_filter1d(impulse, SMOOTHNESS, mode="wrap")
+        noise = ndimage.gaussian_filter1d(noise, SMOOTHNESS, axis, mode="wrap")
+        noise = noise / np.sqrt(np.square(answer).sum())
+    return noise
 
 
 def with_latent(encoded: np.ndarray, channels: int, seeds: list[int]) -> torch.Tensor:

@@ -15,7 +15,7 @@ SAME = 0.005
 # Numbers that are averaged at a time; bounds the memory beside the image itself.
 STRIP = 8_000_000
 # Pixels along a side of one of a coarser label map that are asked, at most: the next takes that at
-# its centre, which is less than a tenth of the new pixel off.
+# its centre, which is less than an eighth of the new pixel off.
 VOTING = 5
 # By which corner a pixel decides between labels that cover as much of it, after the parities of row
 # and column: along each row the upper ones and the lower ones in turns, along each column the left
@@ -97,8 +97,8 @@ def resample_labels(labels: Picture, shape: tuple[int, int]) -> np.ndarray:
     """Bring a label map to a shape.
 
     Each pixel takes the label that covers most of it; of labels that cover as much, that of one of
-    its corners, of each in turns, so that nuclei stay where they are. Where a pixel is wider than
-    ``VOTING`` of those before, it takes the label at its centre.
+    its corners, of each in turns, so that nuclei stay where they are. Where a pixel reaches over
+    more than ``VOTING`` of those before, it takes the label at its centre.
 
     Parameters
     ----------
