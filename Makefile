@@ -52,11 +52,13 @@ lint: $(STAMP)
 	$(BIN)/snakemake --lint $(DEMO)
 
 # Pins stay where they fit; make lock UPGRADE=--upgrade takes the newest releases. Every file of a
-# release is listed, so that the lock serves Python 3.11 to 3.13.
+# release is listed, so that the lock serves Python 3.11 to 3.13; a patch release of Python, as of
+# Debian 12, may be older than what the newest packages want.
 lock:
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/pip install --disable-pip-version-check --quiet uv==0.13.9
-	build/lock/bin/uv pip compile pyproject.toml --all-extras --python-platform linux \
+	build/lock/bin/uv pip compile pyproject.toml --all-extras \
+	  --python-platform linux --python-version 3.11.0 \
 	  --generate-hashes --no-annotate --custom-compile-command "make lock" --quiet $(UPGRADE) \
 	  --output-file envs/requirements.lock
 

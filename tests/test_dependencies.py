@@ -8,12 +8,13 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import packages_distributions
+from importlib.metadata import PackageNotFoundError, metadata, packages_distributions
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +61,24 @@ def test_every_package_is_pinned_exactly():
 
 def test_every_package_has_hashes():
     assert [line for line in lines() if "--hash=" not in line] == []
+
+
+# The oldest Python that the project allows, and systems have: a package may want more than its own
+# oldest patch release.
+OLDEST = "3.11.0"
+
+
+def test_every_package_takes_the_oldest_python():
+    refused = {}
+    for name in pins():
+        try:
+            wanted = metadata(name)["Requires-Python"] or ""
+        except PackageNotFoundError:
+            # Of another system or Python.
+            continue
+        if not SpecifierSet(wanted).contains(OLDEST):
+            refused[name] = wanted
+    assert refused == {}
 
 
 @cache
