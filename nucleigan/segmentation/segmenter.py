@@ -22,7 +22,7 @@ from nucleigan.models.header import check_segmenter
 from nucleigan.models.methods import load_method
 from nucleigan.models.weights import read_weights
 from nucleigan.progress import progress
-from nucleigan.segmentation.tiles import joined, predict, predict_bands
+from nucleigan.segmentation.tiles import joined, moved, predict, predict_bands
 from nucleigan.slides.resample import resample_image, resample_labels, scaled_shape
 from nucleigan.slides.sheet import check_mpp
 from nucleigan.training import compute as computing
@@ -115,7 +115,8 @@ class Segmenter:
     def predict(self, image: np.ndarray) -> np.ndarray:
         """The mask (C, H, W) in [-1, 1] of a normalised image at the model's magnification."""
         if self.method.predict is not None:
-            return self.method.predict(image, self.facts)
+            mask = torch.from_numpy(self.method.predict(image, self.facts))
+            return moved(mask[None], self.prediction.shift)[0].numpy()
         return predict(self.network, image, self.compute, **self._tiles)
 
     def segment_bands(self, image: Picture) -> Iterator[tuple[np.ndarray, list[Nucleus]]]:

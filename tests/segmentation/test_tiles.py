@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nucleigan.config import ComputeSettings
+from nucleigan.segmentation import Segmenter
 from nucleigan.segmentation.tiles import predict
 from nucleigan.training.compute import prepare
 from nucleigan.training.data import to_network
@@ -104,3 +105,17 @@ def test_a_shift_moves_what_is_found_across_tiles(shift):
         return np.array([(height * columns).sum(), (height * rows).sum()]) / height.sum()
 
     assert centre(shift) - centre((0.0, 0.0)) == pytest.approx(shift, abs=0.02)
+
+
+def test_a_shift_moves_what_a_method_without_network_finds(model):
+    """By as much as that of a network, so that methods are compared on the same terms."""
+    image = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    as_found, half = (
+        Segmenter.load(
+            model(method="classical", prediction={"shift": shift}), ComputeSettings(device="cpu")
+        ).predict(image)
+        for shift in ((0.0, 0.0), (-0.5, 0.5))
+    )
+    # Half a pixel to the left and down: the mean of a pixel, the next one, and those above both.
+    across = (as_found[:, :, :-1] + as_found[:, :, 1:]) / 2
+    assert half[:, 1:, :-1] == pytest.approx((across[:, :-1] + across[:, 1:]) / 2, abs=1e-6)
