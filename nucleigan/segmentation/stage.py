@@ -118,10 +118,11 @@ def segment_file(
     labels_output.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".", dir=labels_output.parent) as name, ExitStack() as files:
         scaled, normalized = Path(name) / "image.tif", Path(name) / "normalized.tif"
-        source, warnings = files.enter_context(opened_level(image, 1 / factor))
-        for warning in warnings:
+        level = files.enter_context(opened_level(image, 1 / factor))
+        for warning in level.warnings:
             print(f"warning: {warning}", file=sys.stderr)
-        rows = progress(resampled(source, shape), shape[0], "rows read", len)
+        rows = resampled(level.picture, shape, level.extent)
+        rows = progress(rows, shape[0], "rows read", len)
         write_bands(scaled, (*shape, 3), np.uint8, rows)
         picture = files.enter_context(open_image(scaled))
         normalize = segmenter.normalizer(picture)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -102,14 +102,33 @@ def read_level(
     NucleiganError
         As :func:`read_image`.
     """
-    with opened_level(path, reduction, limits) as (picture, warnings):
-        return np.ascontiguousarray(picture[:, :]), warnings
+    with opened_level(path, reduction, limits) as level:
+        return np.ascontiguousarray(level.picture[:, :]), level.warnings
+
+
+class Level(NamedTuple):
+    """A level of a pyramid, or an image that has but one.
+
+    Attributes
+    ----------
+    picture
+        (H, W, 3) uint8.
+    extent
+        Height and width of the slide in pixels of this level. Its sides are whole numbers, as those
+        of the slide divided by the level's reduction may not be.
+    warnings
+        In words.
+    """
+
+    picture: Picture
+    extent: tuple[float, float]
+    warnings: list[str]
 
 
 @contextmanager
 def opened_level(
     path: str | Path, reduction: float, limits: IngestionSettings = DEFAULTS
-) -> Iterator[tuple[Picture, list[str]]]:
+) -> Iterator[Level]:
     """Open an image to read windows of it; TIFF of any size, PNG and JPEG are decoded at once.
 
     Parameters
@@ -119,8 +138,7 @@ def opened_level(
 
     Yields
     ------
-    A picture of (H, W, 3) uint8, whose windows raise as :func:`read_image` does where the file is
-    damaged, and warnings in words.
+    The level; windows of its picture raise as :func:`read_image` does where the file is damaged.
 
     Raises
     ------
@@ -129,8 +147,8 @@ def opened_level(
     """
     path = _existing(path)
     header = read_header(path, limits)
-    level = _level(header, reduction)
-    shape = header.levels[level]
+    number = _level(header, reduction)
+    shape = header.levels[number]
     tiff = path.suffix.lower() in TIFF_ENDINGS
     check_pixels(path, shape, limits, whole=not tiff)
     with ExitStack() as files:
@@ -138,12 +156,13 @@ def opened_level(
         with _refusals(path, limits, shape[0] * shape[1]):
             if tiff:
                 file = files.enter_context(opened_tiff(path, limits))
-                source = _tiff_level(file, path, level, limits)
+                source = _tiff_level(file, path, number, limits)
             else:
                 source = _read_pillow(path)
         guarded = _Guarded(source, path, limits)
         _check_colours(path, guarded.shape, guarded.dtype)
-        yield Mapped(guarded, _to_rgb, (3,), np.uint8), _warnings(guarded.dtype, path)
+        picture = Mapped(guarded, _to_rgb, (3,), np.uint8)
+        yield Level(picture, _extent(header.shape, shape), _warnings(guarded.dtype, path))
 
 
 class _Guarded:
@@ -299,10 +318,22 @@ def _level(header: Header, reduction: float) -> int:
     """The last level that is at least as fine as wanted; full resolution if none is."""
     fine = [
         number
-        for number, (height, _) in enumerate(header.levels)
-        if header.shape[0] / height <= reduction * (1 + LEVEL_TOLERANCE)
+        for number, level in enumerate(header.levels)
+        if header.shape[0] / _extent(header.shape, level)[0] <= reduction * (1 + LEVEL_TOLERANCE)
     ]
     return max(fine, default=0)
+
+
+def _extent(full: tuple[int, int], level: tuple[int, int]) -> tuple[float, float]:
+    """A slide's height and width in pixels of one of its levels.
+
+    Scanners reduce by whole numbers and leave out, or fill up, what is over at the right and at the
+    bottom. A level that is not of this kind shows all of the slide.
+    """
+    factor = max(1, round(max(full) / max(level)))
+    extent = (full[0] / factor, full[1] / factor)
+    whole = all(abs(shown - found) < 1 for shown, found in zip(extent, level, strict=True))
+    return extent if whole else level
 
 
 def _tiff_header(path: Path, limits: IngestionSettings) -> Header:

@@ -165,9 +165,10 @@ def _write_slide(
             tissue += int(np.count_nonzero(tissue_mask(band)))
             yield band
 
-    with opened_level(slide.image, settings.mpp / mpp, settings) as (image, remarks):
-        warnings += remarks
-        rows = progress(counted(resampled(image, shape)), shape[0], "rows read", len)
+    with opened_level(slide.image, settings.mpp / mpp, settings) as level:
+        warnings += level.warnings
+        rows = counted(resampled(level.picture, shape, level.extent))
+        rows = progress(rows, shape[0], "rows read", len)
         write_bands(output, (*shape, 3), np.uint8, rows, settings.mpp)
     return round(tissue / (shape[0] * shape[1]), 4)
 

@@ -3,6 +3,7 @@
 Images are read and made in bands of rows, so that neither has to fit into memory.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -72,7 +73,9 @@ def resample_image(image: Picture, shape: tuple[int, int]) -> np.ndarray:
     return result
 
 
-def resampled(image: Picture, shape: tuple[int, int]) -> Iterator[np.ndarray]:
+def resampled(
+    image: Picture, shape: tuple[int, int], extent: tuple[float, float] | None = None
+) -> Iterator[np.ndarray]:
     """The rows of :func:`resample_image`, from top to bottom in bands.
 
     Parameters
@@ -81,16 +84,21 @@ def resampled(image: Picture, shape: tuple[int, int]) -> Iterator[np.ndarray]:
         (H, W, 3) uint8, read in bands of rows.
     shape
         Height and width of the result, pixels.
+    extent
+        Height and width that the result shows, in pixels of the image, less than one more or less
+        than the image has; None for all of it.
 
     Yields
     ------
     (h, shape[1], 3) uint8.
     """
-    if image.shape[:2] == shape:
+    if extent is None:
+        extent = (image.shape[0], image.shape[1])
+    if image.shape[:2] == shape == extent:
         return bands(image)
-    if shape[0] <= image.shape[0] and shape[1] <= image.shape[1]:
-        return _averaged(image, shape)
-    return _interpolated(image, shape)
+    if shape[0] <= extent[0] and shape[1] <= extent[1]:
+        return _averaged(image, shape, extent)
+    return _interpolated(image, shape, extent)
 
 
 def resample_labels(labels: Picture, shape: tuple[int, int]) -> np.ndarray:
@@ -181,13 +189,17 @@ def _voted(labels: np.ndarray, down: _Covered, across: _Covered, top: int) -> np
     return result
 
 
-def _averaged(image: Picture, shape: tuple[int, int]) -> Iterator[np.ndarray]:
+def _averaged(
+    image: Picture, shape: tuple[int, int], extent: tuple[float, float]
+) -> Iterator[np.ndarray]:
     """Area averages, strip by strip."""
     height, width = image.shape[:2]
     step = max(1, round(STRIP * shape[0] / (height * width * 3)))
-    columns = np.arange(shape[1] + 1) * (width / shape[1])
+    # Where the image ends earlier, its last pixels stand for what they lack.
+    columns = np.minimum(np.arange(shape[1] + 1) * (extent[1] / shape[1]), width)
     for top in range(0, shape[0], step):
-        edges = np.arange(top, min(top + step, shape[0]) + 1) * (height / shape[0])
+        rows = np.arange(top, min(top + step, shape[0]) + 1)
+        edges = np.minimum(rows * (extent[0] / shape[0]), height)
         first, last = int(edges[0]), min(height, int(np.ceil(edges[-1])))
         strip = _means(image[first:last, 0:width], edges, first)
         means = _means(strip.transpose(1, 0, 2), columns).transpose(1, 0, 2)
@@ -210,28 +222,27 @@ def _means(values: np.ndarray, edges: np.ndarray, first: int = 0) -> np.ndarray:
     )[:, None, None]
 
 
-def _interpolated(image: Picture, shape: tuple[int, int]) -> Iterator[np.ndarray]:
+def _interpolated(
+    image: Picture, shape: tuple[int, int], extent: tuple[float, float]
+) -> Iterator[np.ndarray]:
     """Pillow's bicubic interpolation, some rows at a time.
 
     Pillow interpolates along rows first, each by itself. Along columns it takes only whole images,
     so that its weights and its integers are repeated here.
     """
-    from PIL import Image
-
     height, width = image.shape[:2]
     if shape[0] < height:
         # One side shrinks, which no magnification asks for, and Pillow takes another order.
-        drawn = Image.fromarray(image[0:height, 0:width])
-        yield np.asarray(drawn.resize(shape[::-1], Image.Resampling.BICUBIC))
+        yield _enlarged(image[0:height, 0:width], shape, extent)
         return
-    starts, weights = _cubic_weights(height, shape[0])
+    starts, weights = _cubic_weights(height, shape[0], extent[0])
     step = max(1, STRIP // (shape[1] * 3))
     for top in range(0, shape[0], step):
         part = slice(top, top + step)
         first = int(starts[part][0])
         last = min(height, int(starts[part][-1]) + weights.shape[1])
-        drawn = Image.fromarray(image[first:last, 0:width])
-        wide = np.asarray(drawn.resize((shape[1], last - first), Image.Resampling.BICUBIC))
+        rows_read = image[first:last, 0:width]
+        wide = _enlarged(rows_read, (last - first, shape[1]), (last - first, extent[1]))
         total = np.full((len(starts[part]), *wide.shape[1:]), 1 << (FRACTION - 1), np.int32)
         for number, weight in enumerate(weights[part].T):
             # Weights beyond the border are 0, whatever row they stand for.
@@ -240,12 +251,27 @@ def _interpolated(image: Picture, shape: tuple[int, int]) -> Iterator[np.ndarray
         yield np.clip(total >> FRACTION, 0, 255).astype(np.uint8)
 
 
-def _cubic_weights(old: int, new: int) -> tuple[np.ndarray, np.ndarray]:
+def _enlarged(
+    pixels: np.ndarray, shape: tuple[int, int], extent: tuple[float, float]
+) -> np.ndarray:
+    """By Pillow, which takes no more than there is: its last pixels are repeated."""
+    from PIL import Image
+
+    lacking = [
+        (0, max(0, math.ceil(wanted) - found))
+        for wanted, found in zip(extent, pixels.shape, strict=False)
+    ]
+    drawn = Image.fromarray(np.pad(pixels, (*lacking, (0, 0)), mode="edge"))
+    box = (0, 0, extent[1], extent[0])
+    return np.asarray(drawn.resize(shape[::-1], Image.Resampling.BICUBIC, box=box))
+
+
+def _cubic_weights(old: int, new: int, extent: float) -> tuple[np.ndarray, np.ndarray]:
     """The first of the pixels that make each new one (new,), and their weights (new, n) int32.
 
-    There are at least as many new pixels as old ones.
+    The new pixels lie over so many of the old ones; there are at least as many.
     """
-    centres = (np.arange(new) + 0.5) * (old / new)
+    centres = (np.arange(new) + 0.5) * (extent / new)
     starts = np.maximum((centres - REACH + 0.5).astype(int), 0)
     ends = np.minimum((centres + REACH + 0.5).astype(int), old)
     places = np.arange((ends - starts).max())

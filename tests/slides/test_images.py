@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from scipy import ndimage
 
 from nucleigan.artifacts import write_image
 from nucleigan.config import IngestionSettings
 from nucleigan.errors import NucleiganError
-from nucleigan.slides.images import read_header, read_image, read_level, read_mpp
+from nucleigan.slides.images import opened_level, read_header, read_image, read_level, read_mpp
+from nucleigan.slides.resample import resample_image, resampled, scaled_shape
 
 APERIO = "Aperio Image Library v12\n40x32|AppMag = 20|MPP = 0.4990|Left = 25.6"
 
@@ -145,6 +147,35 @@ def test_pyramids_are_read_no_finer_than_needed(tmp_path, picture):
         np.testing.assert_array_equal(
             read_level(path, reduction)[0], picture[::step, ::step], err_msg=str(reduction)
         )
+
+
+@pytest.mark.parametrize("filled", [False, True])
+@pytest.mark.parametrize("factor", [1 / 4, 1 / 4.01, 1 / 4.7, 1 / 7])
+def test_a_level_shows_nuclei_where_full_resolution_shows_them(tmp_path, filled, factor):
+    """Also where a scanner left out, or filled up, what is over at the right and at the bottom."""
+    shape = (403, 603)
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    places = [(380, 580), (380, 20), (20, 580), (200, 300)]
+    blurs = [np.exp(-((y - row) ** 2 + (x - column) ** 2) / 100) for row, column in places]
+    full = np.repeat(np.rint(255 * sum(blurs))[..., None], 3, axis=2).astype(np.uint8)
+    blocks = np.pad(full, ((0, 1), (0, 1), (0, 0)), mode="edge")
+    if not filled:
+        blocks = full[:400, :600]
+    coarse = blocks.reshape(len(blocks) // 4, 4, -1, 4, 3).mean(axis=(1, 3)).astype(np.uint8)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(full, photometric="rgb", tile=(32, 32), subifds=1)
+        file.write(coarse, photometric="rgb", tile=(32, 32), subfiletype=1)
+
+    wanted = scaled_shape(shape, factor)
+    with opened_level(tmp_path / "a.tif", 1 / factor) as level:
+        assert level.picture.shape == coarse.shape
+        found = np.concatenate(list(resampled(level.picture, wanted, level.extent)))
+    expected = resample_image(full, wanted)
+    for row, column in places:
+        top, left = (int(place * factor) - 8 for place in (row, column))
+        window = np.s_[max(0, top) : top + 16, max(0, left) : left + 16, 0]
+        centres = [ndimage.center_of_mass(image[window]) for image in (found, expected)]
+        assert centres[0] == pytest.approx(centres[1], abs=0.05)
 
 
 def test_the_limit_holds_for_the_level_that_is_read(tmp_path, picture):
