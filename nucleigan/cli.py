@@ -44,6 +44,12 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("--output", type=Path, required=True, help="folder for the results")
     segment.add_argument("--mpp", type=float, help="µm per pixel, whatever the files say")
     segment.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    segment.add_argument(
+        "--no-shift",
+        action="store_true",
+        help="leave nuclei where the network sees them, also where the model moves them to where "
+        "the annotations of its training slides lay",
+    )
     segment.set_defaults(run=_segment)
 
     compare = commands.add_parser("compare", help="set the results of several runs side by side")
@@ -82,6 +88,8 @@ def _segment(options: argparse.Namespace) -> None:
     _check_names(options.images)
     compute = validate({"compute": {"device": options.device}}, "--device").compute
     segmenter = Segmenter.load(options.model, compute)
+    if options.no_shift:
+        segmenter.prediction = segmenter.prediction.model_copy(update={"shift": (0.0, 0.0)})
     failed = []
     for path in options.images:
         labels, polygons = (

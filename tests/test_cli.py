@@ -6,9 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import center_of_mass
+from tiny_workflow import SIDE, draw_slide
 
 from nucleigan.cli import main
-from nucleigan.config import Config
+from nucleigan.config import ComputeSettings, Config
+from nucleigan.segmentation import Segmenter
+from nucleigan.slides import read_image, read_labels
 from nucleigan.slides.sheet import read_sheet
 
 MODEL = Path(__file__).parents[1] / "models" / "kumar-cpu.safetensors"
@@ -98,6 +102,22 @@ def test_an_image_that_fails_leaves_the_next_one_its_turn(tmp_path, capsys):
     assert len(errors) == 2 and "there is no such image" in errors[0]
     assert errors[1] == f"error: 1 of 2 images were not segmented: {images[0]}."
     assert {path.name for path in (tmp_path / "o").iterdir()} == {"x.labels.tif", "x.geojson"}
+
+
+def test_nuclei_stay_where_they_are_seen_if_that_is_asked_for(tmp_path):
+    """The model that comes along else moves them by half a pixel, to the left and up."""
+    image = draw_slide(tmp_path, "x001", "breast", "test").image
+    found = {}
+    for folder, options in (("moved", []), ("seen", ["--no-shift"])):
+        given = [str(MODEL), str(image), "--output", str(tmp_path / folder), "--mpp", "0.25"]
+        assert main(["segment", *given, "--device", "cpu", *options]) == 0
+        found[folder] = read_labels(tmp_path / folder / "x001.labels.tif", (SIDE, SIDE))
+    segmenter = Segmenter.load(MODEL, ComputeSettings(device="cpu"))
+    segmenter.prediction = segmenter.prediction.model_copy(update={"shift": (0.0, 0.0)})
+    seen = segmenter.segment(read_image(image), mpp=0.25)
+    assert seen.max() > 20 and np.array_equal(found["seen"], seen)
+    centres = [center_of_mass(found[folder] > 0) for folder in ("moved", "seen")]
+    assert (np.subtract(*centres) < -0.2).all()
 
 
 def test_a_device_that_does_not_exist_is_one_sentence(tmp_path, capsys):
