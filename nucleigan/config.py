@@ -196,8 +196,8 @@ class PolygonSettings(Settings):
     shards: Count = Field(6, description="Files, and jobs, that the maps are split into.")
     fit: bool = Field(
         True,
-        description="Fit the parameters below to the nuclei of the training slides; where a "
-        "single one is annotated, general ones may teach more.",
+        description="Fit the parameters below, but `vertices` and `overlap`, to the nuclei of the "
+        "training slides; where a single one is annotated, general ones may teach more.",
     )
     density: Positive = Field(
         40.0,

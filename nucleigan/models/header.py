@@ -87,5 +87,6 @@ def _comparable(value: Any) -> Any:
 def unusable(path: str | Path, error: Exception) -> NucleiganError:
     """The sentence about a file that a reader failed at."""
     return NucleiganError(
-        f"{path}: cannot be used as a model file ({reason(error)}); make it again or fetch it anew."
+        f"{path}: cannot be used as a model file ({reason(error)}); fetch it "
+        "anew, or, if a run has made it, delete it and run the same command again."
     )
