@@ -257,37 +257,35 @@ def test_a_training_that_says_what_is_wrong_is_submitted_once(prepared, cluster,
     assert f"{log}: the job is not tried again." in prepared.said
 
 
-def test_a_preempted_training_goes_on_when_the_urgent_job_has_ended(prepared, undisturbed, cluster):
-    forget(prepared, 0)
-    with prepared.submit(*targets((0,)), changes=trainings((0,), EPOCHS)) as process:
-        wait_until(lambda: in_state(cluster, "RUNNING"), PATIENCE, "the training")
-        (training,) = in_state(cluster, "RUNNING")
-        wait_for_checkpoint(prepared, training)
-        ask(*URGENT.split())
-        prepared.finish(process)
-    # SLURM puts it back into the queue, or, where it had already ended, Snakemake submits it again.
-    assert "resumed after step" in training_log(prepared, training)
-    assert_same_file(prepared.folder / targets((0,))[0], undisturbed(0))
-
-
-def test_a_training_that_preemption_cancels_is_queued_again(prepared, undisturbed, cluster):
-    forget(prepared, 1)
+def test_preempted_trainings_go_on_when_the_urgent_job_has_ended(prepared, undisturbed, cluster):
+    """Both that which SLURM puts back into the queue and that which its partition cancels."""
+    seeds = (0, 1)
+    for seed in seeds:
+        forget(prepared, seed)
     with prepared.submit(
-        *targets((1,)),
-        changes=trainings((1,), EPOCHS),
-        training={"slurm_partition": "scavenger"},
+        *targets(seeds),
+        changes=trainings(seeds, EPOCHS),
+        training={"slurm_partition": "'scavenger' if wildcards.seed == '1' else 'gpu'"},
     ) as process:
-        wait_until(lambda: in_state(cluster, "RUNNING"), PATIENCE, "the training")
-        (training,) = in_state(cluster, "RUNNING")
-        wait_for_checkpoint(prepared, training)
+        wait_until(lambda: len(in_state(cluster, "RUNNING")) == 2, PATIENCE, "two trainings")
+        requeued, cancelled = sorted(in_state(cluster, "RUNNING"), key=seed_of)
+        for training in (requeued, cancelled):
+            wait_for_checkpoint(prepared, training)
         # It shall end because SLURM kills it, and not by itself before.
-        hold(training)
+        hold(cancelled)
         ask(*URGENT.split())
         prepared.finish(process)
-    assert prepared.submitted() == [training.id]
-    assert f"SLURM preempted job {training.id} and ended it" in prepared.said
-    assert "resumed after step" in training_log(prepared, training)
-    assert_same_file(prepared.folder / targets((1,))[0], undisturbed(1))
+    assert f"SLURM preempted job {cancelled.id} and ended it" in prepared.said
+    assert f"SLURM preempted job {requeued.id} and" not in prepared.said
+    # SLURM puts the other one back into the queue, or, where it had already ended, Snakemake
+    # submits it again.
+    jobs = {job.id: job for job in cluster.jobs("all")}
+    assert [number for number in prepared.submitted() if seed_of(jobs[number]) == 1] == [
+        cancelled.id
+    ]
+    for training, seed in zip((requeued, cancelled), seeds, strict=True):
+        assert "resumed after step" in training_log(prepared, training)
+        assert_same_file(prepared.folder / targets((seed,))[0], undisturbed(seed))
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
