@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from inspect import unwrap
 from typing import Any
 
 import torch
@@ -59,11 +60,20 @@ def adam(networks: Iterable[nn.Module], settings: OptimiserSettings) -> torch.op
 
 
 class _FusedAdam(torch.optim.Adam):
-    """PyTorch's, in one pass over the weights, which must lie in memory as their moments do."""
+    """PyTorch's, in one pass over the weights, which must lie in memory as their moments do.
+
+    Its methods are taken without what prepares them for the compiler, which nothing here uses: each
+    would import it, nearly as long as PyTorch itself.
+    """
+
+    add_param_group = unwrap(torch.optim.Adam.add_param_group)
+    state_dict = unwrap(torch.optim.Adam.state_dict)
+    step = torch.no_grad()(unwrap(torch.optim.Adam.step))
+    zero_grad = unwrap(torch.optim.Adam.zero_grad)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over a state whose tensors may be in another layout: checkpoints know but one."""
-        super().load_state_dict(state_dict)
+        unwrap(torch.optim.Adam.load_state_dict)(self, state_dict)
         for weight, moments in self.state.items():
             for name, moment in moments.items():
                 if moment.shape == weight.shape:

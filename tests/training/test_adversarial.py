@@ -1,5 +1,8 @@
 """The optimiser of both GANs, held to its definition."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -38,3 +41,26 @@ def test_adam_moves_weights_of_any_layout_as_published(layout):
         optimiser.load_state_dict(saved)
         for name, weight in network.named_parameters():
             torch.testing.assert_close(weight.detach().double(), known[name], rtol=1e-4, atol=1e-6)
+
+
+# A whole step, and what checkpoints ask for.
+USED = """
+import sys
+import torch
+from nucleigan.config import OptimiserSettings
+from nucleigan.training.adversarial import adam
+
+network = torch.nn.Conv2d(3, 4, 3)
+optimiser = adam([network], OptimiserSettings())
+optimiser.zero_grad(set_to_none=True)
+network(torch.ones(1, 3, 8, 8)).sum().backward()
+optimiser.step()
+optimiser.load_state_dict(optimiser.state_dict())
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_the_optimiser_does_not_wait_for_a_compiler():
+    """PyTorch's own imports it, which takes nearly as long as all else at a training's start."""
+    done = subprocess.run([sys.executable, "-c", USED], capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr
