@@ -1,6 +1,7 @@
 """Annotations as label maps: every format; borders, overlaps, holes, crossings."""
 
 import json
+import re
 import time
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
@@ -11,6 +12,7 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from scipy import ndimage
 from scipy.io import savemat
 
 from nucleigan.errors import NucleiganError
@@ -208,9 +210,38 @@ def test_degenerate_outlines_are_dropped_and_named(tmp_path):
     path = aperio(
         tmp_path, [], [(5, 5)], [(5, 5), (9, 9)], [(5, 5), (9, 9), (13, 13)], box(1, 1, 4, 4)
     )
-    labels, (warning,) = read_annotation(path, SHAPE)
+    labels, (few, line) = read_annotation(path, SHAPE)
     assert labels.max() == 1
-    assert "101, 102, 103, 104 cover no pixel" in warning
+    assert "101, 102, 103 have fewer than three vertices" in few
+    assert "104 cover no pixel" in line
+
+
+def test_corners_of_a_box_are_an_ellipse_or_a_rectangle(tmp_path):
+    """As ImageScope writes what was drawn with those tools."""
+    path = aperio(tmp_path, [(11.5, 6.5), (31.5, 26.5)], [(45, 38), (35, 34)])
+    kinds = iter(["2", "1"])
+    path.write_text(
+        re.sub("NegativeROA", lambda _: f'Type="{next(kinds)}" NegativeROA', path.read_text())
+    )
+    labels, warnings = read_annotation(path, SHAPE)
+    assert not warnings
+    # A circle of radius 10 around (20.5, 15.5), and 10 × 4 pixels.
+    assert (labels == 1).sum() == pytest.approx(100 * np.pi, abs=6)
+    assert ndimage.center_of_mass(labels == 1) == pytest.approx((15.5, 20.5), abs=0.1)
+    assert (labels == 2).sum() == 40
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_outline_around_the_others_is_named(tmp_path, first):
+    """It may be a frame that was drawn as a nucleus is."""
+    nuclei = [box(5 + 9 * n, 5, 10 + 9 * n, 10) for n in range(4)]
+    frame = box(2, 2, 48, 38)
+    path = aperio(tmp_path, *([frame, *nuclei] if first else [*nuclei, frame]))
+    *_, warning = read_annotation(path, SHAPE)[1]
+    assert f"{101 if first else 105} lie around several others" in warning
+    # A nucleus over a few others is not said to be one.
+    few = aperio(tmp_path, *nuclei[:3], frame)
+    assert read_annotation(few, SHAPE)[1] == []
 
 
 def test_repeated_outlines_are_dropped_and_named(tmp_path):
@@ -270,17 +301,29 @@ def test_forms_of_geojson(tmp_path, form):
     assert (read_labels(geojson(tmp_path, content), SHAPE) == 1).sum() == 50
 
 
-def test_cells_count_by_their_nuclei_and_frames_not_at_all(tmp_path):
-    frame = polygon(box(0, 0, 50, 40), id="frame", properties={"objectType": "annotation"})
+def said_by_qupath(version, kind):
+    """How versions of QuPath write the kind of an object."""
+    if version == "0.2":
+        return {"id": {"annotation": "PathAnnotationObject", "cell": "PathCellObject"}[kind]}
+    return {"properties": {"object_type" if version == "0.3" else "objectType": kind}}
+
+
+@pytest.mark.parametrize(
+    ("version", "kind"),
+    [("0.2", "annotation"), ("0.3", "annotation"), ("0.4", "annotation")]
+    + [("0.4", kind) for kind in ("tile", "tma_core", "root")],
+)
+def test_cells_count_by_their_nuclei_and_frames_not_at_all(tmp_path, version, kind):
+    frame = polygon(box(0, 0, 50, 40), **said_by_qupath(version, kind))
     cell = polygon(
         box(2, 2, 22, 22),
-        properties={"objectType": "cell"},
+        **said_by_qupath(version, "cell"),
         nucleusGeometry={"type": "Polygon", "coordinates": [box(8, 8, 13, 13)]},
     )
     labels, (warning,) = read_annotation(geojson(tmp_path, [frame, cell]), SHAPE)
     assert (labels == 1).sum() == 25
     assert labels.max() == 1
-    assert "frame" in warning
+    assert "taken as frames" in warning
 
 
 @pytest.mark.parametrize(
