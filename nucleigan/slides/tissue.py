@@ -5,12 +5,15 @@ import numpy as np
 # Relative luminance of red, green and blue (ITU-R BT.709), and the grey that glass exceeds.
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 GLASS = 220.0
+# Where no colour is brighter than this there is no tissue, but padding or what was not scanned: of
+# the 30 tiles of Kumar et al. 2017 no pixel is that dark.
+BLACK = 10
 # Rows at a time, so that a large slide is not held as floating point numbers.
 ROWS = 1024
 
 
 def tissue_mask(image: np.ndarray, threshold: float = GLASS) -> np.ndarray:
-    """Pixels darker than glass.
+    """Pixels darker than glass, but not black.
 
     Parameters
     ----------
@@ -27,4 +30,10 @@ def tissue_mask(image: np.ndarray, threshold: float = GLASS) -> np.ndarray:
     for top in range(0, len(image), ROWS):
         rows = slice(top, top + ROWS)
         mask[rows] = image[rows].astype(np.float32) @ LUMINANCE < threshold
+        mask[rows] &= ~is_black(image[rows])
     return mask
+
+
+def is_black(image: np.ndarray) -> np.ndarray:
+    """Pixels of an image (..., 3) uint8 that are no part of the slide, (...) bool."""
+    return (image[..., 0] <= BLACK) & (image[..., 1] <= BLACK) & (image[..., 2] <= BLACK)

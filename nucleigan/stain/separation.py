@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from nucleigan.config import StainSettings
+from nucleigan.slides.tissue import is_black
 from nucleigan.stain.optical_density import as_pixels, is_tissue, optical_density
 from nucleigan.stain.profile import STAINS, StainProfile
 from nucleigan.stain.vectors import TEXTBOOK
@@ -12,6 +13,8 @@ from nucleigan.windows import Picture, bands
 
 # Fewer tissue pixels say little about two stains; the textbook says more.
 MIN_TISSUE = 1000
+# More black than this is said.
+MOST_BLACK = 0.01
 # Atoms closer than this are one stain seen twice, degrees.
 MIN_SEPARATION = 5.0
 # A stain whose high percentile is below this is nearly absent; divided by, it would explode.
@@ -43,48 +46,57 @@ def estimate_stains(image: Picture, settings: StainSettings | None = None) -> St
     Profile with haematoxylin first: the atom that absorbs more red.
     """
     settings = settings or StainSettings()
-    pixels = _tissue(image, settings)
+    pixels, black = _tissue(image, settings)
+    warnings = []
+    if black > MOST_BLACK:
+        warnings.append(f"{black:.0%} of the slide is black, which no stain is, and left out")
+    problem = None
     if len(pixels) < MIN_TISSUE:
-        return _textbook(pixels, settings, f"only {len(pixels)} pixels of tissue")
-    if (pixels.max(axis=0) == pixels.min(axis=0)).all():
-        return _textbook(pixels, settings, "the tissue has one colour only")
-
-    matrix = _learn(optical_density(pixels).astype(np.float64), settings)
-    problem = _problem(matrix)
+        problem = f"only {len(pixels)} pixels of tissue"
+    elif (pixels.max(axis=0) == pixels.min(axis=0)).all():
+        problem = "the tissue has one colour only"
+    else:
+        matrix = _learn(optical_density(pixels).astype(np.float64), settings)
+        problem = _problem(matrix)
     if problem:
-        return _textbook(pixels, settings, problem)
-    return _profile(pixels, matrix, settings, [])
+        warnings.append(f"{problem}: the textbook's stain vectors are used")
+        matrix = TEXTBOOK
+    return _profile(pixels, matrix, settings, warnings)
 
 
-def _tissue(image: Picture, settings: StainSettings) -> np.ndarray:
-    """At most ``max_pixels`` of the pixels of tissue, (N, 3) uint8."""
+def _tissue(image: Picture, settings: StainSettings) -> tuple[np.ndarray, float]:
+    """At most ``max_pixels`` of the pixels of tissue, (N, 3) uint8; the black part of the image."""
 
-    def found() -> Iterator[np.ndarray]:
+    def found() -> Iterator[tuple[np.ndarray, int]]:
         for band in bands(image):
             pixels = as_pixels(band)
-            yield pixels[is_tissue(pixels, settings.luminance_threshold)]
+            pixels = pixels[is_tissue(pixels, settings.luminance_threshold)]
+            black = is_black(pixels)
+            yield pixels[~black] if black.any() else pixels, int(black.sum())
 
-    number = 0
+    number = dark = 0
     kept: list[np.ndarray] = []
     most = max(settings.max_pixels, HELD)
-    for pixels in found():
+    for pixels, without in found():
         number += len(pixels)
+        dark += without
         if number <= most:
             kept.append(pixels)
+    black = dark / (image.shape[0] * image.shape[1])
     if number <= settings.max_pixels:
-        return np.concatenate(kept)
+        return np.concatenate(kept), black
     # Evenly spread over the image, and without chance.
     chosen = np.linspace(0, number - 1, settings.max_pixels).astype(np.int64)
     if number <= most:
-        return np.concatenate(kept)[chosen]
+        return np.concatenate(kept)[chosen], black
     # Read again, since not all need fit into memory.
     kept = []
     first = 0
-    for pixels in found():
+    for pixels, _ in found():
         part = chosen[np.searchsorted(chosen, first) : np.searchsorted(chosen, first + len(pixels))]
         kept.append(pixels[part - first])
         first += len(pixels)
-    return np.concatenate(kept)
+    return np.concatenate(kept), black
 
 
 def concentrations(
@@ -197,11 +209,6 @@ def _problem(matrix: np.ndarray) -> str | None:
     if np.degrees(np.arccos(cosine)) < MIN_SEPARATION:
         return "the separation found a single stain"
     return None
-
-
-def _textbook(pixels: np.ndarray, settings: StainSettings, reason: str) -> StainProfile:
-    warning = f"{reason}: the textbook's stain vectors are used"
-    return _profile(pixels, TEXTBOOK, settings, [warning])
 
 
 def _profile(

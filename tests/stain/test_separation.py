@@ -257,7 +257,7 @@ def one_stain(stain: int) -> np.ndarray:
 
 HOPELESS = {
     "white": (WHITE, "0 pixels of tissue"),
-    "black": (WHITE * 0, "one colour only"),
+    "black": (WHITE * 0, "100% of the slide is black"),
     "constant": (WHITE * 0 + np.uint8(128), "one colour only"),
     "constant pink": (WHITE * 0 + np.array([200, 120, 180], np.uint8), "one colour only"),
     "nearly empty": (nearly_empty(), "pixels of tissue"),
@@ -313,6 +313,20 @@ def test_absent_stain_has_the_least_percentile() -> None:
 
 def test_good_slide_has_no_warning(render: Callable[..., np.ndarray]) -> None:
     assert estimate_stains(render(TEXTBOOK)).warnings == ()
+
+
+@pytest.mark.parametrize(("height", "said"), [(1, []), (40, ["of the slide is black"])])
+def test_black_padding_changes_no_stain(
+    render: Callable[..., np.ndarray], height: int, said: list[str]
+) -> None:
+    """As of a turned slide, or where nothing was scanned."""
+    image = render(TEXTBOOK)
+    padding = np.full((height, *image.shape[1:]), 3, np.uint8)
+    clean, padded = (estimate_stains(one) for one in (image, np.concatenate([padding, image])))
+    np.testing.assert_array_equal(padded.matrix, clean.matrix)
+    np.testing.assert_array_equal(padded.percentiles, clean.percentiles)
+    assert len(padded.warnings) == len(said)
+    assert all(words in found for words, found in zip(said, padded.warnings, strict=True))
 
 
 def test_number_of_pixels_is_limited_without_chance(render: Callable[..., np.ndarray]) -> None:
