@@ -16,6 +16,7 @@ from nucleigan.models.cyclegan import Painter
 from nucleigan.models.spectrum import Spectra, spectra
 from nucleigan.progress import progress
 from nucleigan.randomness import generator, torch_seed
+from nucleigan.slides.tissue import tissue_mask
 from nucleigan.synthesis.features import (
     EXTRACTOR,
     features,
@@ -36,6 +37,9 @@ SIDE, WINDOWS = 128, 400
 MOST_TRAINING = 4000
 # A window nearer to a training window than this part of the unseen ones is called a copy.
 COPY = 0.01
+# Of a window, so much is tissue, where one of so many drawn ones has it: what lies between pieces
+# of tissue on whole slides is not painted.
+TISSUE, TRIES = 0.5, 50
 # Unseen slides that windows are drawn from; more would cost memory and add little.
 UNSEEN = 16
 # Label maps whose nuclei are measured.
@@ -104,10 +108,12 @@ def judge(
     with ExitStack() as slides:
         opened = [slides.enter_context(open_image(held_out[n])) for n in chosen]
         windows.append(_windows(opened, rng))
+    # Windows of one size alone can be compared.
     side = min(some.shape[1] for some in windows)
-    rows = _spectrum_rows(*(_spectrum(some[:, :side, :side]) for some in windows))
-    made, train, unseen = (features(some) for some in windows)
-    learned = features(_all_windows(real))
+    windows = [some[:, :side, :side] for some in windows]
+    rows = _spectrum_rows(*map(_spectrum, windows))
+    made, train, unseen = map(features, windows)
+    learned = features(_all_windows(real, side))
     unseen, made, train, learned = standardise(unseen, made, train, learned)
     rows = [*_image_rows(made, train, unseen, rng), *rows]
     rows += _memory_rows(nearest(made, learned), nearest(unseen, learned))
@@ -134,22 +140,25 @@ def judge(
 
 
 def _windows(pictures: Patches | Sequence[Picture], rng: np.random.Generator) -> np.ndarray:
-    """Random windows, the same number of every picture as far as it goes; (N, s, s, 3) uint8."""
+    """Random windows of tissue, as many of every picture as far as it goes; (N, s, s, 3) uint8."""
     found = []
     for place in range(WINDOWS):
         picture = pictures[place * len(pictures) // WINDOWS]
         side = min(SIDE, *picture.shape[:2])
-        y, x = (int(rng.integers(length - side + 1)) for length in picture.shape[:2])
-        found.append(picture[y : y + side, x : x + side])
+        for _ in range(TRIES):
+            y, x = (int(rng.integers(length - side + 1)) for length in picture.shape[:2])
+            window = picture[y : y + side, x : x + side]
+            if tissue_mask(window).mean() >= TISSUE:
+                break
+        found.append(window)
     least = min(len(one) for one in found)
     return np.stack([one[:least, :least] for one in found])
 
 
-def _all_windows(patches: Patches) -> np.ndarray:
+def _all_windows(patches: Patches, side: int) -> np.ndarray:
     """Windows of all patches at every half side, an even choice if many; (N, s, s, 3) uint8."""
     height, width = patches[0].shape[:2]
-    side = min(SIDE, height, width)
-    steps = [range(0, length - side + 1, max(1, SIDE // 2)) for length in (height, width)]
+    steps = [range(0, length - side + 1, max(1, side // 2)) for length in (height, width)]
     places = list(itertools.product(range(len(patches)), *steps))
     chosen = np.linspace(0, len(places) - 1, min(MOST_TRAINING, len(places))).astype(int)
     windows = [

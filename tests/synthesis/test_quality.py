@@ -10,6 +10,7 @@ from nucleigan.masks import sample_polygons
 from nucleigan.models.weights import write_weights
 from nucleigan.networks import build_generator
 from nucleigan.randomness import generator
+from nucleigan.slides import tissue_mask
 from nucleigan.synthesis import judge
 from nucleigan.synthesis.features import features, kernel_distance, nearest, spread, standardise
 from nucleigan.synthesis.quality import (
@@ -20,6 +21,7 @@ from nucleigan.synthesis.quality import (
     _solidity,
     _spectrum,
     _spectrum_rows,
+    _windows,
 )
 
 
@@ -53,7 +55,7 @@ def run(tmp_path):
     settings = GeneratorSettings(width=4, depth=1)
     facts = {"generator": settings.model_dump(), "masks": MaskSettings().model_dump()}
 
-    def judged(latent, images):
+    def judged(latent, images, slide=None):
         network = build_generator(settings, 2 + latent, 3, init_std=0.3, seed=1)
         facts["latent_channels"] = latent
         write_weights(tmp_path / "g.safetensors", network.state_dict(), facts)
@@ -62,7 +64,8 @@ def run(tmp_path):
         write_stack(tmp_path / "maps.tif", (6, 64, 64), np.int32, maps)
         write_stack(tmp_path / "real.tif", (6, 64, 64, 3), np.uint8, noise(6, 5, side=64))
         write_stack(tmp_path / "made.tif", (6, 64, 64, 3), np.uint8, images)
-        write_image(tmp_path / "slide.tif", noise(1, 7, side=200)[0])
+        slide = noise(1, 7, side=200)[0] if slide is None else slide
+        write_image(tmp_path / "slide.tif", slide)
         (tmp_path / "agreement.csv").write_text("pair,aji,dice\n0,0.25,0.5\n1,0.75,1.0\n")
         judge(
             [str(tmp_path / "made.tif")],
@@ -100,6 +103,24 @@ def test_the_table_knows_copies_from_strangers(run, tmp_path):
     assert strangers.loc["one mask, many images", "synthetic"] > 0.01
     assert strangers.loc["nearest training window", "synthetic"] > 1
     assert strangers.loc["copies of training windows", "synthetic"] == 0
+
+
+def test_windows_are_of_one_size_whatever_the_slides(run):
+    """Small unseen slides do not make the windows of larger ones look like copies."""
+    measured = run(0, noise(6, 9, side=64), noise(1, 7, side=300)[0][:48, :60])
+    assert measured.loc["copies of training windows", "synthetic"] < 0.1
+    row = measured.loc["nearest training window"]
+    assert row["synthetic"] == pytest.approx(row["reference"], rel=0.2)
+
+
+def test_windows_of_whole_slides_show_tissue():
+    slide = np.full((600, 700, 3), 243, np.uint8)
+    slide[80:330, 40:300] = noise(1, 7, side=300)[0][:250, :260]
+    windows = _windows([slide, slide], generator(0, "windows"))
+    assert len(windows) == 400
+    assert min(tissue_mask(window).mean() for window in windows) >= 0.5
+    # Of a slide without any there is nothing else to see.
+    assert (_windows([slide[400:]], generator(0, "windows")) == 243).all()
 
 
 def test_few_copies_among_strangers_are_counted():
