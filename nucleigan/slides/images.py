@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,12 +29,17 @@ DEFAULTS = IngestionSettings()
 ROOM = 16
 # Resolutions outside of this range are a printer's, not a scanner's, µm per pixel.
 SCANNED_MPP = (0.05, 4.0)
+# With the micro sign or the Greek letter; without a unit OME means the same.
+MICROMETRES = {"\u00b5m", "\u03bcm"}
 # A level this much too coarse is a rounded size, not another magnification.
 LEVEL_TOLERANCE = 0.005
 # TIFF's numbers for the colours of a page and for its compression (TIFF 6.0; 33003 is Aperio's
 # JPEG 2000 of YCbCr, which the codec leaves unconverted).
 PALETTE, CMYK, YCBCR = 3, 5, 6
 JPEGS = {6, 7}
+# What its fourth number of a pixel may be: opacity by which the colours are multiplied already, or
+# opacity; anything else is none.
+PREMULTIPLIED, OPACITY = 1, 2
 APERIO_YCBCR = 33003
 
 
@@ -346,8 +352,13 @@ def _tiff_header(path: Path, limits: IngestionSettings) -> Header:
 
 
 def _tiff_mpp(page: Any) -> float | None:
-    """Aperio's description first, then the resolution tags."""
-    stated = re.search(r"MPP\s*=\s*(\d*\.?\d+)", page.description or "")
+    """Aperio's description or that of an OME-TIFF first, then the resolution tags."""
+    text = page.description or ""
+    stated = re.search(r"MPP\s*=\s*(\d*\.?\d+)", text)
+    if stated is None and (pixels := re.search(r"<(?:\w+:)?Pixels\b[^>]*>", text)):
+        unit = re.search(r'PhysicalSizeXUnit="([^"]*)"', pixels.group())
+        if unit is None or unescape(unit.group(1)) in MICROMETRES:
+            stated = re.search(r'PhysicalSizeX="(\d*\.?\d+)"', pixels.group())
     if stated:
         return _plausible(float(stated.group(1)))
     unit = page.tags.get("ResolutionUnit")
@@ -385,7 +396,22 @@ def _tiff_level(file: Any, path: Path, number: int, limits: IngestionSettings) -
     picture = page_picture(page)
     if int(page.compression) == APERIO_YCBCR:
         return Mapped(picture, _from_ycbcr, (3,), np.uint8)
+    kind = int(page.extrasamples[0]) if page.extrasamples else None
+    if samples == 4 and kind != OPACITY:
+        plain = _premultiplied if kind == PREMULTIPLIED else _colours
+        return Mapped(picture, plain, (3,), page.dtype)
     return picture
+
+
+def _premultiplied(pixels: np.ndarray) -> np.ndarray:
+    """Over white, (h, w, 4) to (h, w, 3) of the same whole numbers."""
+    white = np.iinfo(pixels.dtype).max
+    shown = pixels[..., :3].astype(np.uint32) + (white - pixels[..., 3:])
+    return np.minimum(shown, white).astype(pixels.dtype)
+
+
+def _colours(pixels: np.ndarray) -> np.ndarray:
+    return pixels[..., :3]
 
 
 def _from_ycbcr(pixels: np.ndarray) -> np.ndarray:
@@ -399,8 +425,8 @@ def _check_pages(path: Path, level: Any, size: int) -> None:
     page = level.keyframe
     if len(level.pages) > 1:
         raise NucleiganError(
-            f"{path}: holds {len(level.pages)} pictures of one size; expected one, export the "
-            "plane that was annotated."
+            f"{path}: holds {len(level.pages)} pictures of one size; expected one with its colours "
+            "beside each other, export the plane that was annotated as RGB."
         )
     if int(page.photometric) == CMYK:
         raise NucleiganError(f"{path}: is CMYK, made for print; export the slide as RGB.")

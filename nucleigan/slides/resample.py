@@ -96,7 +96,8 @@ def resampled(
         extent = (image.shape[0], image.shape[1])
     if image.shape[:2] == shape == extent:
         return bands(image)
-    if shape[0] <= extent[0] and shape[1] <= extent[1]:
+    # Where a side of the image was filled up, the result may be larger by less than a pixel.
+    if shape[0] <= math.ceil(extent[0]) and shape[1] <= math.ceil(extent[1]):
         return _averaged(image, shape, extent)
     return _interpolated(image, shape, extent)
 

@@ -80,6 +80,26 @@ def test_alpha_is_composed_over_white(tmp_path, ending):
     np.testing.assert_array_equal(read_image(path), expected)
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize(
+    ("extra", "shown"), [("assocalpha", (127, 147, 167)), ("unspecified", (10, 30, 50))]
+)
+def test_a_fourth_number_is_opacity_where_the_file_says_so(tmp_path, kind, extra, shown):
+    """Opacity that was multiplied into the colours, half of white; and something else."""
+    whole = np.iinfo(kind).max // 255
+    pixels = (np.array([[[10, 30, 50, 138], [10, 30, 50, 138]]]) * whole).astype(kind)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", extrasamples=[extra])
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), [[shown, shown]])
+
+
+@pytest.mark.parametrize(("unit", "mpp"), [(None, 0.25), ("µm", 0.25), ("mm", None)])
+def test_an_ome_tiff_says_how_large_its_pixels_are(tmp_path, picture, unit, mpp):
+    facts = {"axes": "YXS", "PhysicalSizeX": 0.25, "PhysicalSizeXUnit": unit}
+    facts = {name: fact for name, fact in facts.items() if fact is not None}
+    tifffile.imwrite(tmp_path / "a.ome.tif", picture, photometric="rgb", metadata=facts)
+    assert read_mpp(tmp_path / "a.ome.tif") == mpp
+
+
 @pytest.mark.parametrize("ending", [".png", ".tif"])
 def test_sixteen_bits_are_scaled_and_said(tmp_path, picture, ending):
     path = tmp_path / f"a{ending}"

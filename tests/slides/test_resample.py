@@ -105,6 +105,17 @@ def test_only_some_rows_are_read_at_a_time(monkeypatch, shape, strip):
         assert picture.most <= max(300 / shape[0] + 2, 4 + strip / (60 * 3))
 
 
+def test_a_side_that_was_filled_up_is_read_in_bands_as_well(monkeypatch):
+    """One side of the result is shorter than the image, the other longer than what it shows."""
+    image = np.random.default_rng(2).integers(0, 256, (401, 152, 3), np.uint8)
+    monkeypatch.setattr(resample, "STRIP", 2_000)
+    picture = Watched(image)
+    found = np.concatenate(list(resampled(picture, (400, 152), (400.5, 151.5))))
+    assert found.shape == (400, 152, 3) and picture.most < 20
+    # Hardly moved: less than half a pixel, at the far end.
+    np.testing.assert_allclose(found[:40, :15], image[:40, :15], atol=30)
+
+
 @pytest.mark.parametrize("value", [0, 137, 255])
 @pytest.mark.parametrize("shape", [(7, 5), (40, 30), (10, 30)])
 def test_one_colour_stays(value, shape):
