@@ -65,7 +65,8 @@ def read_inputs():
         method_module(method)
     judging = ["test"] if "test" in settings.evaluation.splits else []
     needed = [] if given else ["train", *judging]
-    warnings = check_slides(found, settings.stain.reference, needed)
+    splits = settings.evaluation.splits
+    warnings = check_slides(found, settings.stain.reference, needed, splits)
     # Looks at every file, which jobs need not do again.
     if workflow.is_main_process and settings.slides != "phantoms":
         check_twins(found)
@@ -91,11 +92,17 @@ def read_inputs():
             "segmentation.choose_epoch is set, but the sample sheet has no annotated slide of the "
             "split val; name some in `validation`, or set it to false."
         )
-    splits = settings.evaluation.splits
     if not any(slide.split in splits for slide in found):
         raise NucleiganError(
             f"evaluation.splits is {', '.join(splits)}, but the sample sheet has no such slide; name "
             "splits that it has."
+        )
+    painting = not given and settings.segmentation.uses_synthetic()
+    if painting and all(slide.split == "train" for slide in found):
+        raise NucleiganError(
+            "every slide of the sample sheet has split 'train'; synthetic images are measured "
+            "against slides that taught nothing, give one the split val or test, without annotation "
+            "if there is none."
         )
     if workflow.is_main_process:
         for warning in warnings:

@@ -45,12 +45,12 @@ def compare_experiments(folders: Sequence[str | Path], output: str | Path) -> No
         found = read_slide_rows(table)
         several = len({row["method"] for row in found}) > 1
         rows += [row | {"method": f"{name} {row['method']}" if several else name} for row in found]
-        judged[name] = {row["slide"] for row in found}
+        judged[name] = {(row["slide"], row["split"]) for row in found}
     for name, slides in judged.items():
         if slides != judged[names[0]]:
-            odd = sorted(slides ^ judged[names[0]])
+            odd = sorted({f"{slide} as {split}" for slide, split in slides ^ judged[names[0]]})
             raise NucleiganError(
                 f"{names[0]} and {name} judged different slides ({', '.join(odd[:3])} in one of "
-                "them alone); use the same sample sheet and evaluation.splits for all."
+                "them alone); use the same sample sheet, validation and evaluation.splits for all."
             )
-    compare_rows(rows, output)
+    compare_rows(rows, output, any((path / "phantoms").is_dir() for path in paths))

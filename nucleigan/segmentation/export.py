@@ -105,8 +105,8 @@ def _feature(nucleus: Nucleus, mpp: float | None, scale: tuple[float, float]) ->
         [np.round(points * scale[::-1], 1).tolist() for points in rings]
         for rings in _pieces(nucleus)
     ]
-    area = round(int(nucleus.mask.sum()) * scale[0] * scale[1])
-    measurements: dict[str, float] = {"Area px^2": area}
+    area = int(nucleus.mask.sum()) * scale[0] * scale[1]
+    measurements: dict[str, float] = {"Area px^2": round(area)}
     if mpp is not None:
         measurements["Area µm^2"] = round(area * mpp**2, 3)
     whole = len(pieces) == 1

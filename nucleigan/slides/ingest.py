@@ -109,7 +109,7 @@ def ingest(
             "source_width": header.shape[1],
             "source_mpp": mpp,
             "nuclei": nuclei,
-            "tissue_fraction": tissue,
+            "tissue_fraction": round(tissue, 4),
             "warnings": warnings,
         },
     )
@@ -170,7 +170,7 @@ def _write_slide(
         rows = counted(resampled(level.picture, shape, level.extent))
         rows = progress(rows, shape[0], "rows read", len)
         write_bands(output, (*shape, 3), np.uint8, rows, settings.mpp)
-    return round(tissue / (shape[0] * shape[1]), 4)
+    return tissue / (shape[0] * shape[1])
 
 
 def _write_picture(path: str | Path, image: str | Path, labels: np.ndarray | None) -> None:

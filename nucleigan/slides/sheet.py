@@ -135,7 +135,7 @@ def read_sheet(
         text = read_text(path, max_bytes)
     except UnicodeDecodeError as error:
         raise NucleiganError(
-            f"{path}: is no UTF-8 text ({error.reason}); save it as CSV."
+            f"{path}: is no UTF-8 text ({error.reason}); save it as CSV in UTF-8."
         ) from error
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
@@ -222,7 +222,10 @@ def check_training_sets(setting: str, data: Sequence[str], teaching: int) -> Non
 
 
 def check_slides(
-    slides: Sequence[Slide], reference: str = "auto", needed: Sequence[str] = ("train", "test")
+    slides: Sequence[Slide],
+    reference: str = "auto",
+    needed: Sequence[str] = ("train", "test"),
+    judging: Sequence[str] = ("test",),
 ) -> list[str]:
     """Check slides against each other; returns warnings.
 
@@ -234,6 +237,8 @@ def check_slides(
         Name of the stain reference, or ``auto``.
     needed
         Splits that must have a slide.
+    judging
+        Splits whose slides the table is of.
     """
     splits = Counter(slide.split for slide in slides)
     for split in needed:
@@ -248,7 +253,7 @@ def check_slides(
             f"stain.reference is {reference!r}, which is no slide of the sheet; use auto or one of "
             f"{', '.join(names[:5])}{', …' if len(names) > 5 else ''}."
         )
-    judged = {slide.organ for slide in slides if slide.split == "test" and slide.annotation}
+    judged = {slide.organ for slide in slides if slide.split in judging and slide.annotation}
     learned = {slide.organ for slide in slides if slide.split == "train"}
     unchecked = [
         slide.slide
@@ -261,8 +266,8 @@ def check_slides(
         f"{', …' if len(unchecked) > 5 else ''}); whatever their server sends is taken"
     ] * bool(unchecked)
     return warnings + [
-        f"the organ {organ!r} has training slides but no annotated test slide; it will be missing "
-        "from the table"
+        f"the organ {organ!r} has training slides but no annotated slide of the split "
+        f"{' or '.join(judging)}; it will be missing from the table"
         for organ in sorted(learned - judged)
     ]
 
@@ -380,7 +385,8 @@ def _columns(path: Path, found: Sequence[str]) -> dict[str, str]:
             if name in REQUIRED:
                 raise NucleiganError(
                     f"{path}: the column `{name}` is missing; found "
-                    f"{shown(', '.join(stripped)) or 'none'}, expected {', '.join(COLUMNS)}."
+                    f"{shown(', '.join(stripped)) or 'none'}, expected {', '.join(COLUMNS)}, "
+                    "separated by commas."
                 )
     # Other columns are the user's own, but a misspelt one would switch off what it is for.
     own = set(stripped) - set(columns) - set(ALIASES.values())

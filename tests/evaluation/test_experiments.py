@@ -9,6 +9,7 @@ from nucleigan.artifacts import write_image
 from nucleigan.cli import main
 from nucleigan.errors import NucleiganError
 from nucleigan.evaluation import compare_experiments, gather, judge_slide
+from nucleigan.evaluation.columns import read_slide_rows, write_rows
 
 
 @pytest.fixture
@@ -77,6 +78,25 @@ def test_a_run_that_is_half_done(run, tmp_path):
 def test_runs_on_different_slides(run, tmp_path):
     with pytest.raises(NucleiganError, match=r"a and b judged different slides \(three"):
         compare_experiments([run("a", 0), run("b", 1, slides=("one", "two", "three"))], tmp_path)
+
+
+def test_a_slide_that_one_run_chose_its_thresholds_on(run, tmp_path):
+    folders = [run("a", 0), run("b", 1)]
+    table = folders[1] / "evaluation/slides.csv"
+    rows = read_slide_rows(table)
+    rows[1]["split"] = "val"
+    write_rows(table, list(rows[0]), rows)
+    with pytest.raises(NucleiganError, match=r"different slides \(two as test, two as val in one"):
+        compare_experiments(folders, tmp_path / "out")
+
+
+def test_phantoms_are_not_set_beside_published_figures(run, tmp_path):
+    folders = [run("a", 0), run("b", 1)]
+    compare_experiments(folders, tmp_path / "out")
+    assert "phantoms" not in (tmp_path / "out/table.md").read_text()
+    (folders[1] / "phantoms").mkdir()
+    compare_experiments(folders, tmp_path / "out")
+    assert "These slides are phantoms" in (tmp_path / "out/table.md").read_text()
 
 
 def test_two_folders_of_one_name(run, tmp_path):

@@ -6,7 +6,9 @@ import numpy as np
 from shapely.geometry import shape
 
 from nucleigan.config import IngestionSettings
+from nucleigan.masks.streaming import Nucleus
 from nucleigan.segmentation import outlines, write_geojson
+from nucleigan.segmentation.export import geojson
 from nucleigan.slides import read_annotation
 
 
@@ -23,6 +25,14 @@ def test_squares_come_out_with_their_area_and_place(tmp_path):
     # The contour runs through pixel edges, its corners are cut by half a pixel at most.
     assert abs(first.area - 200) < 2 and abs(second.area - 80) < 2
     assert features[0]["properties"]["measurements"] == {"Area px^2": 200, "Area µm^2": 50.0}
+
+
+def test_areas_in_a_coarser_file_are_not_rounded_before_they_are_measured(tmp_path):
+    nucleus = Nucleus(0, 0, np.ones((5, 2), bool), 1)
+    with geojson(tmp_path / "nuclei.geojson", 1.0, (0.5, 0.5)) as features:
+        features.add([nucleus])
+    (feature,) = json.loads((tmp_path / "nuclei.geojson").read_text())["features"]
+    assert feature["properties"]["measurements"] == {"Area px^2": 2, "Area µm^2": 2.5}
 
 
 def test_no_nuclei_is_an_empty_collection(tmp_path):

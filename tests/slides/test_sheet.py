@@ -138,7 +138,9 @@ def test_organs_that_nothing_judges_are_warned_of():
         slide("d", "test", "skin", annotated=False),
     ]
     (warning,) = check_slides(slides)
-    assert "'skin'" in warning
+    assert "'skin'" in warning and "split test" in warning
+    # Where those that taught are judged, too, none is missing.
+    assert check_slides(slides, judging=("train", "test")) == []
 
 
 def test_the_stain_reference_is_a_slide():

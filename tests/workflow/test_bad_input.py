@@ -154,6 +154,16 @@ def test_splits_without_a_slide(fresh):
     assert "evaluation.splits" in line and "val" in line
 
 
+def test_training_slides_alone(fresh):
+    """What the synthetic images are measured against would be missing after the trainings."""
+    fresh.sheet.write_text(re.sub(",(?:val|test),", ",train,", fresh.sheet.read_text()))
+    changes = {"evaluation": {"splits": ["train"]}}
+    line = only_error(fresh.run("all", changes=changes))
+    assert "every slide" in line and "'train'" in line
+    real = {"segmentation": {"data": ["real"]}}
+    assert "train_segmenter" in fresh.planned("all", changes=changes | real)
+
+
 def test_patch_larger_than_the_slide(fresh):
     # One core: training and validation patches would both fail.
     line = only_error(fresh.run("all", changes={"patches": {"size": 256}}, cores=1))
