@@ -14,6 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 import pandas as pd
+import warm_snakemake
 import yaml
 from PIL import Image
 from safetensors import safe_open
@@ -36,6 +37,8 @@ PARTS = (
 # Columns that tell the time.
 TIMES = ["seconds", "waiting_seconds"]
 SIDE = 144
+# Seconds that no run takes.
+PATIENCE = 600
 # Stains of the drawn slides as optical densities: eosin everywhere, haematoxylin in the nuclei.
 HAEMATOXYLIN, EOSIN = np.array([0.65, 0.70, 0.29]), np.array([0.07, 0.99, 0.11])
 
@@ -102,7 +105,7 @@ class Workflow:
         """Run snakemake on the tiny configuration with some changes; output and errors together."""
         process = self.start(*targets, changes=changes, options=["--cores", str(cores), *options])
         try:
-            output, _ = process.communicate(timeout=600)
+            output, _ = process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
@@ -116,14 +119,8 @@ class Workflow:
         output: int | IO[str] = subprocess.PIPE,
     ) -> subprocess.Popen[str]:
         """Start snakemake as :meth:`run` does, and leave it running."""
-        overlay = self.folder / "overlay.yaml"
-        overlay.write_text(
-            yaml.safe_dump(overlaid({"slides": str(self.sheet), **TINY}, changes or {}))
-        )
-        command = [sys.executable, *self.program, "--snakefile", self.root / "Snakefile"]
-        command += ["--directory", self.folder, "--configfile", overlay, *options]
         return subprocess.Popen(
-            [str(part) for part in (*command, "--", *targets)],
+            [sys.executable, *self.program, *self._arguments(targets, changes, options)],
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(self.root)},
             stdout=output,
@@ -137,10 +134,27 @@ class Workflow:
         assert done.returncode == 0, done.stdout
         return done.stdout
 
-    def planned(self, *targets: str, **arguments: Any) -> set[str]:
+    def planned(self, *targets: str, changes: Mapping[str, Any] | None = None) -> set[str]:
         """Rules that would run, without the targets that only collect."""
-        text = self.make(*targets, options=["--dry-run"], **arguments)
+        options = ["--cores", "2", "--dry-run"]
+        arguments = self._arguments(targets, changes, options)
+        log = self.folder.with_suffix(".planned")
+        status = warm_snakemake.call(arguments, self.root, self.folder, log, PATIENCE)
+        text = log.read_text()
+        assert status == 0, text
         return set(re.findall(r"^(?:local)?rule (\w+):$", text, re.MULTILINE)) - {"all", *targets}
+
+    def _arguments(
+        self, targets: Sequence[str], changes: Mapping[str, Any] | None, options: Sequence[Any]
+    ) -> list[str]:
+        """Those of the command, for the tiny configuration with some changes."""
+        overlay = self.folder / "overlay.yaml"
+        overlay.write_text(
+            yaml.safe_dump(overlaid({"slides": str(self.sheet), **TINY}, changes or {}))
+        )
+        arguments = ["--snakefile", self.root / "Snakefile", "--directory", self.folder]
+        arguments += ["--configfile", overlay, *options, "--", *targets]
+        return [str(argument) for argument in arguments]
 
     @property
     def results(self) -> Path:

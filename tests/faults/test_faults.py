@@ -115,16 +115,17 @@ def test_a_job_of_other_runs_is_killed(copied, script):
 TARGETS = ("predictions", "evaluation")
 
 
-def running_predictions(workflow):
-    """Take the predictions away and start the run that makes them again; it has begun to."""
-    shutil.rmtree(workflow.results / "predictions")
+def running_predictions(workflow, slide="plain"):
+    """Take a slide's prediction away and start the run that makes it again; it has begun to."""
+    for path in workflow.results.glob(f"predictions/{RUN}/{slide}.*"):
+        path.unlink()
     process = workflow.start(*TARGETS, options=["--cores", "2"])
     wait_for(lambda: "segment_slide" in scripts(workflow.folder).values())
     return process
 
 
 def test_the_machine_goes_down(finished, copied):
-    with running_predictions(copied) as process:
+    with running_predictions(copied, "*") as process:
         for child in psutil.Process(process.pid).children(recursive=True):
             child.kill()
         process.kill()
