@@ -63,7 +63,7 @@ def test_a_job_of_every_stage_is_killed_at_a_random_moment(finished, fresh):
     finally:
         stop.set()
         killer.join()
-    assert "died with <Signals.SIG" in said and "status 143" in said
+    assert said.count("Trying to restart job") > len(killed) / 2
     # One that ends between two looks escapes.
     assert len(every - killed.keys()) <= 3, killed
     assert {"train_cyclegan", "train_segmenter"} <= killed.keys()
