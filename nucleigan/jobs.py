@@ -51,6 +51,8 @@ MEMORY = (
 # What PyTorch says then; the last is all that its library of layers for CPUs has to say.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "could not create a primitive")
 
+INTERRUPTED = "interrupted by Ctrl-C; run the same command again to go on."
+
 # A variable that is set where a job runs once more on each of its nodes; the name of the first.
 FIRST_NODE = "NUCLEIGAN_FIRST_NODE"
 
@@ -106,6 +108,12 @@ def _logged(path: Path, rank: str | None, begins: bool) -> Iterator[None]:
         ):
             yield
         return
+    except KeyboardInterrupt:
+        # Snakemake ends, too, and nobody but `nucleigan status` asks how this job did.
+        if rank is None:
+            with suppress(OSError), path.open("a", encoding="utf-8") as file:
+                file.write(f"error: {INTERRUPTED}\n")
+        raise
     except Exception as error:
         if rank is None or not _left_to_parent(error):
             _say(error, path)

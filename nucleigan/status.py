@@ -222,11 +222,11 @@ def _with_plan(folder: Path, jobs: list[Job], now: float) -> list[Job]:
     if plan is None:
         return jobs
     ago = round(max(0.0, now - plan.time), 1)
-    # Those that were done before the plan was made are to be done again.
+    # Those that ended before the plan was made, well or not, are to be done again.
     begun = [
         replace(job, planned=job.name in plan.names)
         for job in jobs
-        if job.name not in plan.names or job.state != "done" or job.seconds_ago <= ago
+        if job.name not in plan.names or job.state == "running" or job.seconds_ago <= ago
     ]
     missing = plan.names - {job.name for job in begun}
     return begun + [Job(name, "waiting", ago, planned=True) for name in missing]

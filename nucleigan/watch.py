@@ -51,10 +51,13 @@ def watch(folder: str | Path, output: TextIO | None = None) -> None:
 def _is_over(folder: str | Path, jobs: list[Job]) -> bool:
     """Whether no job runs, and none will."""
     states = {job.state for job in jobs}
-    if states & {"running", "silent"}:
-        return False
     plan = read_plan(folder)
-    return "waiting" not in states or plan is None or plan.at_work is False
+    at_work = None if plan is None else plan.at_work
+    # While Snakemake is there it may try again what failed.
+    if "running" in states or (at_work and any(j.planned and j.state != "done" for j in jobs)):
+        return False
+    # A silent job may run where its process cannot be seen, but nobody waits for it any more.
+    return at_work is False or not states & {"silent", "waiting"} or plan is None
 
 
 def _drawn(output: TextIO, lines: list[str], before: int, whole: bool) -> list[str]:

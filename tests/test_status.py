@@ -258,6 +258,29 @@ def test_a_job_that_was_done_before_the_plan_waits_to_be_done_again(tmp_path):
     assert states == {"stain/before": "waiting", "stain/since": "done", "stain/unplanned": "done"}
 
 
+def test_what_failed_before_the_plan_waits_to_be_tried_again(tmp_path):
+    log(tmp_path, "slides/a", "error: a.tif: is cut off; copy it again.\n", ago=200)
+    log(tmp_path, "slides/b", "error: b.tif: is cut off; copy it again.\n", ago=50)
+    log(tmp_path, "cyclegan/training", "SIGTERM: stopped after step 7 of 30, saved\n", ago=200)
+    log(tmp_path, "slides/old", "error: old.tif: is cut off; copy it again.\n", ago=200)
+    plan(tmp_path, ["slides/a", "slides/b", "cyclegan/training"], 100)
+    assert {job.name: job.state for job in read_status(tmp_path, NOW)} == {
+        "slides/a": "waiting",
+        "slides/b": "failed",
+        "slides/old": "failed",
+        "cyclegan/training": "waiting",
+    }
+
+
+def test_a_job_that_ctrl_c_ended_has_failed(tmp_path):
+    with pytest.raises(KeyboardInterrupt), job(tmp_path / "logs/slides/a.log"):
+        raise KeyboardInterrupt
+    age(tmp_path / "logs/slides/a.log", 5)
+    found = only(tmp_path)
+    assert found.state == "failed"
+    assert found.why == "interrupted by Ctrl-C; run the same command again to go on."
+
+
 def test_rate_and_time_left_of_a_stage(tmp_path):
     # The first of a second ended 121 s ago, so that three jobs took two minutes and two seconds.
     for name, ago in (("a", 121), ("b", 61), ("c", 1)):

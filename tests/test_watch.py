@@ -111,6 +111,23 @@ def test_the_command_in_a_pipe(run):
 
 
 @pytest.mark.parametrize("at_work", [True, False])
+@pytest.mark.parametrize("end", ["error: c.tif: is cut off; copy it again.\n", ""])
+def test_what_is_over_is_told_by_snakemake_itself(run, at_work, end):
+    """It may try the last job again; once it has ended nobody waits for a job that says nothing."""
+    finish(run, "b")
+    log = run / "logs/slides/c.log"
+    log.write_text(end)
+    if not end:
+        os.utime(log, (1, 1))
+    plan = run / "logs/plan.json"
+    facts = json.loads(plan.read_text())
+    if not at_work:
+        plan.write_text(json.dumps(facts | {"process": facts["process"] | {"began": 1}}))
+    os.utime(plan, (0, 0))
+    assert module._is_over(run, module.read_status(run)) is not at_work
+
+
+@pytest.mark.parametrize("at_work", [True, False])
 def test_waiting_jobs_are_waited_for_while_snakemake_is_there(run, at_work, monkeypatch):
     """A job has failed, and another waits; nothing runs."""
     monkeypatch.setattr(module, "REPORT_SECONDS", 0.01)
