@@ -4,6 +4,7 @@
 one file; a test holds the two together.
 """
 
+import os
 import re
 import reprlib
 from pathlib import Path
@@ -18,6 +19,8 @@ from nucleigan.errors import NucleiganError, reason, shown
 LARGEST = 1_000_000
 # Named at a time.
 MOST_FAULTS = 5
+# An enlargement that the network rounds by more than this is another one.
+ROUNDED = 0.05
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -46,7 +49,10 @@ def _plain(folder: str) -> str:
     # Snakemake takes what stands in braces as a wildcard, and only a shell knows what ~ is.
     if re.search(r"[{}]", folder) or folder.startswith("~"):
         raise ValueError("expected a path without braces that does not begin with ~")
-    return folder
+    if not folder:
+        raise ValueError("expected a folder, found nothing")
+    # One spelling, by which paths that are put together in two ways are the same.
+    return os.path.normpath(folder)
 
 
 Device = Annotated[str, AfterValidator(_known)]
@@ -752,6 +758,23 @@ class Config(Settings):
             sections["cyclegan"] = self.cyclegan
             # It paints whole patches.
             self._check_size("patches.size", self.patches.size, "cyclegan")
+        if (
+            "cyclegan" in sections
+            and self.cyclegan.lambda_polarity
+            and self.masks.encoding == "outline"
+        ):
+            raise ValueError(
+                "cyclegan.lambda_polarity takes the first channel of a mask for the nuclei, which "
+                f"masks.encoding: {self.masks.encoding} leaves hollow; set it to 0, or choose "
+                "another encoding"
+            )
+        losses = self.segmentation
+        if not losses.adversarial + losses.l1 + losses.dice + losses.cross_entropy:
+            raise ValueError(
+                "segmentation.adversarial, l1, dice and cross_entropy are all 0, so that nothing "
+                "would teach the mask; set one of them"
+            )
+        self._check_scales()
         for name, section in sections.items():
             self._check_size(f"{name}.crop", section.crop, name)
             judge: DiscriminatorSettings = getattr(self, name).discriminator
@@ -767,6 +790,32 @@ class Config(Settings):
                     f"compute.processes is {self.compute.processes}; change either"
                 )
 
+    def check_compared(self, name: Literal["ablation", "baselines"]) -> None:
+        """Check what a target trains that the run itself need not; ValueError, as all checks."""
+        compared = getattr(self, name)
+        if not compared.data:
+            raise ValueError(f"{name}.data is empty; name training sets to compare")
+        if not self.segmentation.uses_synthetic():
+            # With pairs, the networks that paint them are checked with all others.
+            painting = self.segmentation.model_copy(update={"data": compared.data})
+            self.model_copy(update={"segmentation": painting})._check_networks()
+        if name == "baselines" and {"unet", "dist"} & set(self.baselines.methods):
+            self._check_size("segmentation.crop", self.segmentation.crop, "baselines")
+
+    def _check_scales(self) -> None:
+        """An enlarged tile is rounded to what the network takes; it must stay that enlargement."""
+        if self.segmentation.model:
+            return
+        factor, tile = self.segmentation.generator.factor(), self.prediction.tile
+        for scale in self.prediction.scales:
+            side = max(1, round(tile * scale / factor)) * factor
+            if scale != 1 and abs(side / (tile * scale) - 1) > ROUNDED:
+                raise ValueError(
+                    f"prediction.scales: {scale:g} of prediction.tile ({tile}) would be rounded to "
+                    f"{side} pixels, a multiple of the {factor} by which segmentation.generator "
+                    "makes it smaller; change either"
+                )
+
     def _check_size(self, key: str, size: int, name: str) -> None:
         network: GeneratorSettings = getattr(self, name).generator
         if size % network.factor():
@@ -774,6 +823,12 @@ class Config(Settings):
                 f"{key} ({size}) must be a multiple of {network.factor()}, by which "
                 f"{name}.generator, a {network.kind} of depth {network.depth}, makes it smaller; "
                 "change either"
+            )
+        if network.kind == "unet" and network.norm == "instance" and size == network.factor():
+            raise ValueError(
+                f"{key} ({size}) must be {2 * size} or more: {name}.generator, a {network.kind} of "
+                f"depth {network.depth}, makes it smaller by {size}, and a single pixel has no "
+                "spread that it could be normalised by; change either"
             )
 
 

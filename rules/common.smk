@@ -51,7 +51,8 @@ def read_inputs():
             "config.yaml: `slides` is empty; name a sample sheet (--config slides=sheet.csv) or "
             "run the demo (--configfile configs/demo.yaml)."
         )
-    found = hold_out(found, settings.validation)
+    if not settings.segmentation.model:
+        found = hold_out(found, settings.validation)
     if given := settings.segmentation.model:
         settings = settings_of_model(settings, given)
         made = Path(settings.results).resolve()
@@ -72,7 +73,7 @@ def read_inputs():
         check_twins(found)
         warnings += absent(found)
     teaching = () if given else teachers(found, settings.annotated)
-    if start := settings.segmentation.start_from:
+    if (start := settings.segmentation.start_from) and not given:
         check_start(settings, start)
     if not given:
         check_training_sets(
@@ -101,8 +102,8 @@ def read_inputs():
     if painting and all(slide.split == "train" for slide in found):
         raise NucleiganError(
             "every slide of the sample sheet has split 'train'; synthetic images are measured "
-            "against slides that taught nothing, give one the split val or test, without annotation "
-            "if there is none."
+            "against slides that taught nothing, give one the split test, without annotation if there "
+            "is none."
         )
     if workflow.is_main_process:
         for warning in warnings:
@@ -193,7 +194,7 @@ wildcard_constraints:
 
 def results(path):
     """A path under the folder of results."""
-    return f"{SETTINGS.results}/{path}"
+    return str(Path(SETTINGS.results, path))
 
 
 # The real images that the CycleGAN learns from.
@@ -260,13 +261,35 @@ def of_runs(paths, chosen, **wildcards):
     ]
 
 
+def check_judged():
+    """End where a table is asked for that would have no row."""
+    if not JUDGED_WITH_TRUTH:
+        splits = " or ".join(SETTINGS.evaluation.splits)
+        sys.exit(
+            f"error: no slide of the split {splits} has an `annotation` in the sample sheet, so that "
+            "there is nothing to judge by; annotate one, or leave this target out."
+        )
+
+
+def judged(chosen):
+    """An input function: what training runs found of the annotated slides."""
+
+    def slides(wildcards):
+        check_judged()
+        return of_runs(rules.gather_slides.output.slides, chosen)
+
+    return slides
+
+
 def compared(name, data, chosen):
     """An input function: what a comparison judges, whose training sets need not exist unasked."""
 
     def slides(wildcards):
+        check_judged()
         try:
             check_training_sets(f"{name}.data", data, len(TEACHERS))
-        except NucleiganError as error:
+            SETTINGS.check_compared(name)
+        except (NucleiganError, ValueError) as error:
             sys.exit(f"error: {error}")
         return of_runs(rules.gather_slides.output.slides, chosen)
 

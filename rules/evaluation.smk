@@ -56,7 +56,7 @@ rule gather_slides:
 
 rule compare_models:
     input:
-        slides=of_runs(rules.gather_slides.output.slides, RUNS),
+        slides=judged(RUNS),
     output:
         **comparison("evaluation", "9 Evaluation"),
     log:

@@ -94,6 +94,23 @@ def test_later_files_win(tmp_path):
         ({"segmentation": {"data": "both"}}, ["segmentation.data", "'both'", "a list", "[ and ]"]),
         ({"results": "runs/{y}"}, ["`results`", "runs/{y}", "without braces"]),
         ({"results": "~/runs"}, ["`results`", "~/runs", "not begin with ~"]),
+        ({"results": ""}, ["`results`", "expected a folder"]),
+        (
+            {"masks": {"encoding": "outline"}, "cyclegan": {"lambda_polarity": 5}},
+            ["cyclegan.lambda_polarity", "encoding: outline", "hollow"],
+        ),
+        (
+            {"cyclegan": {"generator": {"kind": "unet", "depth": 9}}},
+            ["patches.size (256)", "512 or more", "unet of depth 9", "a single pixel"],
+        ),
+        (
+            {"segmentation": {"adversarial": 0, "l1": 0, "centres": 1}},
+            ["segmentation.adversarial, l1, dice and cross_entropy", "set one"],
+        ),
+        (
+            {"prediction": {"scales": [1, 1.25]}},
+            ["prediction.scales: 1.25", "tile (256)", "256 pixels", "multiple of the 256"],
+        ),
         ({"compute": {"device": "gpu"}}, ["compute.device", "'gpu'", "cuda:N"]),
         ({"segmentation": {"jitter": {"scale": [0, 2]}}}, ["jitter.scale.0", "greater than 0"]),
         (
@@ -148,3 +165,34 @@ def test_experiments_are_overlays(path):
     assert path.stem == "reference" or overlay
     assert validate(overlay) == Config() or path.stem != "reference"
     assert overlay == {} or validate(overlay) != Config()
+
+
+@pytest.mark.parametrize("given", ["out/", "./out", "out//", "a/../out"])
+def test_a_folder_has_one_spelling(given):
+    assert validate({"results": given}).results == "out"
+
+
+REAL = {"segmentation": {"data": ["real"]}}
+
+
+@pytest.mark.parametrize(
+    ("values", "target", "words"),
+    [
+        ({"patches": {"size": 258}}, "ablation", ["patches.size (258)", "multiple of 4"]),
+        ({"cyclegan": {"crop": 250}}, "ablation", ["cyclegan.crop (250)", "multiple of 4"]),
+        ({"ablation": {"data": []}}, "ablation", ["ablation.data is empty"]),
+        (
+            {"baselines": {"generator": {"kind": "unet", "depth": 10, "norm": "batch"}}},
+            "baselines",
+            ["segmentation.crop (256)", "multiple of 512", "baselines.generator"],
+        ),
+    ],
+    ids=["patches", "crop", "nothing", "baseline"],
+)
+def test_what_only_a_comparison_trains_is_checked_when_it_is_asked_for(values, target, words):
+    config = validate(values | REAL)
+    with pytest.raises(ValueError) as caught:
+        config.check_compared(target)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+    other = "ablation" if target == "baselines" else "baselines"
+    config.check_compared(other)

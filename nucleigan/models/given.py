@@ -67,6 +67,12 @@ def check_start(settings: Config, path: str | Path) -> None:
         )
     theirs = read_facts(path)
     for method in settings.segmentation.methods:
+        if method in settings.baselines.methods:
+            raise NucleiganError(
+                f"segmentation.start_from: {method} is one of baselines.methods, which start from "
+                "random weights, with the network of baselines.generator; take it out of them, or "
+                "leave segmentation.start_from empty."
+            )
         facts = {
             "kind": "segmenter",
             "method": method,

@@ -147,6 +147,14 @@ def test_damaged_slides_fail_alone(fresh):
     assert "cross" in facts
 
 
+@pytest.mark.parametrize("target", ["evaluation", "ablation"])
+def test_a_table_without_an_annotated_slide(fresh, target):
+    sheet = re.sub(r"(test\d,\w+,test,[^,]+,)[^,]+", r"\1", fresh.sheet.read_text())
+    fresh.sheet.write_text(sheet)
+    line = only_error(fresh.run(target, options=["--dry-run"]))
+    assert "no slide of the split test has an `annotation`" in line
+
+
 def test_splits_without_a_slide(fresh):
     lines = fresh.sheet.read_text().splitlines(keepends=True)
     fresh.sheet.write_text("".join(line for line in lines if not line.startswith("val1,")))

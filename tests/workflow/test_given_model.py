@@ -64,6 +64,13 @@ def test_a_given_model_finds_what_it_found_in_the_run_that_trained_it(finished, 
     assert fresh.planned("all", changes=changes(given, **odd)) == set()
 
 
+def test_settings_of_trainings_do_not_count(finished, fresh, given):
+    """Of the overlay that the model was trained with, the sheet may know nothing."""
+    trained = {"segmentation": {"model": str(given), "start_from": "gone.safetensors"}}
+    planned = fresh.planned("all", changes=trained | {"validation": ["train1"]})
+    assert planned == fresh.planned("all", changes=changes(given))
+
+
 def test_slides_of_other_splits_are_not_read(finished, fresh):
     model = finished.results / f"segmentation/{RUN}/model.safetensors"
     assert fresh.planned("predictions", changes=changes(model)) == {
