@@ -423,7 +423,9 @@ def _fit_spreads(windows: list[_Window], density_spread: float) -> tuple[float, 
     """Spread of the log area within and between windows, and its correlation with density."""
     groups = [window for window in windows if len(window.log_areas) >= 3]
     if not groups:
-        return 0.0, 0.0, 0.0
+        # So few a window that they tell of all windows together alone.
+        areas = np.concatenate([window.log_areas for window in windows])
+        return _robust_spread(areas) if len(areas) else 0.0, 0.0, 0.0
     sizes = np.array([len(group.log_areas) for group in groups])
     means = np.array([np.median(group.log_areas) for group in groups])
     within = _robust_spread(

@@ -1,7 +1,7 @@
 """What a method is: how it learns, and how its networks find nuclei."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -64,6 +64,9 @@ class Method:
     markers
         Pairs of the thresholds ``marker`` and ``summit`` to choose from on validation slides;
         without any, those that are configured are kept.
+    thresholds
+        Of a method whose thresholds are no probabilities, those that it has without validation
+        slides in the place of the configured ones.
     """
 
     trainable: "Callable[[SegmentationSettings, MaskSettings, Compute, int], Learner] | None" = None
@@ -72,6 +75,7 @@ class Method:
     decode: Callable[[np.ndarray, MaskSettings, DecodingSettings], np.ndarray] = masks.decode
     predict: Callable[[np.ndarray, dict[str, Any]], np.ndarray] | None = None
     markers: tuple[tuple[float, float | None], ...] = MARKERS
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
     def markers_of(self, mask_settings: MaskSettings) -> tuple[tuple[float, float | None], ...]:
         """Those worth trying; none where masks of one channel leave nothing to find nuclei by."""

@@ -96,4 +96,6 @@ METHOD = Method(
     _decode,
     # The marker's threshold plays no part.
     markers=tuple((0.5, dynamics) for dynamics in (0.5, 1.0, 1.5, 2.0, 3.0)),
+    # In pixels.
+    thresholds={"foreground": 0.5, "summit": DYNAMICS},
 )

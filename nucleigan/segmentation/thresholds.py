@@ -10,6 +10,7 @@ import pandas as pd
 from nucleigan.artifacts import read_tiff, write_table
 from nucleigan.config import ComputeSettings, DecodingSettings, PredictionSettings
 from nucleigan.metrics import aggregated_jaccard
+from nucleigan.models.methods import load_method
 from nucleigan.models.weights import read_weights, write_weights
 from nucleigan.progress import progress
 from nucleigan.segmentation.segmenter import Segmenter
@@ -52,6 +53,7 @@ def choose_thresholds(
     """
     tensors, facts = read_weights(weights)
     facts["prediction"] = settings.model_dump(exclude={"choose"})
+    facts["prediction"]["decoding"] |= load_method(facts["method"]).thresholds
     started = facts.get("started_from") or {}
     licences = (data_licence, started.get("data_licence", ""))
     # What the weights started from binds them as well.

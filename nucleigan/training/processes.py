@@ -239,7 +239,9 @@ class _Total(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
-        return _reduced(gradients[0])
+        # A sum again, so that a gradient of it may be asked for as well.
+        total: torch.Tensor = _Total.apply(gradients[0])
+        return total
 
 
 def share_layers(network: nn.Module) -> None:

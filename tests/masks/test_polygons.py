@@ -1,5 +1,7 @@
 """Random polygon maps: limits, repeatability, and statistics that follow the settings."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -103,6 +105,21 @@ def test_fitting_recovers_what_was_drawn():
     assert fitted.area == pytest.approx(400, rel=0.1)
     assert fitted.area_spread == pytest.approx(0.3, abs=0.08)
     assert fitted.elongation == pytest.approx(1.4, abs=0.12)
+
+
+def test_nuclei_that_lie_far_apart_have_their_spread_as_well():
+    """Two in each window say nothing of a window, and all together of the slides."""
+    rng = np.random.default_rng(0)
+    maps = []
+    for _ in range(12):
+        labels = np.zeros((512, 512), np.int32)
+        for number, (top, left) in enumerate(itertools.product((60, 180, 320, 440), (60, 320)), 1):
+            radius = np.sqrt(350 * np.exp(rng.normal(0, 0.5)) / np.pi)
+            y, x = np.mgrid[:512, :512]
+            labels[np.hypot(y - top, x - left) < radius] = number
+        maps.append(labels)
+    fitted = fit_polygons(maps, PolygonSettings())
+    assert 0.35 < fitted.area_spread < 0.65 and fitted.area_spread_between == 0
 
 
 def test_too_few_nuclei_to_fit_is_said(tmp_path):

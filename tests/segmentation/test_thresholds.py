@@ -101,6 +101,26 @@ def test_without_validation_slides_the_configured_thresholds_stay(weights, tmp_p
     assert all(before[name].equal(after[name]) for name in before)
 
 
+def test_thresholds_in_pixels_are_not_those_of_probabilities(tmp_path):
+    """DIST's hills rise by pixels; what is configured is meant for masks."""
+    generator = GeneratorSettings(kind="unet", width=4, depth=2, norm="batch")
+    facts = {
+        "kind": "segmenter",
+        "method": "dist",
+        "generator": generator.model_dump(),
+        "masks": MaskSettings().model_dump(),
+    }
+    network = build_generator(generator, 3, 1, seed=0)
+    write_weights(tmp_path / "weights.safetensors", network.state_dict(), facts)
+    settings = PredictionSettings(decoding=DecodingSettings(foreground=0.55, summit=0.1))
+    model = tmp_path / "model.safetensors"
+    choose_thresholds(
+        tmp_path / "weights.safetensors", [], model, tmp_path / "t.csv", settings, COMPUTE
+    )
+    decoding = read_weights(model)[1]["prediction"]["decoding"]
+    assert (decoding["foreground"], decoding["summit"]) == (0.5, 1.0)
+
+
 def test_the_model_file_holds_what_was_chosen(weights, tmp_path):
     labels = discs()
     image = np.where(labels[..., None] > 0, 90, 220).astype(np.uint8).repeat(3, axis=2)

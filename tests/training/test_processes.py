@@ -140,6 +140,21 @@ with job(Path(sys.argv[1]) / "log.txt"):
         whole.backward()
         processes.gather, processes.count = gather, count
         assert error(part, whole) < 1e-10 and error(shared, gain.grad) < 1e-10
+
+    # The slope penalty asks for gradients of gradients, through layers that look at all.
+    from nucleigan.config import DiscriminatorSettings
+    from nucleigan.networks import build_discriminator
+    from nucleigan.training.adversarial import slope_penalty
+
+    settings = DiscriminatorSettings(width=4, layers=2, norm="batch")
+    image = torch.randn(4, 3, 24, 24, generator=drawn, dtype=torch.float64)
+    alone, judge = (build_discriminator(settings, 3, 0.3, 0).double() for _ in range(2))
+    slope_penalty(alone, image).backward()
+    processes.share_layers(judge)
+    slope_penalty(judge, processes.mine(image)).backward()
+    processes.average_gradients(torch.optim.SGD(judge.parameters()))
+    gradients = [(p.grad, q.grad) for p, q in zip(judge.parameters(), alone.parameters())]
+    assert all(error(p, q) < 1e-8 for p, q in gradients if q is not None and q.abs().max() > 1e-8)
     if processes.rank() == 0:
         print("exact", flush=True)
 """
