@@ -9,7 +9,9 @@ PLOTS = (
     "Part of the true nuclei found, by size: small ones are the hard ones. Lines: 95 % intervals.",
     "Calibration: of pixels with this predicted probability, the part that is nucleus.",
 )
-TRAINING_SETS = "Overall AJI by training set: dots are seeds, lines 95 % intervals over slides."
+TRAINING_SETS = (
+    "Overall AJI by training set: dots are means, ± over seeds, lines 95 % intervals over slides."
+)
 
 with job(snakemake.log[0]):
     from pathlib import Path

@@ -1,6 +1,7 @@
 """What each training set brings, as dots with intervals."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -8,6 +9,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from nucleigan.artifacts import atomic, read_table
+from nucleigan.evaluation.curves import shown_split
 from nucleigan.figures.evaluation import BAR_COLOURS
 
 KINDS = {"real": "real", "both": "real and synthetic", "synthetic": "synthetic"}
@@ -22,14 +24,16 @@ def plot_training_sets(organs: str | Path, output: str | Path) -> None:
         ``organs.csv`` of a comparison.
     output
         PNG: a line for each training set; dots are means over seeds and organs, lines 95 %
-        intervals over slides, and beside them the standard deviation over seeds.
+        intervals over slides, and beside them the standard deviation over seeds. Of test slides,
+        or else of the first split that was judged.
     """
     table = read_table(organs)
     table = table[table["organ"] == "overall"]
-    table = table[table["split"] == table["split"].iloc[0]].iloc[::-1]
-    figure, axes = plt.subplots(figsize=(7.5, 1.2 + 0.4 * len(table)), layout="constrained")
+    split = shown_split(table["split"])
+    rows: Any = table[table["split"] == split].iloc[::-1]
+    figure, axes = plt.subplots(figsize=(7.5, 1.2 + 0.4 * len(rows)), layout="constrained")
     names = []
-    for place, row in enumerate(table.itertuples()):
+    for place, row in enumerate(rows.itertuples()):
         kind, _, count = str(row.data).partition("-")
         colour = BAR_COLOURS[list(KINDS).index(kind)]
         axes.plot([row.aji_low, row.aji_high], [place, place], color=colour, linewidth=2)
@@ -47,7 +51,7 @@ def plot_training_sets(organs: str | Path, output: str | Path) -> None:
         names.append(f"{KINDS[kind]}{slides}")
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(-0.6, len(names) - 0.2)
-    axes.set_xlabel("Aggregated Jaccard index, mean of the organs")
+    axes.set_xlabel(f"Aggregated Jaccard index, mean of the organs, {split} slides")
     axes.spines[["top", "right"]].set_visible(False)
     with atomic(output) as temporary:
         figure.savefig(temporary, format="png", dpi=120, metadata={"Software": None})

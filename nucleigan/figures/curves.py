@@ -10,6 +10,11 @@ import pandas as pd
 from nucleigan.artifacts import atomic
 from nucleigan.figures.evaluation import BAR_COLOURS, MARKERS
 
+# Of a figure with a short legend, and of a further line of it, inches.
+HEIGHT, LINE = 4.6, 0.21
+# Longer names do not stand beside each other, characters.
+LONGEST_PAIR = 28
+
 
 def f1_over_thresholds(models: Mapping[str, pd.DataFrame], split: str, output: str | Path) -> None:
     """Draw a line a model.
@@ -93,7 +98,7 @@ def _styles() -> list[dict[str, Any]]:
 def _empty(title: str) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.4, 4.6), layout="constrained")
+    figure = Figure(figsize=(5.4, HEIGHT), layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(title)
     axes.grid(color="0.9", zorder=0)
@@ -102,7 +107,12 @@ def _empty(title: str) -> tuple[Any, Any]:
 
 
 def _write(figure: Any, output: str | Path) -> None:
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    names = figure.axes[0].get_legend_handles_labels()[1]
+    columns = 1 if max(map(len, names), default=0) > LONGEST_PAIR else 2
+    # The legend lies below, and must not press the axes flat.
+    rows = -(-len(names) // columns)
+    figure.set_figheight(HEIGHT + LINE * max(0, rows - 2))
+    figure.legend(loc="outside lower center", ncols=columns, frameon=False)
     with atomic(output) as temporary:
         # Without the program's version, equal results give equal files.
         figure.savefig(temporary, format="png", dpi=120, metadata={"Software": None})

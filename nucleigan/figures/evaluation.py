@@ -9,6 +9,10 @@ from nucleigan.artifacts import atomic
 # Okabe & Ito 2008: told apart with every common kind of colour vision.
 BAR_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 MARKERS = ("*", "D", "s", "^", "v", "P")
+# Of models beyond as many as there are colours.
+HATCHES = ("", "///", "...", "xxx")
+# Longer names would lie over their neighbours.
+LONGEST_NAME = 20
 
 
 def by_organ(
@@ -53,8 +57,13 @@ def by_organ(
     for i, (model, figures) in enumerate(models.items()):
         places = [j - 0.4 + (i + 0.5) * width for j in range(len(organs))]
         heights = [figures.get(organ, math.nan) for organ in organs]
-        colour = BAR_COLOURS[i % len(BAR_COLOURS)]
-        axes.bar(places, heights, 0.92 * width, color=colour, label=model, zorder=2)
+        look = {
+            "color": BAR_COLOURS[i % len(BAR_COLOURS)],
+            "hatch": HATCHES[i // len(BAR_COLOURS) % len(HATCHES)],
+            "edgecolor": "white",
+            "linewidth": 0,
+        }
+        axes.bar(places, heights, 0.92 * width, label=model, zorder=2, **look)
         for place, organ in zip(places, organs, strict=True):
             ends = intervals.get(model, {}).get(organ, (math.nan, math.nan))
             if not math.isnan(ends[0]):
@@ -87,7 +96,10 @@ def by_organ(
             zorder=4,
             label=name,
         )
-    axes.set_xticks(range(len(organs)), organs, rotation=20)
+    names = [
+        organ if len(organ) <= LONGEST_NAME else f"{organ[: LONGEST_NAME - 1]}…" for organ in organs
+    ]
+    axes.set_xticks(range(len(organs)), names, rotation=20, ha="right", rotation_mode="anchor")
     axes.axvline(len(organs) - 1.46, color="0.7", linewidth=1, zorder=1)
     axes.set(ylabel=label, ylim=(0, 1), xlim=(-0.6, len(organs) - 0.4), title=title)
     axes.grid(axis="y", color="0.9", zorder=0)

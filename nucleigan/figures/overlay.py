@@ -1,5 +1,7 @@
 """Nuclei drawn over their slide."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from nucleigan.errors import NucleiganError
@@ -13,7 +15,23 @@ MISSED = (240, 228, 66)
 INVENTED = (213, 94, 0)
 
 
-def overlay(image: np.ndarray, truth: np.ndarray | None, prediction: np.ndarray) -> np.ndarray:
+class Hits(NamedTuple):
+    """Ids of true nuclei that were found, and of the predictions that found them."""
+
+    found: np.ndarray
+    right: np.ndarray
+
+
+def hits(truth: np.ndarray, prediction: np.ndarray) -> Hits:
+    """Which nuclei of two label maps (H, W) match each other, IoU above 0.5."""
+    table = contingency(truth, prediction)
+    cells = pairs_above(table, 0.5)
+    return Hits(table.truth_ids[table.row[cells]], table.prediction_ids[table.column[cells]])
+
+
+def overlay(
+    image: np.ndarray, truth: np.ndarray | None, prediction: np.ndarray, known: Hits | None = None
+) -> np.ndarray:
     """Draw the contours of nuclei over a slide.
 
     Parameters
@@ -24,6 +42,8 @@ def overlay(image: np.ndarray, truth: np.ndarray | None, prediction: np.ndarray)
         (H, W) integers, or None where the slide has no annotation.
     prediction
         (H, W) integers.
+    known
+        Which of them match; None to look here. Maps of a picture that was made smaller do not tell.
 
     Returns
     -------
@@ -45,10 +65,7 @@ def overlay(image: np.ndarray, truth: np.ndarray | None, prediction: np.ndarray)
     if truth is None:
         drawn[contours(prediction)] = HIT
         return drawn
-    table = contingency(truth, prediction)
-    cells = pairs_above(table, 0.5)
-    found = table.truth_ids[table.row[cells]]
-    right = table.prediction_ids[table.column[cells]]
+    found, right = hits(truth, prediction) if known is None else known
     hit = np.isin(prediction, right)
     drawn[contours(np.where(hit, 0, prediction))] = INVENTED
     drawn[contours(np.where(np.isin(truth, found), 0, truth))] = MISSED

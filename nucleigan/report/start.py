@@ -11,6 +11,7 @@ from PIL import Image
 from nucleigan.artifacts import atomic, file_digest, read_json, read_table
 from nucleigan.config import Config
 from nucleigan.evaluation.compare import not_judged
+from nucleigan.evaluation.published import organ_name
 from nucleigan.report import page
 from nucleigan.report.results import comparison, results
 from nucleigan.report.run import commit, costs, versions
@@ -124,8 +125,14 @@ def _data(
     settings: Mapping[str, Any],
     phantoms: bool,
 ) -> str:
+    # As tables name them.
+    facts = [{**fact, "organ": organ_name(str(fact["organ"]))} for fact in facts]
     organs = list(dict.fromkeys(fact["organ"] for fact in facts))
     count = pd.Series([(fact["organ"], fact["split"]) for fact in facts]).value_counts()
+    normalized = _at(settings, "stain.normalize") is not False
+    stains = (
+        f"Stain reference: {reference['slide']}" if normalized else "Stains are left as they are"
+    )
     rows: list[list[object]] = [
         [organ, *(count.get((organ, split), 0) for split in SPLITS), _nuclei(facts, organ)]
         for organ in organs
@@ -141,10 +148,7 @@ def _data(
     ]
     return page.section(
         "What was run, on which data",
-        page.paragraph(
-            f"{len(facts)} slides of {len(organs)} organs{drawn}. Stain reference: "
-            f"{reference['slide']}."
-        ),
+        page.paragraph(f"{len(facts)} slides of {len(organs)} organs{drawn}. {stains}."),
         page.grid(
             page.table(["organ", *SPLITS, "annotated nuclei"], rows, name="data", overall=1),
             page.table(["setting that matters", "value"], chosen, name="settings", kind="text"),

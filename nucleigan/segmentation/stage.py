@@ -9,10 +9,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image
 
-from nucleigan.artifacts import atomic, open_image, read_json, write_bands
+from nucleigan.artifacts import atomic, open_image, read_json, read_tiff, write_bands
 from nucleigan.config import ComputeSettings
 from nucleigan.errors import NucleiganError
-from nucleigan.figures.overlay import overlay
+from nucleigan.figures.overlay import hits, overlay
 from nucleigan.progress import progress
 from nucleigan.segmentation.export import Features, geojson
 from nucleigan.segmentation.segmenter import Segmenter
@@ -70,8 +70,9 @@ def segment_slide(
         small = shrunk(picture, PICTURE_SIDE)
     found = _shrunk_labels(labels_output, small)
     known = None if truth is None else _shrunk_labels(truth, small)
+    matched = None if truth is None else hits(read_tiff(truth), read_tiff(labels_output))
     with atomic(picture_output) as temporary:
-        Image.fromarray(overlay(small, known, found)).save(temporary)
+        Image.fromarray(overlay(small, known, found, matched)).save(temporary)
     print(f"{features.count} nuclei", flush=True)
 
 

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from nucleigan.config import IngestionSettings
 from nucleigan.errors import NucleiganError, shown
+from nucleigan.evaluation.published import organ_name
 from nucleigan.slides.limits import read_text
 from nucleigan.slides.remote import check_address, check_apart, is_address
 
@@ -253,8 +254,10 @@ def check_slides(
             f"stain.reference is {reference!r}, which is no slide of the sheet; use auto or one of "
             f"{', '.join(names[:5])}{', …' if len(names) > 5 else ''}."
         )
-    judged = {slide.organ for slide in slides if slide.split in judging and slide.annotation}
-    learned = {slide.organ for slide in slides if slide.split == "train"}
+    judged = {
+        organ_name(slide.organ) for slide in slides if slide.split in judging and slide.annotation
+    }
+    learned = {organ_name(slide.organ) for slide in slides if slide.split == "train"}
     unchecked = [
         slide.slide
         for slide in slides

@@ -4,9 +4,10 @@ import csv
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from nucleigan.artifacts import write_image
+from nucleigan.artifacts import write_image, write_table
 from nucleigan.errors import NucleiganError
 from nucleigan.evaluation import (
     MEASURES,
@@ -24,7 +25,8 @@ from nucleigan.evaluation import (
 )
 from nucleigan.evaluation.columns import MATCH_RATES
 from nucleigan.evaluation.published import METHODS, ORGANS, organ_name, published
-from nucleigan.figures.overlay import HIT, INVENTED, MISSED, overlay
+from nucleigan.figures.ablation import plot_training_sets
+from nucleigan.figures.overlay import HIT, INVENTED, MISSED, Hits, overlay
 from nucleigan.metrics.measures import measure_all
 from nucleigan.slides import sheet
 
@@ -281,6 +283,32 @@ def test_organ_names_meet_the_published_ones():
     assert organ_name(" Colon") == organ_name("colorectal") == "colorectal"
     assert organ_name("Oesophagus") == "esophagus"
     assert organ_name("Skin") == "skin"
+
+
+def test_what_matches_may_be_known_from_larger_maps():
+    image = np.full((*TRUTH.shape, 3), 200, np.uint8)
+    none = Hits(np.array([], int), np.array([], int))
+    drawn = {tuple(pixel) for pixel in overlay(image, TRUTH, PREDICTION, none).reshape(-1, 3)}
+    assert MISSED in drawn and INVENTED in drawn and HIT not in drawn
+    every = Hits(np.unique(TRUTH), np.unique(PREDICTION))
+    drawn = {tuple(pixel) for pixel in overlay(image, TRUTH, PREDICTION, every).reshape(-1, 3)}
+    assert HIT in drawn and not {MISSED, INVENTED} & drawn
+
+
+def test_the_figure_of_training_sets_is_of_test_slides(tmp_path):
+    def drawn(*splits):
+        facts = {"test": (0.4, 0.55), "train": (0.9, 0.8)}
+        rows = [
+            dict(data=data, split=split, organ="overall", aji=aji, seeds=2, aji_sd=0.01)
+            | dict(aji_low=aji - 0.1, aji_high=aji + 0.1)
+            for split in splits
+            for data, aji in zip(("real", "both"), facts[split], strict=True)
+        ]
+        write_table(tmp_path / "organs.csv", pd.DataFrame(rows))
+        plot_training_sets(tmp_path / "organs.csv", tmp_path / "figure.png")
+        return (tmp_path / "figure.png").read_bytes()
+
+    assert drawn("train", "test") == drawn("test") != drawn("train")
 
 
 def test_overlay_tells_hits_misses_and_inventions_apart():
