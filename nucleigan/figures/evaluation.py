@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from nucleigan.artifacts import atomic
 
@@ -57,7 +58,7 @@ def by_organ(
     for i, (model, figures) in enumerate(models.items()):
         places = [j - 0.4 + (i + 0.5) * width for j in range(len(organs))]
         heights = [figures.get(organ, math.nan) for organ in organs]
-        look = {
+        look: dict[str, Any] = {
             "color": BAR_COLOURS[i % len(BAR_COLOURS)],
             "hatch": HATCHES[i // len(BAR_COLOURS) % len(HATCHES)],
             "edgecolor": "white",
