@@ -353,6 +353,9 @@ def _slides(reader: csv.DictReader, path: Path) -> list[Slide]:
                 f"{path}, line {line}: has more values than the header has columns; put values "
                 "with commas into quotes."
             )
+        # What spreadsheets leave of rows that were cleared.
+        if not any((value or "").strip() for value in row.values()):
+            continue
         values = {name: (row.get(column) or "").strip() for name, column in columns.items()}
         slide = _slide(values, path, line)
         if slide.slide in lines:

@@ -52,6 +52,14 @@ def test_paths_are_relative_to_the_sheet(tmp_path):
     assert second.sha256 is None
 
 
+def test_rows_that_a_spreadsheet_cleared_are_none(tmp_path):
+    blank = ",,,,,,\n"
+    (slide,) = read_sheet(written(tmp_path, HEADER + blank + " ,,,,,,\n" + TEST + blank))
+    assert slide.split == "test"
+    assert "no slides" in complaint(tmp_path, HEADER + blank)
+    assert "line 3" in complaint(tmp_path, HEADER + blank + "b,,,,,,\n")
+
+
 def test_annotation_may_be_missing_unless_thresholds_are_chosen_by_it(tmp_path):
     for split in ("train", "test"):
         text = f"slide,organ,split,image\nb,liver,{split},b.tif\n"
