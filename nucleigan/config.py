@@ -46,13 +46,14 @@ def _known(device: str) -> str:
 
 
 def _plain(folder: str) -> str:
-    # Snakemake takes what stands in braces as a wildcard, and only a shell knows what ~ is.
-    if re.search(r"[{}]", folder) or folder.startswith("~"):
-        raise ValueError("expected a path without braces that does not begin with ~")
     if not folder:
         raise ValueError("expected a folder, found nothing")
     # One spelling, by which paths that are put together in two ways are the same.
-    return os.path.normpath(folder)
+    folder = os.path.normpath(folder)
+    # Snakemake takes what stands in braces as a wildcard, and only a shell knows what ~ is.
+    if re.search(r"[{}]", folder) or folder.startswith("~"):
+        raise ValueError("expected a path without braces that does not begin with ~")
+    return folder
 
 
 Device = Annotated[str, AfterValidator(_known)]
@@ -758,18 +759,18 @@ class Config(Settings):
             sections["cyclegan"] = self.cyclegan
             # It paints whole patches.
             self._check_size("patches.size", self.patches.size, "cyclegan")
-        if (
-            "cyclegan" in sections
-            and self.cyclegan.lambda_polarity
-            and self.masks.encoding == "outline"
-        ):
+        trains = not self.segmentation.model
+        hollow = self.masks.encoding == "outline"
+        if trains and "cyclegan" in sections and self.cyclegan.lambda_polarity and hollow:
             raise ValueError(
                 "cyclegan.lambda_polarity takes the first channel of a mask for the nuclei, which "
                 f"masks.encoding: {self.masks.encoding} leaves hollow; set it to 0, or choose "
                 "another encoding"
             )
         losses = self.segmentation
-        if not losses.adversarial + losses.l1 + losses.dice + losses.cross_entropy:
+        # The method cgan learns by these, and so does the judge of synthetic pairs.
+        used = trains and ("cgan" in losses.methods or "cyclegan" in sections)
+        if used and not losses.adversarial + losses.l1 + losses.dice + losses.cross_entropy:
             raise ValueError(
                 "segmentation.adversarial, l1, dice and cross_entropy are all 0, so that nothing "
                 "would teach the mask; set one of them"
@@ -806,15 +807,17 @@ class Config(Settings):
         """An enlarged tile is rounded to what the network takes; it must stay that enlargement."""
         if self.segmentation.model:
             return
-        factor, tile = self.segmentation.generator.factor(), self.prediction.tile
+        factor = self.segmentation.generator.factor()
+        tile = -(-self.prediction.tile // factor) * factor
         for scale in self.prediction.scales:
             side = max(1, round(tile * scale / factor)) * factor
-            if scale != 1 and abs(side / (tile * scale) - 1) > ROUNDED:
+            if abs(side / (tile * scale) - 1) > ROUNDED:
                 raise ValueError(
-                    f"prediction.scales: {scale:g} of prediction.tile ({tile}) would be rounded to "
-                    f"{side} pixels, a multiple of the {factor} by which segmentation.generator "
-                    "makes it smaller; change either"
+                    f"prediction.scales: {scale:g} of a tile of {tile} pixels would be rounded to "
+                    f"{side}, a multiple of the {factor} by which segmentation.generator makes it "
+                    "smaller; change either"
                 )
+            self._check_size("prediction.tile", side, "segmentation")
 
     def _check_size(self, key: str, size: int, name: str) -> None:
         network: GeneratorSettings = getattr(self, name).generator

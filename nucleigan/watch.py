@@ -56,8 +56,10 @@ def _is_over(folder: str | Path, jobs: list[Job]) -> bool:
     # While Snakemake is there it may try again what failed.
     if "running" in states or (at_work and any(j.planned and j.state != "done" for j in jobs)):
         return False
-    # A silent job may run where its process cannot be seen, but nobody waits for it any more.
-    return at_work is False or not states & {"silent", "waiting"} or plan is None
+    if at_work is False:
+        # A silent job may run where its process cannot be seen, but nobody waits for it any more.
+        return True
+    return "silent" not in states and (plan is None or "waiting" not in states)
 
 
 def _drawn(output: TextIO, lines: list[str], before: int, whole: bool) -> list[str]:

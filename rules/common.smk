@@ -51,8 +51,12 @@ def read_inputs():
             "config.yaml: `slides` is empty; name a sample sheet (--config slides=sheet.csv) or "
             "run the demo (--configfile configs/demo.yaml)."
         )
-    if not settings.segmentation.model:
-        found = hold_out(found, settings.validation)
+    validation = settings.validation
+    if settings.segmentation.model:
+        # Those that taught the model may be missing in the sheet that it is applied to.
+        known = {slide.slide for slide in found}
+        validation = [name for name in validation if name in known]
+    found = hold_out(found, validation)
     if given := settings.segmentation.model:
         settings = settings_of_model(settings, given)
         made = Path(settings.results).resolve()

@@ -109,7 +109,14 @@ def test_later_files_win(tmp_path):
         ),
         (
             {"prediction": {"scales": [1, 1.25]}},
-            ["prediction.scales: 1.25", "tile (256)", "256 pixels", "multiple of the 256"],
+            ["prediction.scales: 1.25", "tile of 256 pixels", "to 256", "multiple of the 256"],
+        ),
+        (
+            {
+                "segmentation": {"generator": {"kind": "unet", "depth": 7}},
+                "prediction": {"tile": 64, "tile_overlap": 16},
+            },
+            ["prediction.tile (64)", "128 or more", "a single pixel"],
         ),
         ({"compute": {"device": "gpu"}}, ["compute.device", "'gpu'", "cuda:N"]),
         ({"segmentation": {"jitter": {"scale": [0, 2]}}}, ["jitter.scale.0", "greater than 0"]),
@@ -165,6 +172,27 @@ def test_experiments_are_overlays(path):
     assert path.stem == "reference" or overlay
     assert validate(overlay) == Config() or path.stem != "reference"
     assert overlay == {} or validate(overlay) != Config()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        # Methods with losses of their own, a model that is applied, and a tile that is rounded up.
+        {"segmentation": {"methods": ["unet"], "data": ["real"], "adversarial": 0, "l1": 0}},
+        {"segmentation": {"model": "a.safetensors", "adversarial": 0, "l1": 0}},
+        {
+            "segmentation": {"model": "a.safetensors"},
+            "masks": {"encoding": "outline"},
+            "cyclegan": {"lambda_polarity": 5},
+        },
+        {
+            "segmentation": {"generator": {"kind": "unet", "depth": 7, "norm": "batch"}},
+            "prediction": {"tile": 200, "scales": [1, 1.5]},
+        },
+    ],
+)
+def test_what_does_not_matter_is_not_refused(values):
+    validate(values)
 
 
 @pytest.mark.parametrize("given", ["out/", "./out", "out//", "a/../out"])

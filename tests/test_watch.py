@@ -127,6 +127,15 @@ def test_what_is_over_is_told_by_snakemake_itself(run, at_work, end):
     assert module._is_over(run, module.read_status(run)) is not at_work
 
 
+def test_a_silent_job_is_waited_for_where_nobody_knows_of_snakemake(run):
+    finish(run, "b")
+    log = run / "logs/slides/c.log"
+    log.write_text("")
+    os.utime(log, (1, 1))
+    (run / "logs/plan.json").unlink()
+    assert not module._is_over(run, module.read_status(run))
+
+
 @pytest.mark.parametrize("at_work", [True, False])
 def test_waiting_jobs_are_waited_for_while_snakemake_is_there(run, at_work, monkeypatch):
     """A job has failed, and another waits; nothing runs."""

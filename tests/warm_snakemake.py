@@ -30,7 +30,8 @@ def call(arguments: Sequence[str], root: Path, folder: Path, log: Path, patience
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    process = context.Process(target=_run, args=(list(arguments), root, folder, log))
+    variables = {**os.environ, "PYTHONPATH": str(root)}
+    process = context.Process(target=_run, args=(list(arguments), variables, root, folder, log))
     process.start()
     process.join(patience)
     if process.exitcode is None:
@@ -40,12 +41,15 @@ def call(arguments: Sequence[str], root: Path, folder: Path, log: Path, patience
     return process.exitcode
 
 
-def _run(arguments: list[str], root: Path, folder: Path, log: Path) -> None:
+def _run(
+    arguments: list[str], variables: dict[str, str], root: Path, folder: Path, log: Path
+) -> None:
     with log.open("wb") as stream:
         for number in (1, 2):
             os.dup2(stream.fileno(), number)
     os.chdir(folder)
-    os.environ["PYTHONPATH"] = str(root)
+    os.environ.clear()
+    os.environ.update(variables)
     sys.path.insert(0, str(root))
     from snakemake.cli import main
 

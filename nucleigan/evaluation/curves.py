@@ -10,9 +10,9 @@ from nucleigan.artifacts import read_table, write_table
 from nucleigan.errors import NucleiganError
 from nucleigan.evaluation.columns import MODEL, NAMES_ARE_TEXT
 from nucleigan.evaluation.intervals import interval_of_mean
-from nucleigan.evaluation.published import organ_name
 from nucleigan.evaluation.summary import mean
 from nucleigan.metrics.objects import THRESHOLDS
+from nucleigan.organs import organ_name
 
 # Groups of nuclei by size, each with as many nuclei.
 SIZES = 8

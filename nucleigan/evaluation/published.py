@@ -59,14 +59,6 @@ _TABLE = {
     ),
 }
 
-_SYNONYMS = {
-    "colon": "colorectal",
-    "rectum": "colorectal",
-    "colorectum": "colorectal",
-    "oesophagus": "esophagus",
-    "urinary bladder": "bladder",
-}
-
 
 def published(measure: str) -> dict[str, dict[str, float]]:
     """Published figures of ``aji``, ``hausdorff`` (pixels) or ``f1``: method to organ to figure.
@@ -79,9 +71,3 @@ def published(measure: str) -> dict[str, dict[str, float]]:
         for column, method in enumerate(METHODS)
         if rows
     }
-
-
-def organ_name(name: str) -> str:
-    """The name under which an organ stands in the published table; others in lower case."""
-    name = name.strip().casefold()
-    return _SYNONYMS.get(name, name)

@@ -9,7 +9,8 @@ import numpy as np
 from nucleigan.errors import NucleiganError, shown
 from nucleigan.evaluation.columns import MEASURES
 from nucleigan.evaluation.intervals import Interval, interval_of_mean
-from nucleigan.evaluation.published import ORGANS, organ_name
+from nucleigan.evaluation.published import ORGANS
+from nucleigan.organs import organ_name
 
 OVERALL = "overall"
 

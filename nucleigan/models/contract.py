@@ -63,7 +63,7 @@ class Method:
         file to the mask.
     markers
         Pairs of the thresholds ``marker`` and ``summit`` to choose from on validation slides;
-        without any, those that are configured are kept.
+        without any, those that are configured are kept, or those below.
     thresholds
         Of a method whose thresholds are no probabilities, those that it has without validation
         slides in the place of the configured ones.

@@ -26,7 +26,7 @@ GREATEST = 40.0
 # Outputs for distances of 0, where a fresh network begins, and of GREATEST: where tanh is steep. At
 # -1, which it never reaches, the background would stay above 0 for thousands of steps.
 LOW, HIGH = 0.0, 0.8
-# How far a hill must rise above the saddle to a higher one where none is configured, pixels.
+# How far a hill must rise above the saddle to a higher one where no validation slide tells, pixels.
 DYNAMICS = 1.0
 
 

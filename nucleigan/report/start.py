@@ -11,7 +11,7 @@ from PIL import Image
 from nucleigan.artifacts import atomic, file_digest, read_json, read_table
 from nucleigan.config import Config
 from nucleigan.evaluation.compare import not_judged
-from nucleigan.evaluation.published import organ_name
+from nucleigan.organs import organ_name
 from nucleigan.report import page
 from nucleigan.report.results import comparison, results
 from nucleigan.report.run import commit, costs, versions

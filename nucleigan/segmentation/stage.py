@@ -70,7 +70,9 @@ def segment_slide(
         small = shrunk(picture, PICTURE_SIDE)
     found = _shrunk_labels(labels_output, small)
     known = None if truth is None else _shrunk_labels(truth, small)
-    matched = None if truth is None else hits(read_tiff(truth), read_tiff(labels_output))
+    matched = None
+    if truth is not None and small.shape[:2] != (height, width):
+        matched = hits(read_tiff(truth), read_tiff(labels_output))
     with atomic(picture_output) as temporary:
         Image.fromarray(overlay(small, known, found, matched)).save(temporary)
     print(f"{features.count} nuclei", flush=True)

@@ -38,7 +38,8 @@ def choose_thresholds(
         Of a training run.
     slides
         Dictionaries with ``slide``, ``image`` (normalised) and ``labels`` of the validation slides;
-        without any, the thresholds stay as they are configured.
+        without any, the thresholds stay as they are configured, or as the method has them where
+        its are no probabilities.
     model_output
         The model file.
     table_output

@@ -297,7 +297,9 @@ def rasterise(
                 areas[number] = free.sum()
             else:
                 remarks.add(HIDDEN, outline.name)
-                within[int(owners[0])] += len(owners) == 1
+                # One that repeats it is not inside.
+                inner = len(owners) == 1 and counts[0] < areas[owners[0]]
+                within[int(owners[0])] += int(inner)
     for number, others in sorted(within.items()):
         if others >= SEVERAL:
             remarks.add(AROUND, outlines[number - 1].name)

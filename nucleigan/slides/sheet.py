@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from nucleigan.config import IngestionSettings
 from nucleigan.errors import NucleiganError, shown
-from nucleigan.evaluation.published import organ_name
+from nucleigan.organs import organ_name
 from nucleigan.slides.limits import read_text
 from nucleigan.slides.remote import check_address, check_apart, is_address
 

@@ -24,7 +24,7 @@ from nucleigan.evaluation import (
     write_rows,
 )
 from nucleigan.evaluation.columns import MATCH_RATES
-from nucleigan.evaluation.published import METHODS, ORGANS, organ_name, published
+from nucleigan.evaluation.published import METHODS, ORGANS, published
 from nucleigan.figures.ablation import plot_training_sets
 from nucleigan.figures.overlay import HIT, INVENTED, MISSED, Hits, overlay
 from nucleigan.metrics.measures import measure_all
@@ -277,12 +277,6 @@ def test_published_overall_rows_are_the_means_of_the_organs():
             mean = np.mean(list(columns[method].values()))
             assert mean == pytest.approx(figure or 7.241, abs=0.0011)
     assert published("dice") == {}
-
-
-def test_organ_names_meet_the_published_ones():
-    assert organ_name(" Colon") == organ_name("colorectal") == "colorectal"
-    assert organ_name("Oesophagus") == "esophagus"
-    assert organ_name("Skin") == "skin"
 
 
 def test_what_matches_may_be_known_from_larger_maps():

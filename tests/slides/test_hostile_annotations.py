@@ -103,10 +103,9 @@ def test_regions_in_regions_cost_no_more_than_beside_each_other(tmp_path):
     vertices = "".join(f'<Vertex X="{x}" Y="{y}"/>' for x, y in BOX)
     path = aperio(tmp_path, f"<Region>{vertices}" * depth + "</Region>" * depth)
     # Each takes its own vertices alone; the second and further ones lie under the first.
-    labels, (warning, around) = read_annotation(path, SHAPE)
+    labels, (warning,) = read_annotation(path, SHAPE)
     assert (labels == 1).sum() == 17 * 17
     assert "and 69 more lie wholly under earlier ones" in warning
-    assert "lie around several others" in around
 
 
 def test_elements_that_are_no_vertices_take_no_memory(tmp_path, memory_growth):

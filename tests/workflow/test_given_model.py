@@ -71,6 +71,13 @@ def test_settings_of_trainings_do_not_count(finished, fresh, given):
     assert planned == fresh.planned("all", changes=changes(given))
 
 
+def test_slides_that_are_held_out_may_be_judged(finished, fresh):
+    model = finished.results / f"segmentation/{RUN}/model.safetensors"
+    held_out = {"validation": ["train1"], "evaluation": {"splits": ["val"]}}
+    text = fresh.make("predictions", changes=changes(model, **held_out), options=["--dry-run"])
+    assert "train1" in text and "val1" in text and "train2" not in text and "test1" not in text
+
+
 def test_slides_of_other_splits_are_not_read(finished, fresh):
     model = finished.results / f"segmentation/{RUN}/model.safetensors"
     assert fresh.planned("predictions", changes=changes(model)) == {
