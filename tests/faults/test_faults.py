@@ -50,7 +50,7 @@ def no_remains(workflow):
 
 
 def test_a_job_of_every_stage_is_killed_at_a_random_moment(finished, fresh):
-    """And tried again by the same run; in the tests below another run goes on."""
+    """First the same command is given again, then the run itself tries again what was killed."""
     every = {path.stem for path in (ROOT / "workflow_scripts").glob("*.py")} - OTHERS.keys()
     # The sheet of the finished run, so that nothing but the faults differs.
     shutil.copytree(finished.sheet.parent, fresh.sheet.parent, dirs_exist_ok=True)
@@ -59,11 +59,14 @@ def test_a_job_of_every_stage_is_killed_at_a_random_moment(finished, fresh):
     killer = threading.Thread(target=kill_each_script_once, args=arguments)
     killer.start()
     try:
+        done = fresh.run("all", options=["--keep-going"])
+        assert done.returncode != 0
+        assert "died with <Signals.SIG" in done.stdout or "status 143" in done.stdout
         said = fresh.make("all", options=["--retries", "1"])
     finally:
         stop.set()
         killer.join()
-    assert said.count("Trying to restart job") > len(killed) / 2
+    assert "Trying to restart job" in said
     # One that ends between two looks escapes.
     assert len(every - killed.keys()) <= 3, killed
     assert {"train_cyclegan", "train_segmenter"} <= killed.keys()
