@@ -759,23 +759,9 @@ class Config(Settings):
             sections["cyclegan"] = self.cyclegan
             # It paints whole patches.
             self._check_size("patches.size", self.patches.size, "cyclegan")
-        trains = not self.segmentation.model
-        hollow = self.masks.encoding == "outline"
-        if trains and "cyclegan" in sections and self.cyclegan.lambda_polarity and hollow:
-            raise ValueError(
-                "cyclegan.lambda_polarity takes the first channel of a mask for the nuclei, which "
-                f"masks.encoding: {self.masks.encoding} leaves hollow; set it to 0, or choose "
-                "another encoding"
-            )
-        losses = self.segmentation
-        # The method cgan learns by these, and so does the judge of synthetic pairs.
-        used = trains and ("cgan" in losses.methods or "cyclegan" in sections)
-        if used and not losses.adversarial + losses.l1 + losses.dice + losses.cross_entropy:
-            raise ValueError(
-                "segmentation.adversarial, l1, dice and cross_entropy are all 0, so that nothing "
-                "would teach the mask; set one of them"
-            )
-        self._check_scales()
+        if not self.segmentation.model:
+            self._check_losses(painting="cyclegan" in sections)
+            self._check_scales()
         for name, section in sections.items():
             self._check_size(f"{name}.crop", section.crop, name)
             judge: DiscriminatorSettings = getattr(self, name).discriminator
@@ -803,10 +789,25 @@ class Config(Settings):
         if name == "baselines" and {"unet", "dist"} & set(self.baselines.methods):
             self._check_size("segmentation.crop", self.segmentation.crop, "baselines")
 
+    def _check_losses(self, painting: bool) -> None:
+        """What has no effect, or one that nobody wants."""
+        if painting and self.cyclegan.lambda_polarity and self.masks.encoding == "outline":
+            raise ValueError(
+                "cyclegan.lambda_polarity takes the first channel of a mask for the nuclei, which "
+                f"masks.encoding: {self.masks.encoding} leaves hollow; set it to 0, or choose "
+                "another encoding"
+            )
+        own = self.segmentation
+        # The method cgan learns by these, and so does the judge of synthetic pairs.
+        used = painting or "cgan" in own.methods
+        if used and not own.adversarial + own.l1 + own.dice + own.cross_entropy:
+            raise ValueError(
+                "segmentation.adversarial, l1, dice and cross_entropy are all 0, so that nothing "
+                "would teach the mask; set one of them"
+            )
+
     def _check_scales(self) -> None:
         """An enlarged tile is rounded to what the network takes; it must stay that enlargement."""
-        if self.segmentation.model:
-            return
         factor = self.segmentation.generator.factor()
         tile = -(-self.prediction.tile // factor) * factor
         for scale in self.prediction.scales:

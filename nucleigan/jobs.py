@@ -111,8 +111,7 @@ def _logged(path: Path, rank: str | None, begins: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         # Snakemake ends, too, and nobody but `nucleigan status` asks how this job did.
         if rank is None:
-            with suppress(OSError), path.open("a", encoding="utf-8") as file:
-                file.write(f"error: {INTERRUPTED}\n")
+            _append(path, f"error: {INTERRUPTED}\n")
         raise
     except Exception as error:
         if rank is None or not _left_to_parent(error):
@@ -127,12 +126,16 @@ def _logged(path: Path, rank: str | None, begins: bool) -> Iterator[None]:
 def _say(error: Exception, path: Path) -> None:
     sentence = explained(error)
     in_full = f"error: {sentence}\n" if sentence else _in_full(error)
-    # The disk may be full.
-    with suppress(OSError), path.open("a", encoding="utf-8") as file:
-        file.write(in_full)
+    _append(path, in_full)
     last = sentence or f"{_last(error)} (in full: {path})"
     leave_failure(path, Failure(last, _passes(error)))
     print(f"error: {last}", file=sys.stderr)
+
+
+def _append(path: Path, text: str) -> None:
+    # The disk may be full.
+    with suppress(OSError), path.open("a", encoding="utf-8") as file:
+        file.write(text)
 
 
 def _left_to_parent(error: Exception) -> bool:

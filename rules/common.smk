@@ -51,13 +51,13 @@ def read_inputs():
             "config.yaml: `slides` is empty; name a sample sheet (--config slides=sheet.csv) or "
             "run the demo (--configfile configs/demo.yaml)."
         )
-    validation = settings.validation
-    if settings.segmentation.model:
+    given, validation = settings.segmentation.model, settings.validation
+    if given:
         # Those that taught the model may be missing in the sheet that it is applied to.
         known = {slide.slide for slide in found}
         validation = [name for name in validation if name in known]
     found = hold_out(found, validation)
-    if given := settings.segmentation.model:
+    if given:
         settings = settings_of_model(settings, given)
         made = Path(settings.results).resolve()
         if made in Path(given).resolve().parents:
@@ -83,8 +83,9 @@ def read_inputs():
         check_training_sets(
             "segmentation.data", settings.segmentation.data, len(teaching)
         )
+    painting = not given and settings.segmentation.uses_synthetic()
     bare = [slide for slide in found if slide.split == "train" and not slide.annotation]
-    if bare and not given and not settings.segmentation.uses_synthetic():
+    if bare and not given and not painting:
         warnings.append(
             f"{len(bare)} training slides have no annotation, and segmentation.data names real pairs "
             "alone: they teach the CycleGAN, which needs both or synthetic there"
@@ -102,7 +103,6 @@ def read_inputs():
             f"evaluation.splits is {', '.join(splits)}, but the sample sheet has no such slide; name "
             "splits that it has."
         )
-    painting = not given and settings.segmentation.uses_synthetic()
     if painting and all(slide.split == "train" for slide in found):
         raise NucleiganError(
             "every slide of the sample sheet has split 'train'; synthetic images are measured "
@@ -265,21 +265,16 @@ def of_runs(paths, chosen, **wildcards):
     ]
 
 
-def check_judged():
-    """End where a table is asked for that would have no row."""
-    if not JUDGED_WITH_TRUTH:
-        splits = " or ".join(SETTINGS.evaluation.splits)
-        sys.exit(
-            f"error: no slide of the split {splits} has an `annotation` in the sample sheet, so that "
-            "there is nothing to judge by; annotate one, or leave this target out."
-        )
-
-
 def judged(chosen):
-    """An input function: what training runs found of the annotated slides."""
+    """An input function: the tables of training runs, which a sheet must have slides for."""
 
     def slides(wildcards):
-        check_judged()
+        if not JUDGED_WITH_TRUTH:
+            splits = " or ".join(SETTINGS.evaluation.splits)
+            sys.exit(
+                f"error: no slide of the split {splits} has an `annotation` in the sample sheet, so "
+                "that there is nothing to judge by; annotate one, or leave this target out."
+            )
         return of_runs(rules.gather_slides.output.slides, chosen)
 
     return slides
@@ -289,13 +284,13 @@ def compared(name, data, chosen):
     """An input function: what a comparison judges, whose training sets need not exist unasked."""
 
     def slides(wildcards):
-        check_judged()
+        found = judged(chosen)(wildcards)
         try:
             check_training_sets(f"{name}.data", data, len(TEACHERS))
             SETTINGS.check_compared(name)
         except (NucleiganError, ValueError) as error:
             sys.exit(f"error: {error}")
-        return of_runs(rules.gather_slides.output.slides, chosen)
+        return found
 
     return slides
 

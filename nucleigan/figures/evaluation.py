@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nucleigan.artifacts import atomic
+from nucleigan.errors import shown
 
 # Okabe & Ito 2008: told apart with every common kind of colour vision.
 BAR_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
@@ -97,9 +98,7 @@ def by_organ(
             zorder=4,
             label=name,
         )
-    names = [
-        organ if len(organ) <= LONGEST_NAME else f"{organ[: LONGEST_NAME - 1]}…" for organ in organs
-    ]
+    names = [shown(organ, LONGEST_NAME) for organ in organs]
     axes.set_xticks(range(len(organs)), names, rotation=20, ha="right", rotation_mode="anchor")
     axes.axvline(len(organs) - 1.46, color="0.7", linewidth=1, zorder=1)
     axes.set(ylabel=label, ylim=(0, 1), xlim=(-0.6, len(organs) - 0.4), title=title)

@@ -290,16 +290,16 @@ def rasterise(
             if not _cut(window, inside):
                 remarks.add(ASTRAY, outline.name)
         else:
-            owners, counts = np.unique(window[inside], return_counts=True)
+            owners, counts = np.unique(window[inside & ~free], return_counts=True)
+            whole = counts == areas[owners]
             if free.any():
-                within[number] += int((counts[owners > 0] == areas[owners[owners > 0]]).sum())
+                within[number] += int(whole.sum())
                 window[free] = number
                 areas[number] = free.sum()
             else:
                 remarks.add(HIDDEN, outline.name)
-                # One that repeats it is not inside.
-                inner = len(owners) == 1 and counts[0] < areas[owners[0]]
-                within[int(owners[0])] += int(inner)
+                # One that repeats another is not inside of it.
+                within[int(owners[0])] += len(owners) == 1 and not whole[0]
     for number, others in sorted(within.items()):
         if others >= SEVERAL:
             remarks.add(AROUND, outlines[number - 1].name)
