@@ -627,11 +627,12 @@ class PredictionSettings(Settings):
         (1.0,),
         description="Enlargements in which the network sees a tile; what it finds is averaged.",
     )
-    shift: tuple[Shift, Shift] = Field(
-        (0.0, 0.0),
+    shift: tuple[Shift, Shift] | None = Field(
+        None,
         description="How far what is found is moved to the right and down, pixels, for annotations "
         "that lie beside their nuclei: mirrored and turned windows teach a network where nuclei "
-        "are. The label maps of Kumar et al. 2017 lie half a pixel to the left and above.",
+        "are. The label maps of Kumar et al. 2017 lie half a pixel to the left and above. null "
+        "moves nothing, or as far as the model says that segmentation.model names.",
     )
     least_tissue: Annotated[float, Field(ge=0, le=1)] = Field(
         0.001,
@@ -778,7 +779,19 @@ class Config(Settings):
                 )
 
     def check_compared(self, name: Literal["ablation", "baselines"]) -> None:
-        """Check what a target trains that the run itself need not; ValueError, as all checks."""
+        """Check what a target trains that the run itself need not.
+
+        Raises
+        ------
+        NucleiganError
+            One sentence, as of all checks.
+        """
+        try:
+            self._check_compared(name)
+        except ValueError as error:
+            raise NucleiganError(f"{error}.") from error
+
+    def _check_compared(self, name: Literal["ablation", "baselines"]) -> None:
         compared = getattr(self, name)
         if not compared.data:
             raise ValueError(f"{name}.data is empty; name training sets to compare")

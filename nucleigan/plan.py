@@ -20,6 +20,8 @@ class Plan:
     ----------
     names
         Of the jobs, as :class:`nucleigan.status.Job` has them.
+    finished
+        Of those whose results it uses as they were.
     time
         When the run began, seconds since the epoch by the clock of the folder.
     at_work
@@ -27,6 +29,7 @@ class Plan:
     """
 
     names: frozenset[str]
+    finished: frozenset[str]
     time: float
     at_work: bool | None
 
@@ -36,7 +39,9 @@ def job_name(results: str | Path, log: str | Path) -> str:
     return Path(log).relative_to(Path(results) / "logs").with_suffix("").as_posix()
 
 
-def write_plan(results: str | Path, logs: Iterable[str | Path]) -> None:
+def write_plan(
+    results: str | Path, logs: Iterable[str | Path], finished: Iterable[str | Path] = ()
+) -> None:
     """Write ``logs/plan.json``; where that cannot be, warn and go on.
 
     Parameters
@@ -45,11 +50,13 @@ def write_plan(results: str | Path, logs: Iterable[str | Path]) -> None:
         Folder of the run's results.
     logs
         Log files of all jobs that are to run.
+    finished
+        Log files of those that need not run again.
     """
     path = Path(results) / "logs/plan.json"
-    names = sorted(job_name(results, log) for log in logs)
+    names, others = (sorted(job_name(results, log) for log in some) for some in (logs, finished))
     try:
-        write_json(path, {"process": this_process(), "jobs": names})
+        write_json(path, {"process": this_process(), "jobs": names, "finished": others})
     except OSError as error:
         print(
             f"warning: {path}: cannot be written ({error.strerror}); `nucleigan status` will not "
@@ -64,6 +71,8 @@ def read_plan(results: str | Path) -> Plan | None:
     facts = read_mark(path)
     if facts is None:
         return None
-    jobs = facts.get("jobs")
-    names = frozenset(map(str, jobs if isinstance(jobs, list) else ()))
-    return Plan(names, path.stat().st_mtime, is_alive(facts.get("process")))
+    names, finished = (
+        frozenset(map(str, jobs if isinstance(jobs, list) else ()))
+        for jobs in (facts.get("jobs"), facts.get("finished"))
+    )
+    return Plan(names, finished, path.stat().st_mtime, is_alive(facts.get("process")))

@@ -25,8 +25,8 @@ from nucleigan.running import is_alive, read_mark
 
 # Of a job, in the order of the table.
 STATES = ("done", "waiting", "running", "silent", "stopped", "failed")
-# Only their jobs train, so that the logs of other finished jobs need not be read.
-TRAINING_STAGES = ("cyclegan", "segmentation")
+# Only such jobs train, so that the logs of other finished jobs need not be read.
+TRAININGS = ("cyclegan/", "segmentation/", "synthesis/judge")
 # A job that has said nothing for so long may have been killed, seconds.
 SILENCE = 600.0
 # Jobs told of one by one, of each state; --json has all.
@@ -244,7 +244,7 @@ def _read_job(folder: Path, name: str, now: float) -> Job:
     done = ended is not None and (began is None or ended >= began)
     # Clocks of several machines may differ: a time to come is now.
     ago = round(max(0.0, now - ((ended if done else began) or 0.0)), 1)
-    trains = name.startswith(tuple(f"{stage}/" for stage in TRAINING_STAGES))
+    trains = name.startswith(TRAININGS)
     lines = tail(log) if began is not None and (trains or not done) else []
     progress = _progress(lines)
     if done:

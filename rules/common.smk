@@ -78,7 +78,7 @@ def read_inputs():
         warnings += absent(found)
     teaching = () if given else teachers(found, settings.annotated)
     if (start := settings.segmentation.start_from) and not given:
-        check_start(settings, start)
+        warnings += check_start(settings, start)
     if not given:
         check_training_sets(
             "segmentation.data", settings.segmentation.data, len(teaching)
@@ -160,9 +160,14 @@ onstart:
             sys.exit(f"error: {error}")
         # What `nucleigan status` counts from.
         if not workflow.touch:
-            to_do = workflow.dag.needrun_jobs()
+            to_do = set(workflow.dag.needrun_jobs())
+            done = [job for job in workflow.dag.jobs if job not in to_do]
             write_plan(
-                SETTINGS.results, (path for job in to_do for path in job.log)
+                SETTINGS.results,
+                *(
+                    [path for job in jobs for path in job.log]
+                    for jobs in (to_do, done)
+                ),
             )
     # Snakemake answers SIGTERM by waiting for what runs. On a cluster that may be a day, after which
     # nobody watches the jobs any more: it shall take them back, as it does after Ctrl-C.
@@ -288,7 +293,7 @@ def compared(name, data, chosen):
         try:
             check_training_sets(f"{name}.data", data, len(TEACHERS))
             SETTINGS.check_compared(name)
-        except (NucleiganError, ValueError) as error:
+        except NucleiganError as error:
             sys.exit(f"error: {error}")
         return found
 

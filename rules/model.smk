@@ -14,6 +14,7 @@ rule take_model:
     conda:
         ENVIRONMENT
     params:
+        shift=SETTINGS.prediction.shift,
         code=code("take_model.py"),
         method_code=package_digest(method_module(RUNS[0][0])),
     script:

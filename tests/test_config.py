@@ -219,8 +219,9 @@ REAL = {"segmentation": {"data": ["real"]}}
 )
 def test_what_only_a_comparison_trains_is_checked_when_it_is_asked_for(values, target, words):
     config = validate(values | REAL)
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(NucleiganError) as caught:
         config.check_compared(target)
     assert all(word in str(caught.value) for word in words), str(caught.value)
+    assert str(caught.value).endswith(".")
     other = "ablation" if target == "baselines" else "baselines"
     config.check_compared(other)

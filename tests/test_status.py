@@ -167,7 +167,11 @@ class Still:
 
 @pytest.mark.parametrize(
     ("name", "folder"),
-    [("cyclegan/training", "cyclegan"), ("segmentation/cgan/both/0", "segmentation/cgan/both/0")],
+    [
+        ("cyclegan/training", "cyclegan"),
+        ("segmentation/cgan/both/0", "segmentation/cgan/both/0"),
+        ("synthesis/judge", "synthesis/judge"),
+    ],
 )
 def test_what_the_loop_leaves_is_understood(name, folder, tmp_path, capsys):
     path = tmp_path / f"logs/{name}.log"
@@ -187,8 +191,9 @@ def test_what_the_loop_leaves_is_understood(name, folder, tmp_path, capsys):
     assert stopped.progress == Progress(3, 8, "steps")
 
     train()
+    benchmark(tmp_path, name, ago=0)
     finished = only(tmp_path)
-    assert finished.progress is not None
+    assert finished.state == "done" and finished.progress is not None
     assert (finished.progress.done, finished.progress.total) == (8, 8)
     assert finished.progress.seconds_left == 0
 

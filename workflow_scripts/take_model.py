@@ -10,6 +10,7 @@ with job(snakemake.log[0]):
         snakemake.input.model,
         model_output=snakemake.output.model,
         reference_output=snakemake.output.reference,
+        shift=snakemake.params.shift,
         # It is only looked at.
         compute=ComputeSettings(device="cpu"),
     )

@@ -204,7 +204,9 @@ def markdown(shown: Table) -> str:
     align = ["---", *("---:" for _ in shown.header[1:])]
     plain, last = _parts(shown)
     bold = [[f"**{row[0]}**", *row[1:]] for row in last]
-    lines = [" | ".join(cells) for cells in (shown.header, align, *plain, *bold)]
+    rows = (shown.header, align, *plain, *bold)
+    # Names are anyone's.
+    lines = [" | ".join(cell.replace("|", r"\|") for cell in cells) for cells in rows]
     return "\n".join(f"| {line} |" for line in lines) + "\n"
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from nucleigan.config import Config, validate
-from nucleigan.errors import NucleiganError, reason
+from nucleigan.errors import NucleiganError, reason, shown
 from nucleigan.models.header import check_same_network, read_facts
 
 
@@ -11,7 +11,8 @@ def settings_of_model(settings: Config, path: str | Path) -> Config:
     """A configuration with what a model file decides in the model's place.
 
     Magnification, stains, masks, tiles and thresholds are the model's, and so are the names of its
-    method and of its training set, under which its results are filed.
+    method and of its training set, under which its results are filed. Of what it does with its
+    predictions, a ``prediction.shift`` that is configured takes the place of its own.
 
     Parameters
     ----------
@@ -34,6 +35,8 @@ def settings_of_model(settings: Config, path: str | Path) -> Config:
         values["stain"] = {**facts["stain"], "reference": "auto", "normalize": normalize}
         values["masks"] = facts["masks"]
         values["prediction"] |= {**facts.get("prediction", {}), "choose": False}
+        if settings.prediction.shift is not None:
+            values["prediction"]["shift"] = settings.prediction.shift
         values["segmentation"] |= {
             "methods": [facts["method"]],
             "data": [facts["training"]["data"]],
@@ -50,10 +53,14 @@ def settings_of_model(settings: Config, path: str | Path) -> Config:
     return validate(values, str(path))
 
 
-def check_start(settings: Config, path: str | Path) -> None:
+def check_start(settings: Config, path: str | Path) -> list[str]:
     """Raise where the trainings of a configuration cannot start from a model file.
 
     Its tensors and checksum are looked at by the training itself.
+
+    Returns
+    -------
+    Warnings: what lets it start, and makes it a worse start.
 
     Raises
     ------
@@ -81,3 +88,10 @@ def check_start(settings: Config, path: str | Path) -> None:
             "masks": settings.masks.model_dump(),
         }
         check_same_network(path, theirs, facts)
+    mpp = settings.ingestion.mpp
+    if theirs.get("mpp") == mpp:
+        return []
+    return [
+        f"segmentation.start_from: {path} has learned nuclei at {shown(theirs.get('mpp'))} µm per "
+        f"pixel, and this run shows it others, at ingestion.mpp {mpp:g}"
+    ]

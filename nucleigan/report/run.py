@@ -5,7 +5,7 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -53,7 +53,7 @@ class Cost(NamedTuple):
     memory: float
 
 
-def costs(folder: str | Path) -> list[Cost]:
+def costs(folder: str | Path, names: Collection[str] | None = None) -> list[Cost]:
     """Time and memory of each stage.
 
     Parameters
@@ -61,6 +61,9 @@ def costs(folder: str | Path) -> list[Cost]:
     folder
         Of Snakemake's benchmark files, a folder a stage. A file that is no such table is left out,
         and so is a stage without any.
+    names
+        Jobs that count, by the paths of those files without the ending; None counts all. What ran
+        into the same folder for slides or models that were then given up is none of a run's.
 
     Returns
     -------
@@ -69,9 +72,10 @@ def costs(folder: str | Path) -> list[Cost]:
     """
     stages: dict[str, list[tuple[float, float]]] = {}
     for path in sorted(Path(folder).rglob("*.tsv")):
-        jobs = list(_jobs(path))
+        name = path.relative_to(folder).with_suffix("")
+        jobs = list(_jobs(path)) if names is None or name.as_posix() in names else []
         if jobs:
-            stages.setdefault(path.relative_to(folder).parts[0], []).extend(jobs)
+            stages.setdefault(name.parts[0], []).extend(jobs)
     known = [stage for stage in STAGES if stage in stages]
     return [_cost(stage, stages[stage]) for stage in [*known, *sorted(set(stages) - set(STAGES))]]
 

@@ -12,6 +12,7 @@ from nucleigan.artifacts import atomic, file_digest, read_json, read_table
 from nucleigan.config import Config
 from nucleigan.evaluation.compare import not_judged
 from nucleigan.organs import organ_name
+from nucleigan.plan import read_plan
 from nucleigan.report import page
 from nucleigan.report.results import comparison, results
 from nucleigan.report.run import commit, costs, versions
@@ -76,7 +77,7 @@ def write_start(
     histories
         Name of a training to the PNG of its losses.
     benchmarks
-        Folder of Snakemake's benchmark files.
+        Folder of Snakemake's benchmark files; those of the plan beside it count, where it has one.
     checkout
         Folder of the workflow's code, for its commit.
     evaluation
@@ -237,6 +238,8 @@ def _short(value: Any) -> str:
 
 
 def _cost(benchmarks: str | Path) -> str:
+    plan = read_plan(Path(benchmarks).parent)
+    names = None if plan is None else plan.names | plan.finished
     rows = [
         [
             cost.stage,
@@ -245,7 +248,7 @@ def _cost(benchmarks: str | Path) -> str:
             _clock(cost.longest),
             "–" if pd.isna(cost.memory) else f"{cost.memory:,.0f}",
         ]
-        for cost in costs(benchmarks)
+        for cost in costs(benchmarks, names)
     ]
     header = ["stage", "jobs", "time of all jobs", "longest job", "peak memory of a job, MB"]
     return page.section(

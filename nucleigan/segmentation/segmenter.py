@@ -116,7 +116,7 @@ class Segmenter:
         """The mask (C, H, W) in [-1, 1] of a normalised image at the model's magnification."""
         if self.method.predict is not None:
             mask = torch.from_numpy(self.method.predict(image, self.facts))
-            return moved(mask[None], self.prediction.shift)[0].numpy()
+            return moved(mask[None], self.shift)[0].numpy()
         return predict(self.network, image, self.compute, **self._tiles)
 
     def segment_bands(self, image: Picture) -> Iterator[tuple[np.ndarray, list[Nucleus]]]:
@@ -150,13 +150,18 @@ class Segmenter:
         return labels, nuclei_of(labels)
 
     @property
+    def shift(self) -> tuple[float, float]:
+        """How far what is found is moved to the right and down, pixels."""
+        return self.prediction.shift or (0.0, 0.0)
+
+    @property
     def _tiles(self) -> dict[str, Any]:
         return {
             "tile": self.prediction.tile,
             "overlap": self.prediction.tile_overlap,
             "views": self.prediction.views,
             "scales": self.prediction.scales,
-            "shift": self.prediction.shift,
+            "shift": self.shift,
             "least_tissue": self.prediction.least_tissue,
         }
 

@@ -15,7 +15,6 @@ from nucleigan.slides.resample import shrunk
 from nucleigan.stain.normalization import normalize
 from nucleigan.stain.profile import StainProfile, angles
 from nucleigan.stain.separation import concentrations, estimate_stains
-from nucleigan.stain.vectors import TEXTBOOK
 from nucleigan.windows import Picture, bands
 
 PANEL = 400
@@ -25,11 +24,8 @@ def profile_slide(
     slide: str, image_path: str | Path, output_json: str | Path, settings: StainSettings
 ) -> None:
     """Estimate the stains of one slide and write them as JSON."""
-    if settings.normalize:
-        with open_image(image_path) as image:
-            profile = estimate_stains(image, settings)
-    else:
-        profile = StainProfile(TEXTBOOK, np.ones(2))
+    with open_image(image_path) as image:
+        profile = estimate_stains(image, settings)
     for warning in profile.warnings:
         print(f"warning: slide {slide}: {warning}", flush=True)
     write_json(output_json, {"slide": slide, **profile.as_dict()})

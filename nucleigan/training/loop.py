@@ -97,7 +97,7 @@ def run(
     """
     compute.keep_memory()
     name = json.dumps(identity, sort_keys=True, default=str)
-    first, history, totals = 0, [], {}
+    first, history, totals, spent = 0, [], {}, {"seconds": 0.0, "waiting_seconds": 0.0}
     leads = processes.rank() == 0
     # The first alone, since it sets aside what belongs to other settings; then all read one file.
     saved = checkpoint.load(folder, name) if leads else None
@@ -108,12 +108,15 @@ def run(
         if kept is not None:
             kept.load(saved["kept"])
         first, history, totals = saved["step"], saved["history"], saved["totals"]
+        spent = saved["spent"]
         print(f"resumed after step {first} of {settings.epochs * steps_per_epoch}", flush=True)
 
     last = settings.epochs * steps_per_epoch
-    saved_at = epoch_began = time.monotonic()
+    saved_at = time.monotonic()
+    # What earlier starts have spent on this epoch, up to the checkpoint, counts as well.
+    epoch_began = saved_at - spent["seconds"]
+    waited = spent["waiting_seconds"]
     reporter = Reporter(last, "steps", first)
-    waited = 0.0
     batches = prefetch(make_batch, first, last)
     logs = Path(folder).with_name("tensorboard") if tensorboard and leads else None
     with _sigterm() as stop, Events(logs, first) as events:
@@ -151,7 +154,8 @@ def run(
                 _check_weights(state, step, patches, folder)
             if (stopped or due) and step < last - 1:
                 if leads:
-                    state |= {"history": history, "totals": totals}
+                    spent = {"seconds": time.monotonic() - epoch_began, "waiting_seconds": waited}
+                    state |= {"history": history, "totals": totals, "spent": spent}
                     state |= {"kept": kept.state()} if kept is not None else {}
                     checkpoint.save(folder, state, name)
                 saved_at = time.monotonic()

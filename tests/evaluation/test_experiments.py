@@ -68,6 +68,13 @@ def test_several_methods_of_a_run_keep_their_names(run, tmp_path):
     assert set(overall(tmp_path / "out")) == {"a", "b cgan", "b unet"}
 
 
+def test_a_name_that_markdown_would_take_for_two_columns(run, tmp_path):
+    compare_experiments([run("a|b", 0), run("c", 1)], tmp_path / "out")
+    lines = (tmp_path / "out/table.md").read_text().splitlines()
+    rows = [line for line in lines if line.startswith("| organ ")]
+    assert rows and all(r"| a\|b" in row for row in rows)
+
+
 def test_a_run_that_is_half_done(run, tmp_path):
     (tmp_path / "half").mkdir()
     with pytest.raises(NucleiganError, match=r"half/evaluation/slides\.csv.*not finished"):

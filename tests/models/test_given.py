@@ -3,9 +3,15 @@
 import pytest
 from safetensors.torch import save_file
 
-from nucleigan.config import Config, DecodingSettings, MaskSettings, StainSettings
+from nucleigan.config import (
+    Config,
+    DecodingSettings,
+    MaskSettings,
+    PredictionSettings,
+    StainSettings,
+)
 from nucleigan.errors import NucleiganError
-from nucleigan.models.given import settings_of_model
+from nucleigan.models.given import check_start, settings_of_model
 from nucleigan.models.weights import write_weights
 
 REFERENCE = {"matrix": [[0.6, 0.7, 0.4], [0.1, 0.9, 0.3]], "percentiles": [2, 1], "slide": "a"}
@@ -54,6 +60,14 @@ def test_what_the_model_decides(model):
         (0,),
     )
     assert segmentation.validate_every == 0 and not segmentation.choose_epoch
+
+
+def test_nuclei_are_moved_as_the_model_says_unless_the_configuration_does(model):
+    moving = model(prediction={**FACTS["prediction"], "shift": [-0.5, -0.5]})
+    assert settings_of_model(OWN, moving).prediction.shift == (-0.5, -0.5)
+    still = OWN.model_copy(update={"prediction": PredictionSettings(shift=(0, 0))})
+    assert settings_of_model(still, moving).prediction.shift == (0, 0)
+    assert settings_of_model(still, model()).prediction.tile == 128
 
 
 def test_all_else_stays_as_configured(model):
@@ -106,3 +120,16 @@ def test_files_that_are_no_models(tmp_path):
     save_file({}, path)
     with pytest.raises(NucleiganError, match="cannot be used as a model file"):
         settings_of_model(OWN, path)
+
+
+def test_a_start_at_another_magnification_is_told(model):
+    masks = {"masks": FACTS["masks"], "ingestion": {"mpp": 0.5}}
+    own = Config.model_validate(masks)
+    network = {
+        "method": "cgan",
+        "generator": own.segmentation.generator.model_dump(),
+        "backbone": own.segmentation.backbone,
+    }
+    assert check_start(own, model(**network)) == []
+    (said,) = check_start(own, model(**network, mpp=0.25))
+    assert "0.25" in said and "ingestion.mpp 0.5" in said

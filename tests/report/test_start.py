@@ -259,6 +259,7 @@ def test_costs_of_stages(tmp_path):
     assert stain == ("stain", 3, 7.0, 3.5, 300.25)
     assert other[:4] == ("other", 1, 0.1, 0.1) and np.isnan(other.memory)
     assert costs(tmp_path / "nowhere") == []
+    assert costs(tmp_path, {"stain/b", "stain/c"}) == [("stain", 1, 1.0, 1.0, 300.25)]
 
 
 def test_versions_are_those_installed():

@@ -1,11 +1,13 @@
 """A model file taken as it is: its copy, and the stains that it expects."""
 
 import pytest
+import torch
 
 from nucleigan.artifacts import read_json
 from nucleigan.config import ComputeSettings
 from nucleigan.errors import NucleiganError
-from nucleigan.segmentation import take_model
+from nucleigan.models.weights import read_weights
+from nucleigan.segmentation import Segmenter, take_model
 from nucleigan.stain import StainProfile
 from nucleigan.stain.vectors import TEXTBOOK
 
@@ -32,6 +34,19 @@ def test_the_reference_is_the_models(taken):
     profile = StainProfile.from_dict(written)
     assert profile.matrix.tolist() == REFERENCE["matrix"]
     assert profile.percentiles.tolist() == REFERENCE["percentiles"]
+
+
+def test_nuclei_may_be_moved_otherwise_than_the_model_says(model, tmp_path):
+    given, copy = model(prediction={"shift": (-0.5, -0.5), "views": 4}), tmp_path / "copy"
+    take_model(given, copy, tmp_path / "r", COMPUTE, shift=(-0.5, -0.5))
+    assert copy.read_bytes() == given.read_bytes()
+    take_model(given, copy, tmp_path / "r", COMPUTE, shift=(0.0, 0.0))
+    tensors, facts = read_weights(copy)
+    theirs, before = read_weights(given)
+    assert facts == before | {"prediction": before["prediction"] | {"shift": [0.0, 0.0]}}
+    assert tensors.keys() == theirs.keys()
+    assert all(torch.equal(tensors[name], theirs[name]) for name in theirs)
+    assert Segmenter.load(copy, COMPUTE).shift == (0.0, 0.0)
 
 
 def test_a_reference_without_a_name(taken):

@@ -62,6 +62,8 @@ def test_after_normalisation_all_slides_have_the_stains_of_the_reference(tmp_pat
         assert table.loc["one", stain, "before"]["angle"] == pytest.approx(0, abs=1e-4)
 
 
-def test_without_normalisation_there_is_no_after(tmp_path):
+def test_without_normalisation_there_is_no_after_and_before_is_what_the_slides_have(tmp_path):
+    normalized = slides(tmp_path, StainSettings(reference="one"))
     table = slides(tmp_path, StainSettings(reference="one", normalize=False))
     assert set(table.index.get_level_values("time")) == {"before"}
+    pd.testing.assert_frame_equal(table, normalized.xs("before", level="time", drop_level=False))

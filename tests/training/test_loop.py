@@ -4,6 +4,7 @@ import math
 import os
 import signal
 import threading
+import time
 
 import pytest
 import torch
@@ -91,6 +92,19 @@ def test_sigterm_saves_at_once_and_the_same_call_goes_on(at, tmp_path, capsys):
     assert resumed.seen == list(range(at + 1, 12))
     assert resumed.total == whole.total
     assert without_times(again).equals(without_times(history))
+
+
+def test_the_time_before_a_stop_counts(tmp_path):
+    class Slow(Accumulator):
+        def step(self, batch, rng):
+            time.sleep(0.05)
+            return super().step(batch, rng)
+
+    with pytest.raises(SystemExit):
+        train(Slow(terminate_at=6), tmp_path)
+    seconds = train(Accumulator(), tmp_path)["seconds"]
+    # The whole first epoch, and three of the second one's four steps.
+    assert seconds[0] >= 0.2 and seconds[1] >= 0.15 and seconds[2] < 0.1
 
 
 def test_sigterm_in_the_last_step_lets_the_training_finish(tmp_path):

@@ -29,6 +29,7 @@ def test_a_finished_run_is_done_and_was_planned(finished):
     plan = read_plan(finished.results)
     assert plan is not None
     assert plan.names == names_of_logs(finished) == set(states(finished))
+    assert not plan.finished
     assert plan.at_work is False
     stages = read_stages(finished.results, read_status(finished.results))
     assert [stage.name for stage in stages] == [
@@ -99,6 +100,9 @@ def test_a_killed_job_has_failed_and_the_others_wait(copied):
         watched = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
         process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
+    last = read_plan(copied.results)
+    assert last.names.isdisjoint(last.finished)
+    assert last.names | last.finished == names_of_logs(copied)
     assert watched.returncode == 0, watched.stderr
     assert "\r" not in watched.stdout and "\x1b" not in watched.stdout
     assert re.search(r"^predictions: 4 of 4 done \(100 %\)", watched.stdout, re.MULTILINE)
