@@ -240,7 +240,8 @@ def write_bands(
             photometric="rgb" if len(shape) == 3 else "minisblack",
             tile=(TILE, TILE),
             compression=COMPRESSION,
-            predictor=True,
+            # Of a column of single pixels it would leave the first alone.
+            predictor=shape[1] > 1,
             resolution=resolution,
             resolutionunit="CENTIMETER" if resolution else None,
             metadata=None,

@@ -1,6 +1,7 @@
 """The command line: `nucleigan sheet`, `segment`, `compare`, `status`, `config`, `schema`."""
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,10 @@ from nucleigan.jobs import explained
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; a person's mistake is printed as one sentence, with status 1."""
+    # A sign that the terminal does not know is no reason to stop in the middle.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
@@ -43,6 +48,11 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("images", type=Path, nargs="+", help="TIFF, SVS, PNG or JPEG")
     segment.add_argument("--output", type=Path, required=True, help="folder for the results")
     segment.add_argument("--mpp", type=float, help="µm per pixel, whatever the files say")
+    segment.add_argument(
+        "--max-pixels",
+        type=int,
+        help="largest slide that is accepted, instead of that of ingestion.max_pixels",
+    )
     segment.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     segment.add_argument(
         "--no-shift",
@@ -82,11 +92,15 @@ def _sheet(options: argparse.Namespace) -> None:
 
 
 def _segment(options: argparse.Namespace) -> None:
-    from nucleigan.config import validate
+    from nucleigan.config import IngestionSettings, validate
     from nucleigan.segmentation import Segmenter, segment_file
 
     _check_names(options.images)
     compute = validate({"compute": {"device": options.device}}, "--device").compute
+    limits = IngestionSettings()
+    if options.max_pixels is not None:
+        given = {"ingestion": {"max_pixels": options.max_pixels}}
+        limits = validate(given, "--max-pixels").ingestion
     segmenter = Segmenter.load(options.model, compute)
     if options.no_shift:
         segmenter.prediction = segmenter.prediction.model_copy(update={"shift": (0.0, 0.0)})
@@ -98,7 +112,7 @@ def _segment(options: argparse.Namespace) -> None:
         # Its lines of progress are no results.
         try:
             with redirect_stdout(sys.stderr):
-                count = segment_file(segmenter, path, labels, polygons, options.mpp)
+                count = segment_file(segmenter, path, labels, polygons, options.mpp, limits)
         # What is wrong with one image says nothing of the next.
         except NucleiganError as error:
             if len(options.images) == 1:

@@ -7,6 +7,7 @@ one file; a test holds the two together.
 import os
 import re
 import reprlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -73,7 +74,7 @@ class IngestionSettings(Settings):
 
     mpp: Positive = Field(0.25, description="Working magnification, µm per pixel (0.25 is 40×).")
     max_pixels: Count = Field(
-        4_000_000_000, description="Largest slide that is accepted, pixels; more is refused."
+        20_000_000_000, description="Largest slide that is accepted, pixels; more is refused."
     )
     max_pixels_whole: Count = Field(
         250_000_000,
@@ -355,7 +356,9 @@ class TrainingSettings(Settings):
         150, description="Epochs at the full rate; it then falls linearly and ends above zero."
     )
     steps_per_epoch: Count | None = Field(
-        None, description="Steps of an epoch; null is one pass over the training patches."
+        None,
+        description="Steps of an epoch; null is one pass over the patches of annotated "
+        "training slides, and of a segmenter over its synthetic pairs as well.",
     )
     batch_size: Count = Field(1, description="Patches a step (the released code).")
     crop: Count = Field(256, description="Height and width of what the networks see, pixels.")
@@ -457,8 +460,9 @@ class SynthesisSettings(Settings):
     batch_size: Count = Field(8, description="Maps a forward pass; shards are cut between batches.")
     judge_epochs: Count = Field(
         20,
-        description="Epochs, as long as those of segmentation, of the segmenter that learns from "
-        "real slides alone and judges whether the images show their masks.",
+        description="Epochs of the segmenter that learns from real slides alone and judges whether "
+        "the images show their masks; of segmentation.steps_per_epoch steps, null being one pass "
+        "over the real patches.",
     )
 
 
@@ -763,6 +767,7 @@ class Config(Settings):
         if not self.segmentation.model:
             self._check_losses(painting="cyclegan" in sections)
             self._check_scales()
+            self._check_baselines(self.segmentation.methods)
         for name, section in sections.items():
             self._check_size(f"{name}.crop", section.crop, name)
             judge: DiscriminatorSettings = getattr(self, name).discriminator
@@ -771,6 +776,8 @@ class Config(Settings):
                     f"{name}.crop ({section.crop}) must be {judge.least()} or more, for "
                     f"{name}.discriminator has {judge.layers} layers; change either"
                 )
+            network: GeneratorSettings = getattr(self, name).generator
+            self._check_batch(name, section, network, f"{name}.generator")
             number = together[name] * self.compute.processes
             if section.batch_size % number:
                 raise ValueError(
@@ -799,8 +806,27 @@ class Config(Settings):
             # With pairs, the networks that paint them are checked with all others.
             painting = self.segmentation.model_copy(update={"data": compared.data})
             self.model_copy(update={"segmentation": painting})._check_networks()
-        if name == "baselines" and {"unet", "dist"} & set(self.baselines.methods):
-            self._check_size("segmentation.crop", self.segmentation.crop, "baselines")
+        if name == "baselines":
+            self._check_baselines(self.baselines.methods)
+
+    def _check_baselines(self, methods: Sequence[str]) -> None:
+        """Methods of ``baselines.methods`` have a network of their own, whoever trains them."""
+        if {"unet", "dist"} & set(methods) & set(self.baselines.methods):
+            own = self.segmentation
+            self._check_size("segmentation.crop", own.crop, "baselines")
+            network = self.baselines.generator
+            self._check_batch("segmentation", own, network, "baselines.generator")
+
+    def _check_batch(
+        self, name: str, section: TrainingSettings, network: GeneratorSettings, key: str
+    ) -> None:
+        alone = section.batch_size == 1 and section.crop == network.factor()
+        if network.kind == "unet" and network.norm == "batch" and alone:
+            raise ValueError(
+                f"{name}.batch_size (1) must be 2 or more: {key}, a unet of depth "
+                f"{network.depth}, makes {name}.crop ({section.crop}) a single pixel, and that of "
+                "one image has no spread that it could be normalised by; change either"
+            )
 
     def _check_losses(self, painting: bool) -> None:
         """What has no effect, or one that nobody wants."""
@@ -948,7 +974,12 @@ def _sentence(error: ValidationError) -> str:
             found = shown(reprlib.repr(problem["input"]), 200)
             if problem["type"] == "tuple_type":
                 expected = "expected a list; write [ and ] around it"
-            sentences.append(f"`{key}` is {found}; {_lower(expected)}")
+            if problem["type"] == "model_type":
+                expected = "expected keys and values; leave it out where it is to have none"
+            # Of a check across keys, which names what it is about.
+            within = problem["type"] == "value_error" and isinstance(problem["input"], dict)
+            said = f"`{key}`:" if within else f"`{key}` is {found};"
+            sentences.append(f"{said} {_lower(expected)}")
         else:
             sentences.append(problem["msg"].removeprefix("Value error, "))
         if len(sentences) == MOST_FAULTS:

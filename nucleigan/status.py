@@ -10,7 +10,7 @@ import re
 import textwrap
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from nucleigan.running import is_alive, read_mark
 # Of a job, in the order of the table.
 STATES = ("done", "waiting", "running", "silent", "stopped", "failed")
 # Only such jobs train, so that the logs of other finished jobs need not be read.
-TRAININGS = ("cyclegan/", "segmentation/", "synthesis/judge")
+TRAINING = re.compile(r"cyclegan/training|synthesis/judge|segmentation/[^/]+/[^/]+/\d+")
 # A job that has said nothing for so long may have been killed, seconds.
 SILENCE = 600.0
 # Jobs told of one by one, of each state; --json has all.
@@ -52,7 +52,8 @@ class Job:
     ``seconds_ago`` is the age of the log's last line, of the benchmark of a job that is done, or of
     the plan of one that waits; ``why`` the error of one that failed; ``progress`` what it said last
     of how far it is; ``saved_step`` the step from which a training would go on; ``planned`` whether
-    it belongs to the last run.
+    it belongs to the last run; ``past`` whether it ended before that run, which has no such job,
+    and not well: its slide may have been taken out, or the run may be of other stages.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Job:
     progress: Progress | None = None
     saved_step: int | None = None
     planned: bool = False
+    past: bool = False
 
     @property
     def stage(self) -> str:
@@ -170,7 +172,8 @@ def read_stages(folder: str | Path, jobs: Iterable[Job]) -> list[Stage]:
     """
     stages: dict[str, list[Job]] = {}
     for job in jobs:
-        stages.setdefault(job.stage, []).append(job)
+        if not job.past:
+            stages.setdefault(job.stage, []).append(job)
     return [_stage(Path(folder), name, members) for name, members in stages.items()]
 
 
@@ -178,6 +181,7 @@ def _stage(folder: Path, name: str, jobs: list[Job]) -> Stage:
     counts = Counter(dict.fromkeys(STATES, 0))
     counts.update(job.state for job in jobs)
     running = [job for job in jobs if job.state == "running"]
+    waiting = [job for job in jobs if job.state == "waiting"]
     parts = [job.progress.fraction for job in running if job.progress]
     rate = _rate(folder, jobs)
     return Stage(
@@ -185,7 +189,7 @@ def _stage(folder: Path, name: str, jobs: list[Job]) -> Stage:
         counts,
         (counts["done"] + sum(parts)) / len(jobs),
         None if rate is None else round(60 * rate, 3),
-        _seconds_left(running, counts["waiting"] + len(running) - sum(parts), rate),
+        _seconds_left(running, waiting, rate),
     )
 
 
@@ -202,12 +206,22 @@ def _rate(folder: Path, jobs: list[Job]) -> float | None:
     return len(done) / seconds if seconds > 0 else None
 
 
-def _seconds_left(running: list[Job], jobs: float, rate: float | None) -> float | None:
-    """Of a stage at work with so many jobs to do; nobody knows when one goes on that does not."""
-    said = [job.progress.seconds_left for job in running if job.progress]
-    known = [seconds for seconds in said if seconds is not None]
+def _seconds_left(running: list[Job], waiting: list[Job], rate: float | None) -> float | None:
+    """Of a stage at work; nobody knows when one goes on that does not.
+
+    While none of its jobs is done, those that wait are taken to last as long as those that run;
+    beside trainings, only other trainings are.
+    """
+    at = [job.progress for job in running if job.progress and job.progress.seconds_each is not None]
+    known = [one.seconds_left or 0.0 for one in at]
     if running and rate is not None:
-        known.append(jobs / rate)
+        parts = sum(job.progress.fraction for job in running if job.progress)
+        known.append((len(waiting) + len(running) - parts) / rate)
+    elif at:
+        trains = any(TRAINING.fullmatch(job.name) for job in running)
+        alike = [job for job in waiting if not trains or TRAINING.fullmatch(job.name)]
+        each = sum(one.total * (one.seconds_each or 0.0) for one in at) / len(at)
+        known.append(max(known) + len(alike) * each / len(running))
     return round(max(known), 1) if known else None
 
 
@@ -224,12 +238,18 @@ def _with_plan(folder: Path, jobs: list[Job], now: float) -> list[Job]:
     ago = round(max(0.0, now - plan.time), 1)
     # Those that ended before the plan was made, well or not, are to be done again.
     begun = [
-        replace(job, planned=job.name in plan.names)
+        replace(job, planned=job.name in plan.names, past=_is_past(job, plan.names, ago))
         for job in jobs
         if job.name not in plan.names or job.state == "running" or job.seconds_ago <= ago
     ]
     missing = plan.names - {job.name for job in begun}
     return begun + [Job(name, "waiting", ago, planned=True) for name in missing]
+
+
+def _is_past(job: Job, planned: Collection[str], ago: float) -> bool:
+    """Whether a job ended, and not well, before a plan was made that leaves it out."""
+    ended = job.state in ("silent", "stopped", "failed") and job.seconds_ago > ago
+    return ended and job.name not in planned
 
 
 def _place(stage: str) -> tuple[int, str]:
@@ -244,7 +264,7 @@ def _read_job(folder: Path, name: str, now: float) -> Job:
     done = ended is not None and (began is None or ended >= began)
     # Clocks of several machines may differ: a time to come is now.
     ago = round(max(0.0, now - ((ended if done else began) or 0.0)), 1)
-    trains = name.startswith(TRAININGS)
+    trains = TRAINING.fullmatch(name) is not None
     lines = tail(log) if began is not None and (trains or not done) else []
     progress = _progress(lines)
     if done:
@@ -384,7 +404,7 @@ def _list(jobs: list[Job]) -> str:
 def _told(job: Job) -> str:
     name, ago = shown(job.name, len(job.name) + 1), span(job.seconds_ago)
     said = {
-        "failed": f"{ago} ago: {job.why}",
+        "failed": f"{ago} ago{', before the last run' * job.past}: {job.why}",
         "stopped": f"by SIGTERM {ago} ago, saved; the same command goes on from there.",
         "silent": f"running or interrupted, last line {ago} ago.",
         "running": f"{_place_in(job)}last line {ago} ago.",

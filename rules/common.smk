@@ -194,7 +194,6 @@ onstart:
 
 wildcard_constraints:
     slide=r"[^/]+",
-    split=r"train|val|test",
     shard=r"\d+",
     method=r"[^/]+",
     data=r"synthetic|(real|both)(-\d+)?",

@@ -25,7 +25,7 @@ rule train_cyclegan:
         results("benchmarks/cyclegan/training.tsv")
     conda:
         ENVIRONMENT
-    threads: SETTINGS.compute.threads
+    threads: SETTINGS.compute.threads * SETTINGS.compute.processes
     resources:
         gpu=GPUS * SETTINGS.compute.processes,
         device=SETTINGS.compute.device,

@@ -1,34 +1,28 @@
-# Normalised slides to stacks of training patches.
+# Normalised slides to stacks of training patches. Validation slides are looked at as they are.
 
 
 rule cut_patches:
     input:
-        images=lambda wildcards: expand(
-            results("stain/{slide}/image.tif"), slide=annotated(wildcards.split)
-        ),
-        labels=lambda wildcards: expand(
-            results("slides/{slide}/labels.tif"), slide=annotated(wildcards.split)
-        ),
+        images=expand(results("stain/{slide}/image.tif"), slide=annotated("train")),
+        labels=expand(results("slides/{slide}/labels.tif"), slide=annotated("train")),
     output:
-        images=results("patches/{split}/images.tif"),
-        labels=results("patches/{split}/labels.tif"),
-        table=results("patches/{split}/patches.csv"),
+        images=results("patches/train/images.tif"),
+        labels=results("patches/train/labels.tif"),
+        table=results("patches/train/patches.csv"),
         picture=report(
-            results("patches/{split}/contact_sheet.png"),
+            results("patches/train/contact_sheet.png"),
             caption="../report/patches.rst",
             category="3 Patches",
         ),
     log:
-        results("logs/patches/{split}.log"),
+        results("logs/patches/train.log"),
     benchmark:
-        results("benchmarks/patches/{split}.tsv")
+        results("benchmarks/patches/train.tsv")
     conda:
         ENVIRONMENT
     params:
-        slides=lambda wildcards: annotated(wildcards.split),
-        organs=lambda wildcards: [
-            SLIDES[name].organ for name in annotated(wildcards.split)
-        ],
+        slides=annotated("train"),
+        organs=[SLIDES[name].organ for name in annotated("train")],
         settings=section("patches", "most_unannotated", "least_tissue"),
         code=code("cut_patches.py"),
     script:
@@ -62,9 +56,6 @@ rule cut_unannotated:
 
 rule patches:
     input:
-        expand(
-            results("patches/{split}/patches.csv"),
-            split=[split for split in ("train", "val") if annotated(split)],
-        ),
+        rules.cut_patches.output if annotated("train") else [],
         UNPAIRED if USES_SYNTHETIC else [],
     localrule: True

@@ -30,7 +30,7 @@ rule train_segmenter:
         results(f"benchmarks/segmentation/{RUN}.tsv")
     conda:
         ENVIRONMENT
-    threads: SETTINGS.compute.threads
+    threads: SETTINGS.compute.threads * SETTINGS.compute.processes
     resources:
         gpu=GPUS * SETTINGS.compute.processes,
         device=SETTINGS.compute.device,

@@ -199,6 +199,14 @@ def test_an_edited_table_is_taken_without_its_digest(tmp_path):
     assert read_table(path)["aji"].tolist() == [0.625, 0.75]
 
 
+@pytest.mark.parametrize("shape", [(10, 1), (1, 10), (300, 1), (1, 1), (5, 257), (7, 1, 3)])
+def test_the_narrowest_images_are_read_as_written(shape, tmp_path):
+    kind = np.uint8 if len(shape) == 3 else np.int32
+    image = np.arange(1, 1 + np.prod(shape)).reshape(shape).astype(kind)
+    write_image(tmp_path / "image.tif", image)
+    np.testing.assert_array_equal(read_tiff(tmp_path / "image.tif"), image)
+
+
 def test_the_most_shrunk_picture_is_read(tmp_path):
     write_image(tmp_path / "black.tif", np.zeros((4096, 4096), np.int32))
     assert not read_tiff(tmp_path / "black.tif").any()

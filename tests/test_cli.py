@@ -1,6 +1,9 @@
 """The command line."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +92,30 @@ def test_magnifications_that_no_microscope_has_are_refused(tmp_path, capsys, mpp
     said = capsys.readouterr().err
     assert said.startswith(f"error: {tmp_path / 'x.png'}: mpp is ") and said.count("\n") == 1
     assert not (tmp_path / "o").exists()
+
+
+def test_a_slide_may_be_larger_than_by_default_or_not(tmp_path, capsys):
+    Image.fromarray(np.full((16, 16, 3), 200, np.uint8)).save(tmp_path / "x.png")
+    given = [str(MODEL), str(tmp_path / "x.png"), "--output", str(tmp_path / "o"), "--mpp", "0.25"]
+    for most, status in (("255", 1), ("256", 0), ("0", 1)):
+        assert main(["segment", *given, "--device", "cpu", "--max-pixels", most]) == status
+    assert "max_pixels" in capsys.readouterr().err
+
+
+def test_signs_that_a_terminal_does_not_know_end_nothing(tmp_path):
+    """Names of files may be any bytes, and tables hold a minus that is no hyphen."""
+    names = [os.fsdecode(b"gew\xe4be.png"), "z.png"]
+    for name in names:
+        Image.fromarray(np.full((16, 16, 3), 200, np.uint8)).save(tmp_path / name)
+    images = [tmp_path / name for name in names]
+    given = [MODEL, *images, "--output", tmp_path / "o", "--mpp", "0.25", "--device", "cpu"]
+    done = subprocess.run(
+        [sys.executable, "-m", "nucleigan", "segment", *given],
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "o").glob("*.labels.tif"))) == 2
 
 
 def test_an_image_that_fails_leaves_the_next_one_its_turn(tmp_path, capsys):

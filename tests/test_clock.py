@@ -21,6 +21,8 @@ def test_only_files_from_the_future_change(tmp_path):
     assert found["a/past.csv"] == times["a/past.csv"]
     for name in ("a/b/future.csv", "link.csv"):
         assert now - 1 <= found[name] <= time.time()
+    # A job's log must not become newer than its benchmark.
+    assert found["a/b/future.csv"] == found["link.csv"]
     assert pull_back(tmp_path) == 0
 
 

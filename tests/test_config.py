@@ -63,6 +63,7 @@ def test_later_files_win(tmp_path):
         ({"cyclegan": {"generator": {"widht": 3}}}, ["cyclegan.generator.widht", "`width`"]),
         ({"cyclegan": {"lambda_image": -1}}, ["cyclegan.lambda_image", "-1", "greater than"]),
         ({"stain": {"sparsity": float("nan")}}, ["stain.sparsity", "nan"]),
+        ({"stain": None}, ["`stain` is None", "expected keys and values"]),
         ({"segmentation": {"methods": []}}, ["segmentation.methods", "at least 1"]),
         ({"ablation": {"seeds": [0, -1]}}, ["ablation.seeds.1", "-1", "greater than"]),
         ({"masks": {"encoding": "round"}}, ["masks.encoding", "'round'", "'filled'"]),
@@ -102,6 +103,17 @@ def test_later_files_win(tmp_path):
         (
             {"cyclegan": {"generator": {"kind": "unet", "depth": 9}}},
             ["patches.size (256)", "512 or more", "unet of depth 9", "a single pixel"],
+        ),
+        (
+            {"segmentation": {"generator": {"kind": "unet", "depth": 9, "norm": "batch"}}},
+            ["segmentation.batch_size (1)", "2 or more", "segmentation.generator", "single pixel"],
+        ),
+        (
+            {
+                "segmentation": {"methods": ["unet"], "generator": {"depth": 3}, "crop": 200},
+                "baselines": {"generator": {"kind": "unet", "depth": 5}},
+            },
+            ["segmentation.crop (200)", "multiple of 16", "baselines.generator"],
         ),
         (
             {"segmentation": {"adversarial": 0, "l1": 0, "centres": 1}},
@@ -225,3 +237,11 @@ def test_what_only_a_comparison_trains_is_checked_when_it_is_asked_for(values, t
     assert str(caught.value).endswith(".")
     other = "ablation" if target == "baselines" else "baselines"
     config.check_compared(other)
+
+
+def test_a_check_across_keys_does_not_repeat_all_of_them():
+    with pytest.raises(NucleiganError) as caught:
+        validate({"segmentation": {"epochs": 5}})
+    assert str(caught.value) == (
+        "configuration: `segmentation`: decay_from (200) must not exceed epochs (5)."
+    )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -277,6 +278,19 @@ def test_what_failed_before_the_plan_waits_to_be_tried_again(tmp_path):
     }
 
 
+def test_what_the_last_run_leaves_out_does_not_count(tmp_path):
+    """As of a slide that was taken out of the sheet for being damaged."""
+    log(tmp_path, "slides/old", "error: old.tif: is cut off; copy it again.\n", ago=7200)
+    log(tmp_path, "slides/a", ago=61)
+    benchmark(tmp_path, "slides/a", ago=60)
+    plan(tmp_path, ["slides/a"], 100)
+    (stage,) = read_stages(tmp_path, read_status(tmp_path, NOW))
+    assert (stage.fraction, stage.counts["done"], stage.counts["failed"]) == (1, 1, 0)
+    text = as_text(tmp_path, read_status(tmp_path, NOW))
+    assert re.search(r"^slides +\[#+\] +1/1 ", text, re.MULTILINE)
+    assert "failed: slides/old, 2 h ago, before the last run: old.tif: is cut off" in text
+
+
 def test_a_job_that_ctrl_c_ended_has_failed(tmp_path):
     with pytest.raises(KeyboardInterrupt), job(tmp_path / "logs/slides/a.log"):
         raise KeyboardInterrupt
@@ -315,6 +329,18 @@ def test_a_running_training_tells_the_time_left_and_the_part_that_is_done(tmp_pa
     plan(tmp_path, ["cyclegan/training", "cyclegan/history"], 200)
     (stage,) = read_stages(tmp_path, read_status(tmp_path, NOW))
     assert (stage.seconds_left, stage.fraction, stage.jobs_a_minute) == (900, 0.125, None)
+
+
+def test_trainings_that_wait_take_their_time_as_well(tmp_path):
+    names = [f"segmentation/cgan/real-4/{seed}" for seed in range(5)]
+    log(tmp_path, names[0], report(150, 600, 2.0, 15))
+    plan(tmp_path, [*names, *(f"{name}.history" for name in names)], 200)
+    (stage,) = read_stages(tmp_path, read_status(tmp_path, NOW))
+    assert stage.seconds_left == 900 + 4 * 1200
+    # Two at a time.
+    log(tmp_path, names[1], report(150, 600, 2.0, 15))
+    (stage,) = read_stages(tmp_path, read_status(tmp_path, NOW))
+    assert stage.seconds_left == 900 + 3 * 1200 / 2
 
 
 def test_a_running_job_says_how_far_it_is(tmp_path):

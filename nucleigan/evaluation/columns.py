@@ -89,7 +89,8 @@ def read_slide_rows(path: str | Path) -> list[dict[str, str]]:
                 f"{path}: lacks the columns {', '.join(sorted(missing))}; expected a table of the "
                 "evaluation stage; delete it and run the same command again."
             )
-        return list(reader)
+        # Further ones are the user's own.
+        return [{key: row[key] for key in (*MODEL, *SLIDE, *MEASURES)} for row in reader]
 
 
 def long_rows(rows: Iterable[Mapping[str, str]]) -> Iterable[dict[str, str]]:

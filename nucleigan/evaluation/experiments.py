@@ -6,6 +6,7 @@ from pathlib import Path
 from nucleigan.errors import NucleiganError
 from nucleigan.evaluation.columns import read_slide_rows
 from nucleigan.evaluation.compare import compare_rows
+from nucleigan.organs import organ_name
 
 
 def compare_experiments(folders: Sequence[str | Path], output: str | Path) -> None:
@@ -45,12 +46,19 @@ def compare_experiments(folders: Sequence[str | Path], output: str | Path) -> No
         found = read_slide_rows(table)
         several = len({row["method"] for row in found}) > 1
         rows += [row | {"method": f"{name} {row['method']}" if several else name} for row in found]
-        judged[name] = {(row["slide"], row["split"]) for row in found}
+        judged[name] = {
+            (row["slide"], row["split"], organ_name(row["organ"]), row["true_nuclei"])
+            for row in found
+        }
     for name, slides in judged.items():
         if slides != judged[names[0]]:
-            odd = sorted({f"{slide} as {split}" for slide, split in slides ^ judged[names[0]]})
+            odd = sorted(
+                f"{slide} as {split} of {organ} with {nuclei} nuclei"
+                for slide, split, organ, nuclei in slides ^ judged[names[0]]
+            )
             raise NucleiganError(
                 f"{names[0]} and {name} judged different slides ({', '.join(odd[:3])} in one of "
-                "them alone); use the same sample sheet, validation and evaluation.splits for all."
+                "them alone); use the same sample sheet, annotations, ingestion.mpp, validation "
+                "and evaluation.splits for all."
             )
     compare_rows(rows, output, any((path / "phantoms").is_dir() for path in paths))

@@ -109,7 +109,10 @@ def _value(row: Mapping[str, str], measure: str) -> float:
     """A cell of the table; an empty one is undefined, a missing one is no table of ours."""
     cell = row[measure]
     try:
-        return float(cell) if cell != "" else math.nan
+        value = float(cell) if cell != "" else math.nan
+        if math.isinf(value):
+            raise ValueError("no number of a measure is infinite")
+        return value
     except (TypeError, ValueError) as error:
         found = "nothing" if cell is None else shown(cell)
         raise NucleiganError(

@@ -1,6 +1,7 @@
 """Curves of models: F1 over IoU thresholds, detection over size, calibration."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,10 @@ import pandas as pd
 
 from nucleigan.artifacts import atomic
 from nucleigan.figures.evaluation import BAR_COLOURS, MARKERS
+from nucleigan.figures.legends import legend_below
 
 # Of a figure with a short legend, and of a further line of it, inches.
 HEIGHT, LINE = 4.6, 0.21
-# Longer names do not stand beside each other, characters.
-LONGEST_PAIR = 28
 
 
 def f1_over_thresholds(models: Mapping[str, pd.DataFrame], split: str, output: str | Path) -> None:
@@ -29,10 +29,11 @@ def f1_over_thresholds(models: Mapping[str, pd.DataFrame], split: str, output: s
         PNG.
     """
     figure, axes = _empty(f"F1 of nuclei, split {split}")
+    lines = {}
     for style, (name, table) in zip(_styles(), models.items(), strict=False):
-        axes.plot(table["threshold"], table["f1"], label=name, **style)
+        lines[name] = axes.plot(table["threshold"], table["f1"], **style)[0]
     axes.set(xlabel="IoU that a match must exceed", ylabel="F1", xlim=(0.48, 0.97), ylim=(0, 1))
-    _write(figure, output)
+    _write(figure, lines, output)
 
 
 def detection_by_size(models: Mapping[str, pd.DataFrame], split: str, output: str | Path) -> None:
@@ -48,12 +49,13 @@ def detection_by_size(models: Mapping[str, pd.DataFrame], split: str, output: st
         PNG.
     """
     figure, axes = _empty(f"Nuclei found by size, split {split}")
+    lines = {}
     for style, (name, table) in zip(_styles(), models.items(), strict=False):
-        axes.plot(table["diameter"], table["rate"], label=name, **style)
+        lines[name] = axes.plot(table["diameter"], table["rate"], **style)[0]
         axes.vlines(table["diameter"], table["rate_low"], table["rate_high"], color=style["color"])
     axes.set(xlabel="Diameter of a disc of the nucleus's area, µm", ylim=(0, 1.02))
     axes.set_ylabel("Part found (IoU above 0.5)")
-    _write(figure, output)
+    _write(figure, lines, output)
 
 
 def calibration(models: Mapping[str, pd.DataFrame], output: str | Path) -> None:
@@ -67,14 +69,14 @@ def calibration(models: Mapping[str, pd.DataFrame], output: str | Path) -> None:
         PNG.
     """
     figure, axes = _empty("Probability of the mask")
-    axes.plot([0, 1], [0, 1], color="0.6", linestyle="--", label="perfect")
+    lines = {"perfect": axes.plot([0, 1], [0, 1], color="0.6", linestyle="--")[0]}
     for style, (name, table) in zip(_styles(), models.items(), strict=False):
         error = calibration_error(table)
         label = f"{name} ({'no probability' if np.isnan(error) else f'error {error:.3f}'})"
-        axes.plot(table["predicted"], table["observed"], label=label, **style)
+        lines[label] = axes.plot(table["predicted"], table["observed"], **style)[0]
     axes.set(xlabel="Predicted probability", ylabel="Observed part of the pixels")
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    _write(figure, output)
+    _write(figure, lines, output)
 
 
 def calibration_error(table: pd.DataFrame) -> float:
@@ -86,13 +88,13 @@ def calibration_error(table: pd.DataFrame) -> float:
     return float(np.average(gap, weights=known["pixels"]))
 
 
-def _styles() -> list[dict[str, Any]]:
-    """Colours with markers, so that lines differ in print as well."""
-    return [
+def _styles() -> Iterator[dict[str, Any]]:
+    """Colours with markers, so that lines differ in print as well; they repeat without end."""
+    return itertools.cycle(
         {"color": colour, "marker": marker, "markersize": 5}
         for marker in ("o", *MARKERS)
         for colour in BAR_COLOURS
-    ]
+    )
 
 
 def _empty(title: str) -> tuple[Any, Any]:
@@ -106,13 +108,10 @@ def _empty(title: str) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _write(figure: Any, output: str | Path) -> None:
-    names = figure.axes[0].get_legend_handles_labels()[1]
-    columns = 1 if max(map(len, names), default=0) > LONGEST_PAIR else 2
+def _write(figure: Any, lines: Mapping[str, Any], output: str | Path) -> None:
+    rows = legend_below(figure, list(lines.values()), list(lines), most=2)
     # The legend lies below, and must not press the axes flat.
-    rows = -(-len(names) // columns)
     figure.set_figheight(HEIGHT + LINE * max(0, rows - 2))
-    figure.legend(loc="outside lower center", ncols=columns, frameon=False)
     with atomic(output) as temporary:
         # Without the program's version, equal results give equal files.
         figure.savefig(temporary, format="png", dpi=120, metadata={"Software": None})

@@ -19,6 +19,8 @@ PANELS = {
     "bright": "bright",
     "woven": "woven",
 }
+# Points that are seen as such.
+FEW = 60
 NOT_LOSSES = {"epoch", "steps", "seconds", "waiting_seconds", *PANELS}
 
 
@@ -44,16 +46,22 @@ def plot_history(history: str | Path, output: str | Path) -> None:
         layout="constrained",
     )
     for name in losses:
-        upper.plot(table["steps"], table[name], label=name.replace("_", " "))
+        points = _points(len(table))
+        upper.plot(table["steps"], table[name], label=name.replace("_", " "), marker=points)
     upper.set_ylabel("loss, weighted")
     upper.set_yscale("log")
     upper.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     for name, axes in zip(panels, lower, strict=True):
         known = table.dropna(subset=[name])
-        axes.plot(known["steps"], known[name], color="0.3", marker="." if len(known) < 60 else "")
+        axes.plot(known["steps"], known[name], color="0.3", marker=_points(len(known)))
         axes.set_ylabel(PANELS[name])
         axes.set_ylim(min(0, known[name].min()), None)
     lower[-1].set_xlabel("step")
     with atomic(output) as temporary:
         figure.savefig(temporary, dpi=120)
     plt.close(figure)
+
+
+def _points(number: int) -> str:
+    """The marker of so many points; a line through one of them shows nothing."""
+    return "." if number < FEW else ""

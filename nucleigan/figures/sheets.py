@@ -10,6 +10,8 @@ from nucleigan.artifacts import atomic
 from nucleigan.figures.overlay import contours
 
 GAP = 4
+# Of a picture among others, in widths of one in the middle.
+WIDEST = 1.5
 WHITE = 255
 # Larger sheets are shrunk to this many pixels, and those above the second number keep 256 colours:
 # tissue hardly compresses, and a report with all sheets must stay easy to send.
@@ -91,12 +93,20 @@ def sheet_of_files(
     most
         Pictures on the sheet.
     side
-        Height of a picture, pixels.
+        Height of a picture, pixels; less of those much wider than the others.
     """
     chosen = [paths[n] for n in np.linspace(0, len(paths) - 1, min(most, len(paths))).astype(int)]
-    pictures = []
+    widths = []
     for path in chosen:
-        picture = Image.open(path).convert("RGB")
-        width = max(1, round(picture.width * side / picture.height))
-        pictures.append(np.asarray(picture.resize((width, side), Image.Resampling.LANCZOS)))
+        with Image.open(path) as picture:
+            widths.append(picture.width * side / picture.height)
+    # A single long one would make all cells so wide.
+    widest = WIDEST * float(np.median(widths))
+    pictures = []
+    for path, width in zip(chosen, widths, strict=True):
+        scale = min(1.0, widest / width)
+        size = (max(1, round(width * scale)), max(1, round(side * scale)))
+        with Image.open(path) as picture:
+            small = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+        pictures.append(np.asarray(small))
     contact_sheet(pictures, output, columns)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from nucleigan.artifacts import atomic
+from nucleigan.figures.legends import legend_below
 
 # Blue and reddish purple of Okabe & Ito 2008.
 COLOURS = {"haematoxylin": "#0072B2", "eosin": "#CC79A7"}
@@ -56,7 +57,7 @@ def stain_vectors(
         axes.grid(color="0.9")
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("optical density, blue")
-    handles = panels[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=3, frameon=False)
+    handles, names = panels[0].get_legend_handles_labels()
+    legend_below(figure, handles, names, most=3)
     with atomic(output) as temporary:
         figure.savefig(temporary, format="png", dpi=120, metadata={"Software": None})

@@ -6,8 +6,11 @@
     BCE(D_N(G(m)), 1) + BCE(D_M(S(n)), 1) + λ_n ‖G(S(n)) − n‖₁ + λ_m ‖S(G(m)) − m‖₁
 """
 
+import hashlib
+import json
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from scipy import ndimage
 from torch import nn
 from torch.nn import functional
@@ -55,6 +59,8 @@ from nucleigan.training.pool import HistoryPool
 SAMPLES = 6
 # Folder of the sample pictures beside that of the checkpoints, and how many of them a sheet shows.
 SNAPSHOTS, SHOWN_SNAPSHOTS = "snapshots", 5
+# Under which a picture says which training it is of.
+TRAINING = "training"
 # Of the range [-1, 1] of red light, which haematoxylin absorbs and eosin hardly does; in normalised
 # patches of the Kumar tiles nuclei are darker by 0.55 on average, by 0.35 in the fifth percentile.
 POLARITY_MARGIN = 0.3
@@ -480,8 +486,9 @@ def train(
             return dict.fromkeys(guards.MEASURES, math.nan)
         painted = paint(model.average.network, given, compute)
         with atomic(snapshots / f"{epoch:05d}.png") as temporary:
-            Image.fromarray(np.concatenate(painted, axis=1)).save(temporary)
-        taken = _snapshots(snapshots, epoch, settings)
+            row = Image.fromarray(np.concatenate(painted, axis=1))
+            row.save(temporary, pnginfo=_written(of))
+        taken = _snapshots(snapshots, epoch, settings, of)
         contact_sheet([*map(mask_picture, shown), *taken], samples_output, columns=len(shown))
         seen = model.watch(shown, windows)
         for doubt in guards.doubts(seen):
@@ -506,6 +513,8 @@ def train(
         "data": [stored_digest(path) for path in (*images, *labels, *polygons)],
         "code": package_digest("nucleigan.models.cyclegan"),
     }
+    # Trainings of other settings leave their pictures in the same folder.
+    of = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     history = loop.run(
         model,
         make_batch,
@@ -530,14 +539,26 @@ def train(
     loop.finish(history, history_output, checkpoint)
 
 
-def _snapshots(folder: Path, epoch: int, settings: CycleGANSettings) -> list[np.ndarray]:
-    """The images of the fixed masks after some epochs up to this one, evenly chosen."""
+def _written(of: str) -> PngInfo:
+    """What a picture says of the training that it belongs to."""
+    info = PngInfo()
+    info.add_text(TRAINING, of)
+    return info
+
+
+def _snapshots(folder: Path, epoch: int, settings: CycleGANSettings, of: str) -> list[np.ndarray]:
+    """The images of the fixed masks after some epochs up to this one, evenly chosen.
+
+    Epochs whose picture is gone, or another training's, are left out.
+    """
     epochs = [*range(settings.sample_every, epoch, settings.sample_every), epoch]
     places = np.linspace(0, len(epochs) - 1, min(SHOWN_SNAPSHOTS, len(epochs))).astype(int)
     found = []
     for place in places:
-        row = np.asarray(Image.open(folder / f"{epochs[place]:05d}.png"))
-        found += np.split(row, row.shape[1] // settings.crop, axis=1)
+        with suppress(OSError), Image.open(folder / f"{epochs[place]:05d}.png") as picture:
+            if picture.info.get(TRAINING) == of:
+                row = np.asarray(picture)
+                found += np.split(row, row.shape[1] // settings.crop, axis=1)
     return found
 
 

@@ -10,6 +10,8 @@ from safetensors import safe_open
 from nucleigan.errors import NucleiganError, reason, shown
 
 FORMAT = "nucleigan/2"
+# Facts by which networks are told apart.
+NETWORK = ("kind", "method", "generator", "backbone", "masks")
 
 
 def read_facts(path: str | Path) -> dict[str, Any]:
@@ -69,19 +71,25 @@ def check_same_network(
     facts
         Of the training: ``kind``, ``method``, ``generator``, ``backbone`` and ``masks``.
     """
-    for key in ("kind", "method", "generator", "backbone", "masks"):
-        wanted, found = (_comparable(some.get(key)) for some in (facts, theirs))
-        if wanted != found:
+    wanted, found = (
+        {place: value for key in NETWORK for place, value in _parts(key, some.get(key))}
+        for some in (facts, theirs)
+    )
+    # What stored weights no longer show.
+    for key in sorted((wanted.keys() | found.keys()) - {"generator.spectral_norm"}):
+        if wanted.get(key) != found.get(key):
             raise NucleiganError(
-                f"segmentation.start_from: {path} was trained with {key} {shown(str(found), 300)}, "
-                f"this training has {wanted}; set the same in the configuration, or start from "
-                "another file."
+                f"segmentation.start_from: {path} was trained with {shown(key)} "
+                f"{shown(str(found.get(key)), 300)}, this training has {wanted.get(key)}; set the "
+                "same in the configuration, or start from another file."
             )
 
 
-def _comparable(value: Any) -> Any:
-    """A generator without what its stored weights no longer show."""
-    return {**value, "spectral_norm": None} if isinstance(value, dict) else value
+def _parts(key: str, value: Any) -> list[tuple[str, Any]]:
+    """The keys of a section with their values; of anything else the value itself."""
+    if not isinstance(value, dict):
+        return [(key, value)]
+    return [(f"{key}.{name}", part) for name, part in value.items()]
 
 
 def unusable(path: str | Path, error: Exception) -> NucleiganError:

@@ -55,7 +55,7 @@ def spectra(images: torch.Tensor) -> Spectra:
     """
     side = min(SIDE, *images.shape[-2:])
     side = side // BANDS * BANDS or side
-    parts = windows(images, side, side // 2)
+    parts = windows(images, side, max(1, side // 2))
     shifted = torch.fft.fftshift(power(amplitudes(parts)), dim=(-2, -1)).flatten(1, 2)
     # Not adaptive, whose gradient follows no fixed order on a GPU.
     bands = functional.avg_pool2d(shifted, max(1, side // BANDS)).unflatten(1, parts.shape[1:3])

@@ -24,7 +24,7 @@ from nucleigan.models.weights import read_weights, write_weights
 from nucleigan.networks import effective_state
 from nucleigan.provenance import package_digest
 from nucleigan.randomness import generator
-from nucleigan.segmentation.tiles import predict
+from nucleigan.segmentation.tiles import TILE, predict
 from nucleigan.training import compute as computing
 from nucleigan.training import loop, processes
 from nucleigan.training.augment import augment
@@ -167,6 +167,8 @@ def train_segmenter(
         },
     }
     if learned.trainable is None:
+        if processes.rank() > 0:
+            return
         _write_untrained(learned, facts, sources[0], mask_settings, weights_output, samples_output)
         history = pd.DataFrame(columns=["epoch", "steps", "rate", "seconds", "waiting_seconds"])
         loop.finish(history, history_output, checkpoint)
@@ -181,6 +183,8 @@ def train_segmenter(
     steps = settings.steps_per_epoch or -(-total // settings.batch_size)
     make_batch = _batches(sources, learned, settings, mask_settings, steps, seed)
 
+    # A tile that the network can see: it has learned from windows of this side.
+    tile = max(TILE, settings.crop)
     looks = settings.validate_every if validation[0] else 0
     held_out = Validation(validation[0], validation[1], learned, mask_settings) if looks else None
     best = BestWeights() if looks and settings.choose_epoch else None
@@ -190,7 +194,7 @@ def train_segmenter(
         if epoch % settings.sample_every == 0 or epoch == settings.epochs:
             _show(
                 sources[0],
-                lambda image: predict(network, image, compute),
+                lambda image: predict(network, image, compute, tile),
                 mask_settings,
                 samples_output,
             )
@@ -199,7 +203,7 @@ def train_segmenter(
         # A column of every row: empty where nobody looked.
         aji = math.nan
         if epoch % looks == 0 or epoch == settings.epochs:
-            aji = held_out.look(lambda image: predict(network, image, compute))
+            aji = held_out.look(lambda image: predict(network, image, compute, tile))
             print(f"epoch {epoch}: AJI {aji:.4f} of the validation slides", flush=True)
             if best is not None:
                 best.offer(network, epoch, aji)

@@ -228,9 +228,15 @@ class LastConvolution(nn.Conv2d):
 NORMS: dict[str, Callable[[int], nn.Module]] = {
     "instance": lambda channels: InstanceNorm(channels),
     "batch": lambda channels: nn.BatchNorm2d(channels),
-    "group": lambda channels: nn.GroupNorm(max(1, channels // GROUP_CHANNELS), channels),
+    "group": lambda channels: nn.GroupNorm(_groups(channels), channels),
     "none": lambda channels: nn.Identity(),
 }
+
+
+def _groups(channels: int) -> int:
+    """As many groups of one size as there are with :data:`GROUP_CHANNELS` channels or more."""
+    most = max(1, channels // GROUP_CHANNELS)
+    return next(groups for groups in range(most, 0, -1) if channels % groups == 0)
 
 
 def norm(kind: str, channels: int) -> nn.Module:

@@ -22,9 +22,10 @@ from nucleigan.models.header import check_segmenter
 from nucleigan.models.methods import load_method
 from nucleigan.models.weights import read_weights
 from nucleigan.progress import progress
-from nucleigan.segmentation.tiles import joined, moved, predict, predict_bands
+from nucleigan.segmentation.tiles import TILE, joined, moved, predict, predict_bands
 from nucleigan.slides.resample import resample_image, resample_labels, scaled_shape
 from nucleigan.slides.sheet import check_mpp
+from nucleigan.slides.tissue import tissue_mask
 from nucleigan.training import compute as computing
 from nucleigan.windows import Picture
 
@@ -45,8 +46,10 @@ class Segmenter:
             _check_reference(facts["stain_reference"])
         self.compute = compute
         self.mask_settings = MaskSettings(**facts["masks"])
-        # Freshly trained weights name no thresholds yet.
-        self.prediction = PredictionSettings(**facts.get("prediction", {}))
+        # Freshly trained weights name neither thresholds nor tiles yet.
+        crop = facts.get("training", {}).get("settings", {}).get("crop", TILE)
+        fresh = {"tile": max(TILE, int(crop))}
+        self.prediction = PredictionSettings(**facts.get("prediction", fresh))
         self.method = load_method(facts["method"])
         if self.method.network is not None:
             _check_shapes(self.method.network, facts, tensors)
@@ -116,6 +119,8 @@ class Segmenter:
         """The mask (C, H, W) in [-1, 1] of a normalised image at the model's magnification."""
         if self.method.predict is not None:
             mask = torch.from_numpy(self.method.predict(image, self.facts))
+            if tissue_mask(image).mean() < self.prediction.least_tissue:
+                mask.fill_(-1)
             return moved(mask[None], self.shift)[0].numpy()
         return predict(self.network, image, self.compute, **self._tiles)
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from nucleigan.artifacts import atomic, open_image, read_json, read_tiff, write_bands
-from nucleigan.config import ComputeSettings
+from nucleigan.config import ComputeSettings, IngestionSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.figures.overlay import hits, overlay
 from nucleigan.progress import progress
@@ -29,6 +29,7 @@ from nucleigan.windows import Picture, bands
 
 # Pictures for people are at most this large, pixels.
 PICTURE_SIDE = 1000
+LIMITS = IngestionSettings()
 
 
 def segment_slide(
@@ -84,6 +85,7 @@ def segment_file(
     labels_output: str | Path,
     geojson_output: str | Path,
     mpp: float | None = None,
+    limits: IngestionSettings = LIMITS,
 ) -> int:
     """Find the nuclei of an image file of any size.
 
@@ -100,6 +102,8 @@ def segment_file(
         Label TIFF of the image's size, and polygons for QuPath.
     mpp
         µm per pixel; None takes what the file says.
+    limits
+        Of what is read.
 
     Returns
     -------
@@ -110,7 +114,7 @@ def segment_file(
     NucleiganError
         The image cannot be read, or says nothing of its magnification.
     """
-    header = read_header(image)
+    header = read_header(image, limits)
     mpp = header.mpp if mpp is None else mpp
     if mpp is None:
         raise NucleiganError(f"{image}: does not say how many µm a pixel has; give it with --mpp.")
@@ -121,7 +125,7 @@ def segment_file(
     labels_output.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".", dir=labels_output.parent) as name, ExitStack() as files:
         scaled, normalized = Path(name) / "image.tif", Path(name) / "normalized.tif"
-        level = files.enter_context(opened_level(image, 1 / factor))
+        level = files.enter_context(opened_level(image, 1 / factor, limits))
         for warning in level.warnings:
             print(f"warning: {warning}", file=sys.stderr)
         rows = resampled(level.picture, shape, level.extent)

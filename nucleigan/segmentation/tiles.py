@@ -14,6 +14,8 @@ from nucleigan.windows import Picture
 
 # (quarter turns, mirrored), ordered so that the first 2 and 4 are balanced as well.
 VIEWS = [(quarter, mirrored) for mirrored in (False, True) for quarter in (0, 2, 1, 3)]
+# Of an image that nobody has named another for, pixels.
+TILE = 256
 # Rows that are given on at a time: what follows holds several copies of them.
 BAND = 128
 
@@ -22,7 +24,7 @@ def predict(
     network: nn.Module,
     image: np.ndarray,
     compute: Compute,
-    tile: int = 256,
+    tile: int = TILE,
     overlap: int = 64,
     views: int = 1,
     least_tissue: float = 0.0,
@@ -44,7 +46,8 @@ def predict(
     views
         1, 2, 4 or 8 mirrored and turned views to average.
     least_tissue
-        A tile with a smaller part of tissue than this is glass: it gets the mask −1.
+        A tile with a smaller part of tissue than this is glass: where no other tile sees more, the
+        mask is −1.
     scales
         Enlargements of a tile in which the network sees it, to average; its side is rounded to what
         the network takes.
@@ -78,7 +81,7 @@ def predict_bands(
     network: nn.Module,
     image: Picture,
     compute: Compute,
-    tile: int = 256,
+    tile: int = TILE,
     overlap: int = 64,
     views: int = 1,
     least_tissue: float = 0.0,
@@ -117,17 +120,19 @@ def predict_bands(
                 mask = _one_tile(network, seen, compute, views, scales, shift)
             if total is None:
                 total = np.zeros((len(mask), tile, len(columns)), np.float32)
-            if glass:
-                mask = np.full((len(total), tile, tile), -1, np.float32)
-            total[:, :, x : x + tile] += mask * window
-            weights[:, x : x + tile] += window
+            # What a neighbour finds in the overlap stands.
+            if not glass:
+                total[:, :, x : x + tile] += mask * window
+                weights[:, x : x + tile] += window
         assert total is not None
         # No later tile reaches these rows; the others move up to meet the next row of tiles.
         done = stride if y + tile < len(rows) else tile
         inside = np.s_[max(border - y, 0) : min(done, border + height - y), border : border + width]
         for top in range(inside[0].start, inside[0].stop, BAND):
             part = np.s_[top : min(top + BAND, inside[0].stop), inside[1]]
-            yield total[:, *part] / weights[part]
+            known = weights[part]
+            with np.errstate(invalid="ignore"):
+                yield np.where(known > 0, total[:, *part] / known, np.float32(-1))
         for sums in (*total, weights):
             sums[:overlap] = sums[stride:].copy()
             sums[overlap:] = 0

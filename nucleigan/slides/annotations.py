@@ -30,6 +30,7 @@ import numpy as np
 
 from nucleigan.config import IngestionSettings
 from nucleigan.errors import NucleiganError, reason, shown
+from nucleigan.slides.endings import ANNOTATIONS, check_ending, ending
 from nucleigan.slides.images import (
     check_length,
     check_pixels,
@@ -176,14 +177,10 @@ def read_annotation(
     """
     path = Path(path)
     target = target or shape
-    suffix = path.suffix.lower()
+    suffix = ending(path)
     if not path.is_file():
         raise NucleiganError(f"{path}: there is no such annotation; check its path.")
-    if suffix not in OUTLINES | LABEL_MAPS:
-        raise NucleiganError(
-            f"{path}: the ending {shown(suffix)!r} is not known; use "
-            f"{', '.join(sorted(OUTLINES | LABEL_MAPS))}."
-        )
+    check_ending(path, ANNOTATIONS, str(path))
     remarks = Remarks(path)
     check_pixels(path, target, settings, whole=True)
     if suffix in LABEL_MAPS:

@@ -18,12 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nucleigan.config import IngestionSettings
-from nucleigan.errors import NucleiganError, reason, shown
+from nucleigan.errors import NucleiganError, reason
+from nucleigan.slides.endings import IMAGES, TIFF, check_ending, ending
 from nucleigan.slides.limits import bounded_memory
 from nucleigan.windows import Mapped, Picture, decoded_whole, page_picture
 
-TIFF_ENDINGS = {".tif", ".tiff", ".svs", ".ndpi", ".btf"}
-PILLOW_ENDINGS = {".png", ".jpg", ".jpeg"}
 DEFAULTS = IngestionSettings()
 # Bytes a pixel that a decoder may need by right: four channels of 16 bits, twice.
 ROOM = 16
@@ -155,7 +154,7 @@ def opened_level(
     header = read_header(path, limits)
     number = _level(header, reduction)
     shape = header.levels[number]
-    tiff = path.suffix.lower() in TIFF_ENDINGS
+    tiff = ending(path) in TIFF
     check_pixels(path, shape, limits, whole=not tiff)
     with ExitStack() as files:
         source: Picture
@@ -211,15 +210,10 @@ def read_mpp(path: str | Path) -> float | None:
 def read_header(path: str | Path, limits: IngestionSettings = DEFAULTS) -> Header:
     """Sizes and magnification without reading the pixels."""
     path = _existing(path)
-    suffix = path.suffix.lower()
-    if suffix not in TIFF_ENDINGS | PILLOW_ENDINGS:
-        raise NucleiganError(
-            f"{path}: the ending {shown(suffix)!r} is not known; use "
-            f"{', '.join(sorted(TIFF_ENDINGS | PILLOW_ENDINGS))}."
-        )
+    check_ending(path, IMAGES, str(path))
     try:
         with bounded_memory(limits.decoder_memory):
-            if suffix in TIFF_ENDINGS:
+            if ending(path) in TIFF:
                 return _tiff_header(path, limits)
             with opened(path) as image:
                 shape = (image.height, image.width)

@@ -14,6 +14,8 @@ from urllib.parse import unquote, urlsplit
 from nucleigan.config import IngestionSettings
 from nucleigan.errors import NucleiganError, shown
 from nucleigan.organs import organ_name
+from nucleigan.slides import endings
+from nucleigan.slides.endings import check_ending
 from nucleigan.slides.limits import read_text
 from nucleigan.slides.remote import check_address, check_apart, is_address
 
@@ -440,6 +442,16 @@ def _slide(values: Mapping[str, str], path: Path, line: int) -> Slide:
         _check_path(values.get(name, ""), f"{where}: `{name}`")
         if is_address(values.get(name, "")):
             check_address(values[name], f"{where}: `{name}`")
+    image, marked = _place(values["image"], path), _place(annotation, path)
+    check_ending(image, endings.IMAGES, f"{where}: `image` is {shown(values['image'])!r}")
+    if annotation:
+        check_ending(marked, endings.ANNOTATIONS, f"{where}: `annotation` is {shown(annotation)!r}")
+    mpp = _mpp(values.get("mpp", ""), where)
+    if mpp is None and endings.ending(image) in endings.PILLOW:
+        raise NucleiganError(
+            f"{where}: `mpp` is empty, and {shown(image.name)} cannot say how many µm a pixel has; "
+            "fill it in."
+        )
     if not annotation and values["split"] == "val":
         raise NucleiganError(
             f"{where}: a slide with split 'val' needs an `annotation`, which thresholds are chosen "
@@ -449,9 +461,9 @@ def _slide(values: Mapping[str, str], path: Path, line: int) -> Slide:
         slide=values["slide"],
         organ=values["organ"],
         split=values["split"],
-        image=_place(values["image"], path),
-        annotation=_place(annotation, path) if annotation else None,
-        mpp=_mpp(values.get("mpp", ""), where),
+        image=image,
+        annotation=marked if annotation else None,
+        mpp=mpp,
         sha256=_hash("sha256", values, where),
         annotation_sha256=_hash("annotation_sha256", values, where),
         image_address=values["image"] if is_address(values["image"]) else None,
@@ -463,7 +475,8 @@ def _place(text: str, sheet: Path) -> Path:
     """The file that an entry names; of an address the name alone."""
     if is_address(text):
         return Path(unquote(PurePosixPath(urlsplit(text).path).name))
-    return sheet.parent / text
+    # As a shell does it, which spreadsheets have none of.
+    return sheet.parent / (Path(text).expanduser() if text.startswith("~/") else text)
 
 
 def _check_path(text: str, what: str) -> None:

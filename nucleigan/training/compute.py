@@ -12,6 +12,7 @@ from torch import distributed
 
 from nucleigan.config import ComputeSettings
 from nucleigan.errors import NucleiganError
+from nucleigan.gpus import allowed
 
 # Channels beside each other in memory: the layout in which bfloat16 convolutions are fastest.
 CHANNELS_LAST: Any = torch.channels_last
@@ -98,6 +99,12 @@ def _device(name: str) -> torch.device:
         # Each process of a training has a GPU of its own, which it has made the current one.
         if torch.cuda.is_available():
             return torch.device("cuda", torch.cuda.current_device())
+        if allowed(name):
+            print(
+                "warning: this machine has GPUs, but PyTorch cannot use them, as where they or "
+                "their driver are too old for its version of CUDA; this job runs on the CPU.",
+                flush=True,
+            )
         return torch.device("cpu")
     try:
         device = torch.device(name)

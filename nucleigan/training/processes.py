@@ -24,8 +24,9 @@ from nucleigan.training.compute import on_gpu
 # Whatever has a length and can be sliced.
 Part = TypeVar("Part")
 
-# How long a process waits for another that says nothing; longer than any step or picture takes.
-PATIENCE = timedelta(minutes=30)
+# How long a process waits for another that says nothing; longer than any step takes, and any look
+# of the first process at validation slides that fit into its memory.
+PATIENCE = timedelta(hours=3)
 # Of the first node, one for each job; Linux gives none of these to outgoing connections.
 PORTS = range(20_000, 30_000)
 

@@ -87,13 +87,43 @@ def test_runs_on_different_slides(run, tmp_path):
         compare_experiments([run("a", 0), run("b", 1, slides=("one", "two", "three"))], tmp_path)
 
 
+@pytest.mark.parametrize(("column", "value"), [("organ", "spleen"), ("true_nuclei", "7")])
+def test_a_slide_of_another_organ_or_annotation(run, tmp_path, column, value):
+    folders = [run("a", 0), run("b", 1)]
+    table = folders[1] / "evaluation/slides.csv"
+    rows = read_slide_rows(table)
+    rows[1][column] = value
+    write_rows(table, list(rows[0]), rows)
+    with pytest.raises(NucleiganError, match=rf"different slides \(two as test of .*{value}"):
+        compare_experiments(folders, tmp_path / "out")
+
+
+def test_columns_of_ones_own_are_left_out(run, tmp_path):
+    folders = [run("a", 0), run("b", 1)]
+    table = folders[1] / "evaluation/slides.csv"
+    rows = [row | {"remark": "mine"} for row in read_slide_rows(table)]
+    write_rows(table, list(rows[0]), rows)
+    compare_experiments(folders, tmp_path / "out")
+    assert "mine" not in (tmp_path / "out/slides.csv").read_text()
+
+
+def test_an_endless_number_is_none(run, tmp_path):
+    folders = [run("a", 0), run("b", 1)]
+    table = folders[1] / "evaluation/slides.csv"
+    rows = read_slide_rows(table)
+    rows[1]["aji"] = "inf"
+    write_rows(table, list(rows[0]), rows)
+    with pytest.raises(NucleiganError, match="says inf for aji of slide two"):
+        compare_experiments(folders, tmp_path / "out")
+
+
 def test_a_slide_that_one_run_chose_its_thresholds_on(run, tmp_path):
     folders = [run("a", 0), run("b", 1)]
     table = folders[1] / "evaluation/slides.csv"
     rows = read_slide_rows(table)
     rows[1]["split"] = "val"
     write_rows(table, list(rows[0]), rows)
-    with pytest.raises(NucleiganError, match=r"different slides \(two as test, two as val in one"):
+    with pytest.raises(NucleiganError, match=r"different slides \(two as test of .*, two as val"):
         compare_experiments(folders, tmp_path / "out")
 
 

@@ -1,6 +1,7 @@
 """Contact sheets and contours."""
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from nucleigan.figures.sheets import GAP, contact_sheet, outline, sheet_of_files
@@ -56,6 +57,19 @@ def test_nuclei_at_the_border_stay_open():
     labels = np.ones((5, 5), np.int32)
     image = np.zeros((5, 5, 3), np.uint8)
     assert not outline(image, labels, GREEN).any()
+
+
+def test_a_single_long_picture_does_not_widen_the_sheet(tmp_path):
+    paths = []
+    for number, width in enumerate((30, 30, 30, 600)):
+        path = tmp_path / f"{number}.png"
+        Image.fromarray(np.full((20, width, 3), 50, np.uint8)).save(path)
+        paths.append(path)
+    sheet_of_files(paths, tmp_path / "sheet.png", columns=4, side=20)
+    sheet = opened(tmp_path / "sheet.png")
+    assert sheet.shape == (20, 4 * 45 + 3 * GAP, 3)
+    # Its sides keep their ratio.
+    assert (sheet[:, -45:, 0] == 50).sum() == pytest.approx(45 * 45 / 30, abs=23)
 
 
 def test_of_many_files_an_even_choice(tmp_path):

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from nucleigan.artifacts import write_json, write_stack
 from nucleigan.config import (
     ComputeSettings,
     DecodingSettings,
@@ -13,6 +14,7 @@ from nucleigan.config import (
     MaskSettings,
     OptimiserSettings,
     SegmentationSettings,
+    StainSettings,
 )
 from nucleigan.errors import NucleiganError
 from nucleigan.masks import encode
@@ -20,7 +22,13 @@ from nucleigan.metrics import aggregated_jaccard
 from nucleigan.models import cnn3, dist, mask_rcnn
 from nucleigan.models.classical import METHOD as CLASSICAL
 from nucleigan.models.methods import METHODS, load_method, method_module
-from nucleigan.models.train import Source, agreeing, choose_slides, drawing
+from nucleigan.models.train import (
+    Source,
+    agreeing,
+    choose_slides,
+    drawing,
+    train_segmenter,
+)
 from nucleigan.networks import effective_state
 from nucleigan.stain import StainProfile
 from nucleigan.stain.vectors import TEXTBOOK
@@ -241,6 +249,36 @@ def test_the_classical_method_finds_stained_discs():
         found = CLASSICAL.decode(mask, MaskSettings(), DecodingSettings(foreground=0.9))
         assert found.max() == 3
         assert aggregated_jaccard(apart, found) > 0.85
+
+
+def test_of_several_processes_one_writes_what_needs_no_training(tmp_path, monkeypatch):
+    write_json(tmp_path / "reference.json", StainProfile(TEXTBOOK, np.ones(2)).as_dict())
+    apart = discs((16, 16, 9), (45, 40, 12))
+    write_stack(tmp_path / "images.tif", (1, 64, 64, 3), np.uint8, [stained(apart)])
+    write_stack(tmp_path / "labels.tif", (1, 64, 64), np.int32, [apart])
+    pd.DataFrame({"slide": ["a"], "organ": ["liver"]}).to_csv(tmp_path / "patches.csv")
+    outputs = [tmp_path / name for name in ("weights", "history.csv", "samples.png")]
+    for rank in (1, 0):
+        monkeypatch.setattr("nucleigan.training.processes.rank", lambda rank=rank: rank)
+        assert not any(path.exists() for path in outputs)
+        train_segmenter(
+            "classical",
+            "real",
+            ([tmp_path / "images.tif"], [tmp_path / "labels.tif"]),
+            ([], []),
+            tmp_path / "patches.csv",
+            [],
+            *outputs,
+            tmp_path / "checkpoint",
+            SETTINGS,
+            MaskSettings(),
+            StainSettings(),
+            COMPUTE,
+            0,
+            0.25,
+            tmp_path / "reference.json",
+        )
+    assert all(path.exists() for path in outputs)
 
 
 def test_the_classical_method_finds_nothing_on_glass():

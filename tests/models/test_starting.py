@@ -88,11 +88,14 @@ def test_steps_and_licence_are_told(tmp_path):
     [
         ("kind", "generator"),
         ("method", "unet"),
-        ("generator", {**SETTINGS.generator.model_dump(), "width": 8}),
-        ("masks", {**MASKS.model_dump(), "boundary_width": 4.0}),
+        ("generator.width", 8),
+        ("generator.norm", None),
+        ("masks.boundary_width", 4.0),
     ],
 )
 def test_another_network_is_refused(key, value, tmp_path):
-    stored(tmp_path / "model.safetensors", **{key: value})
-    with pytest.raises(NucleiganError, match=rf"start_from: .* trained with {key}"):
+    section, _, name = key.partition(".")
+    known = facts()[section]
+    stored(tmp_path / "model.safetensors", **{section: {**known, name: value} if name else value})
+    with pytest.raises(NucleiganError, match=rf"start_from: .* trained with {key} {value},"):
         starting_weights(tmp_path / "model.safetensors", facts())

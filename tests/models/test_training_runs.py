@@ -11,9 +11,12 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from safetensors.torch import load_file
 
 from nucleigan.artifacts import write_image, write_json, write_stack
+from nucleigan.config import CycleGANSettings
+from nucleigan.models import cyclegan
 from nucleigan.models.weights import read_weights
 
 SCRIPT = """
@@ -136,3 +139,15 @@ def test_killed_runs_end_in_the_same_weights(kind, data, tmp_path):
         columns = ["spread", "hidden", "contrast", "bright", "woven"]
         assert (history[0][columns].notna().all(axis=1) == [False, True] * 3).all()
     assert (out / "samples.png").exists() and not list(checkpoints.glob("*.safetensors"))
+
+
+def test_a_sheet_shows_no_pictures_of_another_training(tmp_path):
+    settings = CycleGANSettings(crop=16, sample_every=1)
+    for epoch, (of, width) in enumerate([("ours", 32), ("theirs", 50), ("ours", 32)], 1):
+        picture = Image.new("RGB", (width, 16), (epoch, 0, 0))
+        picture.save(tmp_path / f"{epoch:05d}.png", pnginfo=cyclegan._written(of))
+    # The fourth is gone.
+    found = cyclegan._snapshots(tmp_path, 4, settings, "ours")
+    assert [(picture.shape, picture[0, 0, 0]) for picture in found] == [
+        ((16, 16, 3), epoch) for epoch in (1, 1, 3, 3)
+    ]

@@ -150,6 +150,12 @@ def test_an_instance_norm_keeps_an_image_free_of_its_batch():
         InstanceNorm(64)(x[:, :, :1, :1])
 
 
+@pytest.mark.parametrize("width", [1, 7, 28, 60, 97, 100])
+def test_groups_of_channels_are_of_one_size(width):
+    settings = DiscriminatorSettings(width=width, layers=1, norm="group")
+    assert build_discriminator(settings, 3)(torch.randn(1, 3, 16, 16)).isfinite().all()
+
+
 @pytest.mark.parametrize("norm", ["instance", "batch", "group", "none"])
 def test_a_resizing_generator_learns_with_every_norm(norm):
     settings = GeneratorSettings(kind="resnet", width=8, depth=1, norm=norm, upsampling="resize")

@@ -92,6 +92,19 @@ def test_scales_show_larger_and_smaller_tiles_and_average_at_the_image():
     assert np.abs(np.roll(mask, 1, axis=2) - average).max() > 0.04
 
 
+@pytest.mark.parametrize("place", [(10, 36), (40, 36), (46, 40)])
+def test_a_nucleus_that_reaches_into_glass_is_whole(place):
+    """Of its few pixels beyond a tile's border the next tile says nothing."""
+    y, x = np.mgrid[:96, :96]
+    image = np.full((96, 96, 3), 245, np.uint8)
+    image[np.hypot(y - place[0], x - place[1]) < 5] = 90
+    seen = predict(Pointwise(), image, COMPUTE, tile=48, overlap=16)
+    mask = predict(Pointwise(), image, COMPUTE, tile=48, overlap=16, least_tissue=0.02)
+    nucleus = image[..., 0] < 200
+    np.testing.assert_allclose(mask[:, nucleus], seen[:, nucleus], atol=1e-6)
+    assert (mask[:, -16:] == -1).all() and (mask[:, :, -16:] == -1).all()
+
+
 @pytest.mark.parametrize("shift", [(0.25, -0.5), (-1.0, 0.0), (0.0, 1.0)])
 def test_a_shift_moves_what_is_found_across_tiles(shift):
     """A blurred disc's centre of mass moves right and down by as much."""
@@ -105,6 +118,15 @@ def test_a_shift_moves_what_is_found_across_tiles(shift):
         return np.array([(height * columns).sum(), (height * rows).sum()]) / height.sum()
 
     assert centre(shift) - centre((0.0, 0.0)) == pytest.approx(shift, abs=0.02)
+
+
+def test_on_glass_a_method_without_network_finds_nothing(model):
+    """Otsu's threshold is found in noise as well."""
+    image = np.random.default_rng(0).normal(245, 3, (128, 128, 3)).clip(0, 255).astype(np.uint8)
+    segmenter = Segmenter.load(model(method="classical"), ComputeSettings(device="cpu"))
+    assert segmenter.segment(image, normalize=False).max() == 0
+    image[40:60, 40:60] = (90, 40, 120)
+    assert segmenter.segment(image, normalize=False).max() > 0
 
 
 def test_a_shift_moves_what_a_method_without_network_finds(model):

@@ -7,6 +7,7 @@ import pytest
 
 from nucleigan.artifacts import file_digest
 from nucleigan.errors import NucleiganError
+from nucleigan.slides import annotations, endings
 from nucleigan.slides.sheet import (
     COLUMNS,
     Slide,
@@ -52,6 +53,19 @@ def test_paths_are_relative_to_the_sheet(tmp_path):
     assert second.sha256 is None
 
 
+def test_a_home_folder_may_be_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    (slide,) = read_sheet(written(tmp_path, HEADER + "a,liver,test,~/a.tif,x/~/a.xml,,\n"))
+    assert slide.image == Path("/home/me/a.tif")
+    assert slide.annotation == tmp_path / "x/~/a.xml"
+
+
+def test_endings_are_those_that_readers_know():
+    assert {".svs", ".png", ".jpeg"} < endings.IMAGES
+    assert annotations.OUTLINES.keys() == endings.OUTLINES
+    assert annotations.LABEL_MAPS.keys() == endings.LABEL_MAPS
+
+
 def test_rows_that_a_spreadsheet_cleared_are_none(tmp_path):
     blank = ",,,,,,\n"
     (slide,) = read_sheet(written(tmp_path, HEADER + blank + " ,,,,,,\n" + TEST + blank))
@@ -92,6 +106,9 @@ def test_spaces_byte_order_mark_quotes_and_blank_lines_are_no_faults(tmp_path):
         (HEADER + TRAIN + TEST + TRAIN, ["line 4", "`slide`", "'a'", "line 2"]),
         (HEADER + "vectors,liver,train,a.tif,a.xml,,\n", ["`slide`", "files of its own"]),
         (HEADER + "a.profile,liver,train,a.tif,a.xml,,\n", ["`slide`", "files of its own"]),
+        (HEADER + "a,liver,train,a.mrxs,a.xml,,\n", ["line 2", "`image`", "'.mrxs'", ".svs"]),
+        (HEADER + "a,liver,train,a.tif,a.qpdata,,\n", ["`annotation`", "'.qpdata'", ".geojson"]),
+        (HEADER + "a,liver,train,a.PNG,a.xml,,\n", ["`mpp` is empty", "a.PNG", "fill it in"]),
         (HEADER + "a,Overall,train,a.tif,a.xml,,\n", ["`organ`", "the mean of all"]),
         (HEADER + ",liver,train,a.tif,a.xml,,\n", ["line 2", "`slide`", "empty"]),
         (HEADER + "a,,train,a.tif,a.xml,,\n", ["line 2", "`organ`", "empty"]),

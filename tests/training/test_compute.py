@@ -49,3 +49,11 @@ def test_a_product_takes_its_processor_time():
     seconds = compute._product_seconds(torch.float32)
     # Two operations for each of 1024³ steps, at .1 to 10,000 GFLOP a second.
     assert 2 * 1024**3 / 1e13 < seconds < 2 * 1024**3 / 1e8
+
+
+def test_gpus_that_pytorch_cannot_use_are_told_of(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for names, warned in (([], False), (["0"], True)):
+        monkeypatch.setattr(compute, "allowed", lambda device, names=names: names)
+        assert compute.prepare(ComputeSettings(threads=1)).device.type == "cpu"
+        assert ("warning: this machine has GPUs" in capsys.readouterr().out) == warned
