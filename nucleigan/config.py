@@ -425,6 +425,12 @@ class CycleGANSettings(TrainingSettings):
         "others of each pixel and smooth in turn, so that one mask becomes many images; the method "
         "has none.",
     )
+    choose_epoch: bool = Field(
+        False,
+        description="Keep the weights whose images, at the looks of the second half of the epochs, "
+        "have the smallest kernel distance to training windows, instead of the last ones; short "
+        "trainings end by chance in good images or bad ones. The method takes the last.",
+    )
     pool_size: Annotated[int, Field(ge=0)] = Field(
         50,
         description="Generated pictures kept to show the discriminators again (Zhu et al. 2017).",

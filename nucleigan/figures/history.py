@@ -18,6 +18,7 @@ PANELS = {
     "contrast": "contrast",
     "bright": "bright",
     "woven": "woven",
+    "kernel_distance": "kernel\ndistance",
 }
 # Points that are seen as such.
 FEW = 60

@@ -36,7 +36,9 @@ from nucleigan.errors import NucleiganError
 from nucleigan.figures.sheets import contact_sheet
 from nucleigan.models import guards
 from nucleigan.models.looks import SIDE, NucleiLoss
+from nucleigan.models.realism import PAINTED, REAL, Realism
 from nucleigan.models.spectrum import SpectrumLoss
+from nucleigan.models.validation import BestWeights
 from nucleigan.models.weights import read_weights, write_weights
 from nucleigan.networks import IMAGE_CHANNELS, build_discriminator, build_generator, effective_state
 from nucleigan.provenance import package_digest
@@ -437,6 +439,7 @@ def train(
     repeats = 2 if settings.lambda_nuclei else 1
     processes.check_batch(settings.batch_size, repeats)
     draw_image, draw_mask = order(len(real), seed, "image"), order(len(drawn), seed, "mask")
+    chooses = settings.choose_epoch
     draw_annotated = order(len(annotated), seed, "annotated")
 
     def make_batch(step: int) -> tuple[Batch, str]:
@@ -479,11 +482,15 @@ def train(
     windows = np.stack([to_network(real[int(n)][corner]) for n in places])
     shown_seeds = [torch_seed(seed, "sample", n) for n in range(len(shown))]
     given = with_latent(shown, settings.latent_channels, shown_seeds)
+    looked_at = _looked_at(real, drawn, settings, mask_settings, seed) if chooses else None
     snapshots = Path(checkpoint).with_name(SNAPSHOTS)
+    best = BestWeights("kernel_distance", lowest=True) if chooses else None
 
     def end_of_epoch(epoch: int) -> dict[str, float]:
+        # Columns of every row: empty where nobody looked.
+        nothing = dict.fromkeys((*guards.MEASURES, *["kernel_distance"] * chooses), math.nan)
         if epoch % settings.sample_every and epoch != settings.epochs:
-            return dict.fromkeys(guards.MEASURES, math.nan)
+            return nothing
         painted = paint(model.average.network, given, compute)
         with atomic(snapshots / f"{epoch:05d}.png") as temporary:
             row = Image.fromarray(np.concatenate(painted, axis=1))
@@ -491,6 +498,10 @@ def train(
         taken = _snapshots(snapshots, epoch, settings, of)
         contact_sheet([*map(mask_picture, shown), *taken], samples_output, columns=len(shown))
         seen = model.watch(shown, windows)
+        if looked_at is not None and best is not None and 2 * epoch > settings.epochs:
+            distance = looked_at.look(lambda part: paint(model.average.network, part, compute))
+            best.offer(model.average.network, epoch, distance)
+            seen["kernel_distance"] = distance
         for doubt in guards.doubts(seen):
             print(f"warning: epoch {epoch}: {doubt}.", flush=True)
         if settings.lambda_nuclei and not model.nuclei.known():
@@ -499,7 +510,7 @@ def train(
                 f"{SIDE} pixels yet; cyclegan.lambda_nuclei has no effect.",
                 flush=True,
             )
-        return seen
+        return nothing | seen
 
     identity = {
         "settings": settings.model_dump(),
@@ -525,18 +536,47 @@ def train(
         identity,
         end_of_epoch,
         compute_settings.tensorboard,
+        best,
     )
     if processes.rank() > 0:
         return
-    facts = {
+    facts: dict[str, Any] = {
         "kind": "mask-to-image generator",
         "generator": settings.generator.model_dump(),
         "latent_channels": settings.latent_channels,
         "masks": mask_settings.model_dump(),
         "training": {**identity, **compute.facts()},
     }
-    write_weights(generator_output, effective_state(model.average.network), facts)
+    tensors = effective_state(model.average.network)
+    if best is not None:
+        tensors, facts["training"]["chosen"] = best.chosen()
+        print(f"chosen: {facts['training']['chosen']}", flush=True)
+    write_weights(generator_output, tensors, facts)
     loop.finish(history, history_output, checkpoint)
+
+
+def _looked_at(
+    real: Patches,
+    drawn: Patches,
+    settings: CycleGANSettings,
+    mask_settings: MaskSettings,
+    seed: int,
+) -> Realism:
+    """What an epoch is chosen by: windows from all over the real patches and the polygon maps."""
+
+    def window(source: Patches, kind: str, number: int, most: int) -> np.ndarray:
+        picture = source[number * len(source) // most]
+        rng = generator(seed, "looked at", kind, number)
+        y, x = (int(rng.integers(length - crop + 1)) for length in picture.shape[:2])
+        return picture[y : y + crop, x : x + crop]
+
+    crop = settings.crop
+    maps = [window(drawn, "mask", number, PAINTED) for number in range(PAINTED)]
+    encoded = np.stack([masks.encode(one, mask_settings) for one in maps])
+    seeds = [torch_seed(seed, "looked at", number) for number in range(PAINTED)]
+    given = with_latent(encoded, settings.latent_channels, seeds)
+    windows = np.stack([window(real, "image", number, REAL) for number in range(REAL)])
+    return Realism(given, windows, seed)
 
 
 def _written(of: str) -> PngInfo:

@@ -187,7 +187,7 @@ def train_segmenter(
     tile = max(TILE, settings.crop)
     looks = settings.validate_every if validation[0] else 0
     held_out = Validation(validation[0], validation[1], learned, mask_settings) if looks else None
-    best = BestWeights() if looks and settings.choose_epoch else None
+    best = BestWeights("aji") if looks and settings.choose_epoch else None
 
     def end_of_epoch(epoch: int) -> dict[str, float]:
         network = model.average.network

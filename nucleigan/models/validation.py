@@ -67,16 +67,25 @@ class BestWeights:
 
     They are part of the run's checkpoints: one that falls back to an earlier step forgets the looks
     after it, and looks again.
+
+    Parameters
+    ----------
+    measure
+        What the looks measure.
+    lowest
+        Whether the lowest value is the best.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, measure: str, lowest: bool = False) -> None:
+        self.measure, self.lowest = measure, lowest
         self.best: dict[str, Any] | None = None
 
-    def offer(self, network: nn.Module, epoch: int, aji: float) -> None:
+    def offer(self, network: nn.Module, epoch: int, value: float) -> None:
         """Keep these weights if they are better than all before."""
-        if self.best is None or aji > self.best["aji"]:
+        sign = -1 if self.lowest else 1
+        if self.best is None or sign * value > sign * self.best["value"]:
             tensors = {name: one.cpu() for name, one in effective_state(network).items()}
-            self.best = {"epoch": epoch, "aji": aji, "tensors": tensors}
+            self.best = {"epoch": epoch, "value": value, "tensors": tensors}
 
     def state(self) -> dict[str, Any]:
         """The best look, for a checkpoint."""
@@ -87,7 +96,7 @@ class BestWeights:
         self.best = state["best"]
 
     def chosen(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """The weights that are kept, and the ``epoch`` and ``aji`` of their look."""
+        """The weights that are kept, and ``epoch`` and measure of their look."""
         assert self.best is not None, "nobody looked"
-        facts = {"epoch": self.best["epoch"], "aji": round(self.best["aji"], 6)}
+        facts = {"epoch": self.best["epoch"], self.measure: round(self.best["value"], 6)}
         return self.best["tensors"], facts

@@ -30,7 +30,7 @@ import numpy as np
 
 from nucleigan.config import IngestionSettings
 from nucleigan.errors import NucleiganError, reason, shown
-from nucleigan.slides.endings import ANNOTATIONS, check_ending, ending
+from nucleigan.slides.endings import check_ending, ending
 from nucleigan.slides.images import (
     check_length,
     check_pixels,
@@ -180,7 +180,7 @@ def read_annotation(
     suffix = ending(path)
     if not path.is_file():
         raise NucleiganError(f"{path}: there is no such annotation; check its path.")
-    check_ending(path, ANNOTATIONS, str(path))
+    check_ending(path, OUTLINES | LABEL_MAPS, str(path))
     remarks = Remarks(path)
     check_pixels(path, target, settings, whole=True)
     if suffix in LABEL_MAPS:

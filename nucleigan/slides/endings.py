@@ -1,5 +1,9 @@
-"""Endings of the files that are read, which tell their formats."""
+"""Endings of image files, which tell their formats.
 
+Those of annotations are the keys of the tables of readers in :mod:`nucleigan.slides.annotations`.
+"""
+
+from collections.abc import Collection
 from pathlib import Path
 
 from nucleigan.errors import NucleiganError, shown
@@ -8,9 +12,6 @@ TIFF = frozenset({".tif", ".tiff", ".svs", ".ndpi", ".btf"})
 # Without a place for the magnification that anyone would fill in.
 PILLOW = frozenset({".png", ".jpg", ".jpeg"})
 IMAGES = TIFF | PILLOW
-OUTLINES = frozenset({".xml", ".geojson", ".json"})
-LABEL_MAPS = frozenset({".png", ".tif", ".tiff", ".npy", ".mat"})
-ANNOTATIONS = OUTLINES | LABEL_MAPS
 
 
 def ending(path: Path) -> str:
@@ -18,7 +19,7 @@ def ending(path: Path) -> str:
     return path.suffix.lower()
 
 
-def check_ending(path: Path, known: frozenset[str], where: str) -> None:
+def check_ending(path: Path, known: Collection[str], where: str) -> None:
     """Raise where a file's ending is none of those known; ``where`` begins the sentence."""
     if ending(path) not in known:
         raise NucleiganError(

@@ -9,7 +9,7 @@ colours are not those of the slide.
 
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 
 from nucleigan.config import IngestionSettings
 from nucleigan.errors import NucleiganError, reason
-from nucleigan.slides.endings import IMAGES, TIFF, check_ending, ending
+from nucleigan.slides.endings import IMAGES, PILLOW, TIFF, check_ending, ending
 from nucleigan.slides.limits import bounded_memory
 from nucleigan.windows import Mapped, Picture, decoded_whole, page_picture
 
@@ -40,6 +40,8 @@ JPEGS = {6, 7}
 # opacity; anything else is none.
 PREMULTIPLIED, OPACITY = 1, 2
 APERIO_YCBCR = 33003
+# EXIF's number of the orientation, and its value where nothing is to be turned.
+ORIENTATION, UPRIGHT = 274, 1
 
 
 @dataclass(frozen=True)
@@ -472,9 +474,23 @@ def _check_colours(path: Path, shape: tuple[int, ...], dtype: Any) -> None:
 
 
 def _warnings(dtype: Any, path: Path) -> list[str]:
-    if np.dtype(dtype).itemsize == 1:
-        return []
-    return [f"{path} has 16 bits a channel; 0 to 65535 are scaled to 0 to 255"]
+    found = []
+    if np.dtype(dtype).itemsize > 1:
+        found.append(f"{path} has 16 bits a channel; 0 to 65535 are scaled to 0 to 255")
+    if ending(path) in PILLOW and _is_turned(path):
+        found.append(
+            f"{path} is to be turned by those who show it (EXIF); it is read as it is stored, and "
+            "an annotation that was drawn over the turned image does not fit"
+        )
+    return found
+
+
+def _is_turned(path: Path) -> bool:
+    """Whether the EXIF of a PNG or JPEG names another orientation than that of the pixels."""
+    # Nothing else is taken from it, and it may be anything.
+    with suppress(Exception), opened(path) as image:
+        return image.getexif().get(ORIENTATION, UPRIGHT) != UPRIGHT
+    return False
 
 
 def _to_rgb(pixels: np.ndarray) -> np.ndarray:

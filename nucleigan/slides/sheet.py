@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from nucleigan.config import IngestionSettings
 from nucleigan.errors import NucleiganError, shown
 from nucleigan.organs import organ_name
-from nucleigan.slides import endings
+from nucleigan.slides import annotations, endings
 from nucleigan.slides.endings import check_ending
 from nucleigan.slides.limits import read_text
 from nucleigan.slides.remote import check_address, check_apart, is_address
@@ -445,7 +445,8 @@ def _slide(values: Mapping[str, str], path: Path, line: int) -> Slide:
     image, marked = _place(values["image"], path), _place(annotation, path)
     check_ending(image, endings.IMAGES, f"{where}: `image` is {shown(values['image'])!r}")
     if annotation:
-        check_ending(marked, endings.ANNOTATIONS, f"{where}: `annotation` is {shown(annotation)!r}")
+        known = annotations.OUTLINES | annotations.LABEL_MAPS
+        check_ending(marked, known, f"{where}: `annotation` is {shown(annotation)!r}")
     mpp = _mpp(values.get("mpp", ""), where)
     if mpp is None and endings.ending(image) in endings.PILLOW:
         raise NucleiganError(

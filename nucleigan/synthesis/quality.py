@@ -13,11 +13,7 @@ from nucleigan.artifacts import open_image, read_table, write_table
 from nucleigan.config import ComputeSettings
 from nucleigan.masks.polygons import measure_nuclei
 from nucleigan.models.cyclegan import Painter
-from nucleigan.models.spectrum import Spectra, spectra
-from nucleigan.progress import progress
-from nucleigan.randomness import generator, torch_seed
-from nucleigan.slides.tissue import tissue_mask
-from nucleigan.synthesis.features import (
+from nucleigan.models.features import (
     EXTRACTOR,
     features,
     kernel_distance,
@@ -25,6 +21,10 @@ from nucleigan.synthesis.features import (
     spread,
     standardise,
 )
+from nucleigan.models.spectrum import Spectra, spectra
+from nucleigan.progress import progress
+from nucleigan.randomness import generator, torch_seed
+from nucleigan.slides.tissue import tissue_mask
 from nucleigan.training import compute as computing
 from nucleigan.training.data import Patches, to_network
 from nucleigan.windows import Picture

@@ -115,7 +115,7 @@ def test_every_file_of_the_rules_is_described():
     found = set()
     for rules in (ROOT / "rules").glob("*.smk"):
         for path in re.findall(r'results\(\s*f?"([^"]+)"', rules.read_text(encoding="utf-8")):
-            path = path.replace("{{", "{").replace("}}", "}").replace("/train/", "/{split}/")
+            path = path.replace("{{", "{").replace("}}", "}")
             # Of each comparison of models.
             folders = ("evaluation", "baselines", "ablation") if "{folder}" in path else ("",)
             found |= {

@@ -33,7 +33,7 @@ small = dict(epochs=6, decay_from=3, steps_per_epoch=20, batch_size=2, crop=32, 
 if kind == "cyclegan":
     settings = CycleGANSettings(generator=GeneratorSettings(width=4, depth=1), mask_noise=0.3,
                                 latent_channels=4, slope_penalty=0.5, lambda_spectrum=0.5,
-                                lambda_nuclei=0.5, **small)
+                                lambda_nuclei=0.5, choose_epoch=True, **small)
     cyclegan.train([data / "images.tif"], [data / "labels.tif"], [data / "labels.tif"],
                    out / "model.safetensors", out / "history.csv", out / "samples.png",
                    out / "checkpoint", settings, MaskSettings(), compute, 3)
@@ -138,6 +138,11 @@ def test_killed_runs_end_in_the_same_weights(kind, data, tmp_path):
         assert snapshots == ["00002.png", "00004.png", "00006.png"]
         columns = ["spread", "hidden", "contrast", "bright", "woven"]
         assert (history[0][columns].notna().all(axis=1) == [False, True] * 3).all()
+        looks = history[0]["kernel_distance"]
+        assert looks.notna().tolist() == [False, False, False, True, False, True]
+        chosen = read_weights(out / "model.safetensors")[1]["training"]["chosen"]
+        assert chosen["epoch"] == looks.argmin() + 1
+        assert chosen["kernel_distance"] == pytest.approx(looks.min(), rel=1e-5)
     assert (out / "samples.png").exists() and not list(checkpoints.glob("*.safetensors"))
 
 

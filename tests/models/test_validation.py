@@ -15,15 +15,17 @@ def network(epoch):
     return layer
 
 
+@pytest.mark.parametrize("lowest", [False, True])
 @pytest.mark.parametrize("killed_after", [0, 1, 2, 3])
-def test_the_best_look_is_kept_the_earliest_of_equals(tmp_path, killed_after):
-    best = BestWeights()
-    for epoch, aji in LOOKS[:killed_after]:
+def test_the_best_look_is_kept_the_earliest_of_equals(tmp_path, killed_after, lowest):
+    looks = [(epoch, 1 - value if lowest else value) for epoch, value in LOOKS]
+    best = BestWeights("aji", lowest)
+    for epoch, aji in looks[:killed_after]:
         best.offer(network(epoch), epoch, aji)
     checkpoint.save(tmp_path, best.state(), "a")
-    again = BestWeights()
+    again = BestWeights("aji", lowest)
     again.load(checkpoint.load(tmp_path, "a"))
-    for epoch, aji in LOOKS[killed_after:]:
+    for epoch, aji in looks[killed_after:]:
         again.offer(network(epoch), epoch, aji)
     tensors, facts = again.chosen()
     assert facts == {"epoch": 2, "aji": 0.5}

@@ -315,3 +315,16 @@ def test_scanned_slides(real_data, name, shape, mpp):
     # Haematoxylin and eosin absorb green most.
     red, green, blue = image.mean(axis=(0, 1))
     assert green < min(red, blue)
+
+
+@pytest.mark.parametrize("orientation", [None, 1, 6])
+def test_a_photograph_that_is_to_be_turned_is_read_as_stored_with_a_warning(tmp_path, orientation):
+    path = tmp_path / "a.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[274] = orientation
+    Image.fromarray(pixels).save(path, exif=exif)
+    image, warnings = read_level(path, 1.0)
+    np.testing.assert_array_equal(image, pixels)
+    assert len(warnings) == (orientation == 6) and all("EXIF" in text for text in warnings)

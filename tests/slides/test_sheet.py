@@ -7,7 +7,7 @@ import pytest
 
 from nucleigan.artifacts import file_digest
 from nucleigan.errors import NucleiganError
-from nucleigan.slides import annotations, endings
+from nucleigan.slides import annotations
 from nucleigan.slides.sheet import (
     COLUMNS,
     Slide,
@@ -60,10 +60,11 @@ def test_a_home_folder_may_be_a_tilde(tmp_path, monkeypatch):
     assert slide.annotation == tmp_path / "x/~/a.xml"
 
 
-def test_endings_are_those_that_readers_know():
-    assert {".svs", ".png", ".jpeg"} < endings.IMAGES
-    assert annotations.OUTLINES.keys() == endings.OUTLINES
-    assert annotations.LABEL_MAPS.keys() == endings.LABEL_MAPS
+def test_a_reader_that_was_added_is_known(tmp_path, monkeypatch):
+    row = HEADER + "a,liver,train,a.tif,a.txt,,\n"
+    assert "'.txt'" in complaint(tmp_path, row)
+    monkeypatch.setitem(annotations.OUTLINES, ".txt", lambda path, remarks, settings: [])
+    assert read_sheet(written(tmp_path, row))[0].annotation == tmp_path / "a.txt"
 
 
 def test_rows_that_a_spreadsheet_cleared_are_none(tmp_path):

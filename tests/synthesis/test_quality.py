@@ -7,12 +7,12 @@ import pytest
 from nucleigan.artifacts import write_image, write_stack
 from nucleigan.config import ComputeSettings, GeneratorSettings, MaskSettings, PolygonSettings
 from nucleigan.masks import sample_polygons
+from nucleigan.models.features import features, kernel_distance, nearest, spread, standardise
 from nucleigan.models.weights import write_weights
 from nucleigan.networks import build_generator
 from nucleigan.randomness import generator
 from nucleigan.slides import tissue_mask
 from nucleigan.synthesis import judge
-from nucleigan.synthesis.features import features, kernel_distance, nearest, spread, standardise
 from nucleigan.synthesis.quality import (
     SHAPES,
     _memory_rows,
