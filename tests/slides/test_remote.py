@@ -75,7 +75,7 @@ def test_a_fetched_slide_without_hash_is_warned_of(tmp_path):
     def warnings(sha256):
         path = sheet(tmp_path, "https://example.org/a.svs", sha256=sha256)
         with path.open("a") as stream:
-            stream.write("two,liver,test,b.png,b.xml,,\n")
+            stream.write("two,liver,test,b.tif,b.xml,,\n")
         return check_slides(read_sheet(path))
 
     assert warnings(SHA) == []
