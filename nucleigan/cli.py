@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument(
         "--max-pixels",
         type=int,
-        help="largest slide that is accepted, instead of that of ingestion.max_pixels",
+        help="largest TIFF or SVS that is accepted, instead of ingestion.max_pixels",
     )
     segment.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     segment.add_argument(

@@ -365,7 +365,9 @@ class TrainingSettings(Settings):
     average_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.999, description="Decay of the moving average of the weights a step; 0 keeps the last."
     )
-    sample_every: Count = Field(10, description="Epochs between sample pictures.")
+    sample_every: Count = Field(
+        10, description="Epochs between sample pictures, and a CycleGAN's looks at itself."
+    )
     checkpoint_seconds: Positive = Field(
         60.0, description="Longest time between two checkpoints, seconds."
     )
@@ -449,6 +451,11 @@ class CycleGANSettings(TrainingSettings):
             raise ValueError(
                 f"latent_channels is {self.latent_channels}, but lambda_nuclei needs random "
                 "numbers by which nuclei can differ; make it 3 or more, or lambda_nuclei 0"
+            )
+        if self.choose_epoch and self.crop < 16:
+            raise ValueError(
+                f"crop is {self.crop}, but choose_epoch compares windows of 16 pixels or more; "
+                "make it 16 or more, or choose_epoch false"
             )
         if self.lambda_nuclei and self.crop < 16:
             raise ValueError(
@@ -646,8 +653,8 @@ class PredictionSettings(Settings):
     )
     least_tissue: Annotated[float, Field(ge=0, le=1)] = Field(
         0.001,
-        description="A tile with a smaller part of tissue than this is glass: no nuclei, and no "
-        "work for the network.",
+        description="A tile (for the classical method, a slide) with a smaller part of tissue than "
+        "this is glass: no nuclei but those that a neighbour sees, and no work for the network.",
     )
     choose: bool = Field(
         True,
@@ -689,7 +696,9 @@ class ComputeSettings(Settings):
         "auto", description="auto takes bfloat16 where the machine multiplies it faster."
     )
     threads: Count = Field(
-        2, description="CPU threads of a network job; part of the result, so fixed here."
+        2,
+        description="CPU threads of each process of a network job; part of the result, so fixed "
+        "here.",
     )
     processes: Count = Field(
         1,

@@ -153,7 +153,8 @@ def as_text(folder: str | Path, jobs: Iterable[Job]) -> str:
     jobs = list(jobs)
     if not jobs:
         return f"{folder}: no job has begun."
-    parts = [_stage_table(read_stages(folder, jobs)), _training_table(jobs)]
+    stages = read_stages(folder, jobs)
+    parts = [_stage_table(stages) if stages else "", _training_table(jobs)]
     for state in ("failed", "stopped", "silent", "running"):
         parts.append(_list([job for job in jobs if job.state == state]))
     parts.append(_waiting(folder, jobs))
@@ -212,16 +213,22 @@ def _seconds_left(running: list[Job], waiting: list[Job], rate: float | None) ->
     While none of its jobs is done, those that wait are taken to last as long as those that run;
     beside trainings, only other trainings are.
     """
-    at = [job.progress for job in running if job.progress and job.progress.seconds_each is not None]
-    known = [one.seconds_left or 0.0 for one in at]
+    said = [job.progress.seconds_left for job in running if job.progress]
+    known = [seconds for seconds in said if seconds is not None]
     if running and rate is not None:
         parts = sum(job.progress.fraction for job in running if job.progress)
         known.append((len(waiting) + len(running) - parts) / rate)
-    elif at:
-        trains = any(TRAINING.fullmatch(job.name) for job in running)
-        alike = [job for job in waiting if not trains or TRAINING.fullmatch(job.name)]
-        each = sum(one.total * (one.seconds_each or 0.0) for one in at) / len(at)
-        known.append(max(known) + len(alike) * each / len(running))
+    elif known:
+        training = [job for job in running if TRAINING.fullmatch(job.name)]
+        alike = [job for job in waiting if not training or TRAINING.fullmatch(job.name)]
+        lanes = training or running
+        whole = [
+            at.total * at.seconds_each
+            for at in (job.progress for job in lanes)
+            if at is not None and at.seconds_each is not None
+        ]
+        if whole:
+            known.append(max(known) + len(alike) * sum(whole) / len(whole) / len(lanes))
     return round(max(known), 1) if known else None
 
 
@@ -360,7 +367,7 @@ def _training_table(jobs: list[Job]) -> str:
     rows = []
     for job in jobs:
         at = job.progress
-        if at is None or at.what != "steps":
+        if at is None or at.what != "steps" or job.past:
             continue
         rate = "-" if at.seconds_each is None else f"{at.seconds_each:.2f}"
         # Nobody knows when a training goes on that does not run.
@@ -403,10 +410,12 @@ def _list(jobs: list[Job]) -> str:
 
 def _told(job: Job) -> str:
     name, ago = shown(job.name, len(job.name) + 1), span(job.seconds_ago)
+    past = ", before the last run" * job.past
+    goes_on = "" if job.past else "; the same command goes on from there"
     said = {
-        "failed": f"{ago} ago{', before the last run' * job.past}: {job.why}",
-        "stopped": f"by SIGTERM {ago} ago, saved; the same command goes on from there.",
-        "silent": f"running or interrupted, last line {ago} ago.",
+        "failed": f"{ago} ago{past}: {job.why}",
+        "stopped": f"by SIGTERM {ago} ago{past}, saved{goes_on}.",
+        "silent": f"running or interrupted, last line {ago} ago{past}.",
         "running": f"{_place_in(job)}last line {ago} ago.",
     }[job.state]
     return f"{job.state}: {name}, {said}"

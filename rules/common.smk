@@ -21,6 +21,7 @@ from nucleigan.retries import Retries
 from nucleigan.shards import overlapping
 from nucleigan.slides.remote import set_patience
 from nucleigan.slides.sheet import (
+    SPLITS,
     absent,
     check_slides,
     check_training_sets,
@@ -45,7 +46,9 @@ def read_inputs():
 
         found = phantom_slides(settings.phantoms, Path(settings.results) / "phantoms")
     elif settings.slides:
-        found = read_sheet(settings.slides, settings.ingestion.max_text_bytes)
+        # A model that is given is shown no others.
+        used = settings.evaluation.splits if settings.segmentation.model else SPLITS
+        found = read_sheet(settings.slides, settings.ingestion.max_text_bytes, used)
     else:
         raise NucleiganError(
             "config.yaml: `slides` is empty; name a sample sheet (--config slides=sheet.csv) or "

@@ -80,6 +80,7 @@ def test_later_files_win(tmp_path):
             {"cyclegan": {"lambda_nuclei": 1, "latent_channels": 3, "batch_size": 2, "crop": 8}},
             ["cyclegan", "crop is 8", "16 or more"],
         ),
+        ({"cyclegan": {"choose_epoch": True, "crop": 8}}, ["crop is 8", "choose_epoch", "16 or"]),
         ({"synthesis": {"count": 9}, "polygons": {"count": 8}}, ["(9)", "polygons.count", "(8)"]),
         ({"segmentation": {"crop": 300}}, ["segmentation.crop (300)", "patches.size (256)"]),
         (

@@ -291,6 +291,16 @@ def test_what_the_last_run_leaves_out_does_not_count(tmp_path):
     assert "failed: slides/old, 2 h ago, before the last run: old.tif: is cut off" in text
 
 
+def test_nothing_but_what_an_earlier_run_left(tmp_path):
+    log(tmp_path, "slides/old", "error: old.tif: is cut off; copy it again.\n", ago=7200)
+    log(tmp_path, "cyclegan/training", "SIGTERM: stopped after step 7 of 30, saved\n", ago=7200)
+    plan(tmp_path, [], 100)
+    text = as_text(tmp_path, read_status(tmp_path, NOW))
+    assert "failed: slides/old, 2 h ago, before the last run" in text
+    assert "stopped: cyclegan/training, by SIGTERM 2 h ago, before the last run, saved." in text
+    assert "goes on" not in text and "done" not in text
+
+
 def test_a_job_that_ctrl_c_ended_has_failed(tmp_path):
     with pytest.raises(KeyboardInterrupt), job(tmp_path / "logs/slides/a.log"):
         raise KeyboardInterrupt
@@ -337,8 +347,9 @@ def test_trainings_that_wait_take_their_time_as_well(tmp_path):
     plan(tmp_path, [*names, *(f"{name}.history" for name in names)], 200)
     (stage,) = read_stages(tmp_path, read_status(tmp_path, NOW))
     assert stage.seconds_left == 900 + 4 * 1200
-    # Two at a time.
+    # Two at a time, beside what is no training.
     log(tmp_path, names[1], report(150, 600, 2.0, 15))
+    log(tmp_path, f"{names[0]}.history", "")
     (stage,) = read_stages(tmp_path, read_status(tmp_path, NOW))
     assert stage.seconds_left == 900 + 3 * 1200 / 2
 

@@ -17,7 +17,21 @@ def label(name: str, most: int) -> str:
 
 
 def legend_below(figure: Any, handles: list[Any], names: list[str], most: int) -> int:
-    """Add a legend below the axes, in at most so many columns; the number of its rows."""
+    """Add a legend below the axes.
+
+    Parameters
+    ----------
+    figure
+        A figure of constrained layout.
+    handles, names
+        What is drawn, as matplotlib returned it, and what to call it.
+    most
+        Columns, where there is room for them.
+
+    Returns
+    -------
+    How many lines of text it is high.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     renderer = FigureCanvasAgg(figure).get_renderer()
@@ -30,4 +44,7 @@ def legend_below(figure: Any, handles: list[Any], names: list[str], most: int) -
         if columns == 1 or legend.get_window_extent(renderer).width <= figure.bbox.width:
             break
         legend.remove()
-    return -(-len(names) // columns)
+    # Matplotlib fills it column by column.
+    rows = -(-len(labels) // columns)
+    high = [text.count("\n") + 1 for text in labels]
+    return max((sum(high[first : first + rows]) for first in range(0, len(high), rows)), default=0)

@@ -482,7 +482,9 @@ def train(
     windows = np.stack([to_network(real[int(n)][corner]) for n in places])
     shown_seeds = [torch_seed(seed, "sample", n) for n in range(len(shown))]
     given = with_latent(shown, settings.latent_channels, shown_seeds)
-    looked_at = _looked_at(real, drawn, settings, mask_settings, seed) if chooses else None
+    looked_at = None
+    if chooses and processes.rank() == 0:
+        looked_at = _looked_at(real, drawn, settings, mask_settings, seed)
     snapshots = Path(checkpoint).with_name(SNAPSHOTS)
     best = BestWeights("kernel_distance", lowest=True) if chooses else None
 

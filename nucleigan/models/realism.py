@@ -22,7 +22,7 @@ class Realism:
     given
         What the generator is given: masks with random numbers beside them, (N, C, S, S) in [-1, 1].
     windows
-        Real ones of the same side, (M, S, S, 3) uint8.
+        Real ones of the same side, at least 16 pixels, (M, S, S, 3) uint8.
     seed
         Of the windows that are compared at a time.
     """

@@ -1,5 +1,6 @@
 """How good a segmenter is while it learns, on slides that it does not learn from."""
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,11 @@ class BestWeights:
     def offer(self, network: nn.Module, epoch: int, value: float) -> None:
         """Keep these weights if they are better than all before."""
         sign = -1 if self.lowest else 1
-        if self.best is None or sign * value > sign * self.best["value"]:
+        if (
+            self.best is None
+            or math.isnan(self.best["value"])
+            or sign * value > sign * self.best["value"]
+        ):
             tensors = {name: one.cpu() for name, one in effective_state(network).items()}
             self.best = {"epoch": epoch, "value": value, "tensors": tensors}
 

@@ -131,8 +131,8 @@ def predict_bands(
         for top in range(inside[0].start, inside[0].stop, BAND):
             part = np.s_[top : min(top + BAND, inside[0].stop), inside[1]]
             known = weights[part]
-            with np.errstate(invalid="ignore"):
-                yield np.where(known > 0, total[:, *part] / known, np.float32(-1))
+            seen = known > 0
+            yield np.where(seen, total[:, *part] / np.where(seen, known, 1), np.float32(-1))
         for sums in (*total, weights):
             sums[:overlap] = sums[stride:].copy()
             sums[overlap:] = 0

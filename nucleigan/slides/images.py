@@ -489,7 +489,9 @@ def _is_turned(path: Path) -> bool:
     """Whether the EXIF of a PNG or JPEG names another orientation than that of the pixels."""
     # Nothing else is taken from it, and it may be anything.
     with suppress(Exception), opened(path) as image:
-        return image.getexif().get(ORIENTATION, UPRIGHT) != UPRIGHT
+        # Where a PNG has none in front of its pixels, they would be decoded to look behind them.
+        if "exif" in image.info:
+            return image.getexif().get(ORIENTATION, UPRIGHT) != UPRIGHT
     return False
 
 

@@ -6,7 +6,7 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -112,7 +112,9 @@ def slide_from_row(row: Mapping[str, str | None]) -> Slide:
 
 
 def read_sheet(
-    path: str | Path, max_bytes: int = IngestionSettings().max_text_bytes
+    path: str | Path,
+    max_bytes: int = IngestionSettings().max_text_bytes,
+    used: Collection[str] = SPLITS,
 ) -> list[Slide]:
     """Read and check a sample sheet.
 
@@ -125,6 +127,8 @@ def read_sheet(
         addresses, http://, https:// or s3://.
     max_bytes
         Larger sheets are refused.
+    used
+        Splits whose files will be read; those of others may have any format.
 
     Raises
     ------
@@ -142,7 +146,7 @@ def read_sheet(
         ) from error
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
-        return _slides(reader, path)
+        return _slides(reader, path, used)
     except csv.Error as error:
         raise NucleiganError(
             f"{path}, after line {reader.line_num}: is no CSV ({shown(str(error))}); close its "
@@ -344,7 +348,7 @@ def _relative(path: Path, folder: Path) -> str:
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
 
 
-def _slides(reader: csv.DictReader, path: Path) -> list[Slide]:
+def _slides(reader: csv.DictReader, path: Path, used: Collection[str]) -> list[Slide]:
     columns = _columns(path, reader.fieldnames or [])
     slides: list[Slide] = []
     lines: dict[str, int] = {}
@@ -360,6 +364,8 @@ def _slides(reader: csv.DictReader, path: Path) -> list[Slide]:
             continue
         values = {name: (row.get(column) or "").strip() for name, column in columns.items()}
         slide = _slide(values, path, line)
+        if slide.split in used:
+            _check_files(slide, values, f"{path}, line {line}")
         if slide.slide in lines:
             raise NucleiganError(
                 f"{path}, line {line}: the `slide` {slide.slide!r} stands in line "
@@ -442,17 +448,6 @@ def _slide(values: Mapping[str, str], path: Path, line: int) -> Slide:
         _check_path(values.get(name, ""), f"{where}: `{name}`")
         if is_address(values.get(name, "")):
             check_address(values[name], f"{where}: `{name}`")
-    image, marked = _place(values["image"], path), _place(annotation, path)
-    check_ending(image, endings.IMAGES, f"{where}: `image` is {shown(values['image'])!r}")
-    if annotation:
-        known = annotations.OUTLINES | annotations.LABEL_MAPS
-        check_ending(marked, known, f"{where}: `annotation` is {shown(annotation)!r}")
-    mpp = _mpp(values.get("mpp", ""), where)
-    if mpp is None and endings.ending(image) in endings.PILLOW:
-        raise NucleiganError(
-            f"{where}: `mpp` is empty, and {shown(image.name)} cannot say how many µm a pixel has; "
-            "fill it in."
-        )
     if not annotation and values["split"] == "val":
         raise NucleiganError(
             f"{where}: a slide with split 'val' needs an `annotation`, which thresholds are chosen "
@@ -462,9 +457,9 @@ def _slide(values: Mapping[str, str], path: Path, line: int) -> Slide:
         slide=values["slide"],
         organ=values["organ"],
         split=values["split"],
-        image=image,
-        annotation=marked if annotation else None,
-        mpp=mpp,
+        image=_place(values["image"], path, where),
+        annotation=_place(annotation, path, where) if annotation else None,
+        mpp=_mpp(values.get("mpp", ""), where),
         sha256=_hash("sha256", values, where),
         annotation_sha256=_hash("annotation_sha256", values, where),
         image_address=values["image"] if is_address(values["image"]) else None,
@@ -472,12 +467,34 @@ def _slide(values: Mapping[str, str], path: Path, line: int) -> Slide:
     )
 
 
-def _place(text: str, sheet: Path) -> Path:
+def _check_files(slide: Slide, values: Mapping[str, str], where: str) -> None:
+    """Refuse what nobody could read, before anything runs."""
+    check_ending(slide.image, endings.IMAGES, f"{where}: `image` is {shown(values['image'])!r}")
+    if slide.annotation is not None:
+        known = annotations.OUTLINES | annotations.LABEL_MAPS
+        what = f"{where}: `annotation` is {shown(values['annotation'])!r}"
+        check_ending(slide.annotation, known, what)
+    if slide.mpp is None and endings.ending(slide.image) in endings.PILLOW:
+        raise NucleiganError(
+            f"{where}: `mpp` is empty, and {shown(slide.image.name)} cannot say how many µm a "
+            "pixel has; fill it in."
+        )
+
+
+def _place(text: str, sheet: Path, where: str) -> Path:
     """The file that an entry names; of an address the name alone."""
     if is_address(text):
         return Path(unquote(PurePosixPath(urlsplit(text).path).name))
+    if not text.startswith("~/"):
+        return sheet.parent / text
     # As a shell does it, which spreadsheets have none of.
-    return sheet.parent / (Path(text).expanduser() if text.startswith("~/") else text)
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise NucleiganError(
+            f"{where}: {shown(text)!r} begins with ~, but nobody knows which folder that is here; "
+            "write it out."
+        ) from error
 
 
 def _check_path(text: str, what: str) -> None:

@@ -30,3 +30,11 @@ def test_the_best_look_is_kept_the_earliest_of_equals(tmp_path, killed_after, lo
     tensors, facts = again.chosen()
     assert facts == {"epoch": 2, "aji": 0.5}
     assert tensors["weight"] == 2
+
+
+@pytest.mark.parametrize("lowest", [False, True])
+def test_what_is_no_number_is_worse_than_any(lowest):
+    best = BestWeights("aji", lowest)
+    for epoch, value in [(1, float("nan")), (2, 0.1), (3, float("nan"))]:
+        best.offer(network(epoch), epoch, value)
+    assert best.chosen()[1] == {"epoch": 2, "aji": 0.1}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 from scipy import ndimage
 
 from nucleigan.artifacts import write_image
@@ -318,13 +319,18 @@ def test_scanned_slides(real_data, name, shape, mpp):
 
 
 @pytest.mark.parametrize("orientation", [None, 1, 6])
-def test_a_photograph_that_is_to_be_turned_is_read_as_stored_with_a_warning(tmp_path, orientation):
+def test_a_photograph_that_is_to_be_turned_is_read_as_stored_with_a_warning(
+    tmp_path, orientation, monkeypatch
+):
     path = tmp_path / "a.png"
     pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     exif = Image.Exif()
     if orientation is not None:
         exif[274] = orientation
     Image.fromarray(pixels).save(path, exif=exif)
+    decoded, load = [], PngImageFile.load
+    monkeypatch.setattr(PngImageFile, "load", lambda self: decoded.append(self) or load(self))
     image, warnings = read_level(path, 1.0)
+    assert len({id(one) for one in decoded}) == 1
     np.testing.assert_array_equal(image, pixels)
     assert len(warnings) == (orientation == 6) and all("EXIF" in text for text in warnings)

@@ -60,6 +60,21 @@ def test_a_home_folder_may_be_a_tilde(tmp_path, monkeypatch):
     assert slide.annotation == tmp_path / "x/~/a.xml"
 
 
+def test_files_of_splits_that_nobody_reads_may_be_anything(tmp_path):
+    path = written(tmp_path, HEADER + "a,liver,train,a.mrxs,a.qpdata,,\n" + TEST)
+    assert [slide.slide for slide in read_sheet(path, used=["test"])] == ["a", "b"]
+    with pytest.raises(NucleiganError, match=r"line 2: `image` is 'a\.mrxs'"):
+        read_sheet(path, used=["train"])
+
+
+def test_nobody_knows_where_home_is(tmp_path, monkeypatch):
+    def unknown(self):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", unknown)
+    assert "begins with ~" in complaint(tmp_path, HEADER + "a,liver,test,~/a.tif,,,\n")
+
+
 def test_a_reader_that_was_added_is_known(tmp_path, monkeypatch):
     row = HEADER + "a,liver,train,a.tif,a.txt,,\n"
     assert "'.txt'" in complaint(tmp_path, row)

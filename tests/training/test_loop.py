@@ -104,7 +104,7 @@ def test_the_time_before_a_stop_counts(tmp_path):
         train(Slow(terminate_at=6), tmp_path)
     seconds = train(Accumulator(), tmp_path)["seconds"]
     # The whole first epoch, and three of the second one's four steps.
-    assert seconds[0] >= 0.2 and seconds[1] >= 0.15 and seconds[2] < 0.1
+    assert seconds[0] >= 0.2 and seconds[1] >= 0.15
 
 
 def test_sigterm_in_the_last_step_lets_the_training_finish(tmp_path):
