@@ -441,6 +441,15 @@ class CycleGANSettings(TrainingSettings):
     discriminator: DiscriminatorSettings = DiscriminatorSettings()
 
     @model_validator(mode="after")
+    def _looks_at_itself(self) -> "CycleGANSettings":
+        if self.choose_epoch and self.crop < 16:
+            raise ValueError(
+                f"crop is {self.crop}, but choose_epoch compares windows of 16 pixels or more; "
+                "make it 16 or more, or choose_epoch false"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _looks_of_nuclei(self) -> "CycleGANSettings":
         if self.lambda_nuclei and self.batch_size % 2:
             raise ValueError(
@@ -451,11 +460,6 @@ class CycleGANSettings(TrainingSettings):
             raise ValueError(
                 f"latent_channels is {self.latent_channels}, but lambda_nuclei needs random "
                 "numbers by which nuclei can differ; make it 3 or more, or lambda_nuclei 0"
-            )
-        if self.choose_epoch and self.crop < 16:
-            raise ValueError(
-                f"crop is {self.crop}, but choose_epoch compares windows of 16 pixels or more; "
-                "make it 16 or more, or choose_epoch false"
             )
         if self.lambda_nuclei and self.crop < 16:
             raise ValueError(

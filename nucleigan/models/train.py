@@ -24,7 +24,7 @@ from nucleigan.models.weights import read_weights, write_weights
 from nucleigan.networks import effective_state
 from nucleigan.provenance import package_digest
 from nucleigan.randomness import generator
-from nucleigan.segmentation.tiles import TILE, predict
+from nucleigan.segmentation.tiles import learned_tile, predict
 from nucleigan.training import compute as computing
 from nucleigan.training import loop, processes
 from nucleigan.training.augment import augment
@@ -183,8 +183,7 @@ def train_segmenter(
     steps = settings.steps_per_epoch or -(-total // settings.batch_size)
     make_batch = _batches(sources, learned, settings, mask_settings, steps, seed)
 
-    # A tile that the network can see: it has learned from windows of this side.
-    tile = max(TILE, settings.crop)
+    tile = learned_tile(settings.crop)
     looks = settings.validate_every if validation[0] else 0
     held_out = Validation(validation[0], validation[1], learned, mask_settings) if looks else None
     best = BestWeights("aji") if looks and settings.choose_epoch else None

@@ -22,7 +22,7 @@ from nucleigan.models.header import check_segmenter
 from nucleigan.models.methods import load_method
 from nucleigan.models.weights import read_weights
 from nucleigan.progress import progress
-from nucleigan.segmentation.tiles import TILE, joined, moved, predict, predict_bands
+from nucleigan.segmentation.tiles import TILE, joined, learned_tile, moved, predict, predict_bands
 from nucleigan.slides.resample import resample_image, resample_labels, scaled_shape
 from nucleigan.slides.sheet import check_mpp
 from nucleigan.slides.tissue import tissue_mask
@@ -48,7 +48,7 @@ class Segmenter:
         self.mask_settings = MaskSettings(**facts["masks"])
         # Freshly trained weights name neither thresholds nor tiles yet.
         crop = facts.get("training", {}).get("settings", {}).get("crop", TILE)
-        fresh = {"tile": max(TILE, int(crop))}
+        fresh = {"tile": learned_tile(int(crop))}
         self.prediction = PredictionSettings(**facts.get("prediction", fresh))
         self.method = load_method(facts["method"])
         if self.method.network is not None:

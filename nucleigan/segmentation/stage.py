@@ -16,7 +16,7 @@ from nucleigan.figures.overlay import hits, overlay
 from nucleigan.progress import progress
 from nucleigan.segmentation.export import Features, geojson
 from nucleigan.segmentation.segmenter import Segmenter
-from nucleigan.slides.images import opened_level, read_header
+from nucleigan.slides.images import DEFAULTS, opened_level, read_header
 from nucleigan.slides.resample import (
     resample_labels,
     resampled,
@@ -29,7 +29,6 @@ from nucleigan.windows import Picture, bands
 
 # Pictures for people are at most this large, pixels.
 PICTURE_SIDE = 1000
-LIMITS = IngestionSettings()
 
 
 def segment_slide(
@@ -85,7 +84,7 @@ def segment_file(
     labels_output: str | Path,
     geojson_output: str | Path,
     mpp: float | None = None,
-    limits: IngestionSettings = LIMITS,
+    limits: IngestionSettings = DEFAULTS,
 ) -> int:
     """Find the nuclei of an image file of any size.
 

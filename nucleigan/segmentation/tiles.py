@@ -20,6 +20,14 @@ TILE = 256
 BAND = 128
 
 
+def learned_tile(crop: int) -> int:
+    """Side of a tile, pixels, for a network that has learned from windows of ``crop``.
+
+    Of smaller ones a deep network may make nothing that it could normalise.
+    """
+    return max(TILE, crop)
+
+
 def predict(
     network: nn.Module,
     image: np.ndarray,

@@ -40,6 +40,14 @@ def run(tmp_path):
     return make
 
 
+def edit_second(folder, **changes):
+    """Change cells of the second slide in a run's table."""
+    table = folder / "evaluation/slides.csv"
+    rows = read_slide_rows(table)
+    rows[1] |= changes
+    write_rows(table, list(rows[0]), rows)
+
+
 def overall(folder):
     with (folder / "organs.csv").open() as stream:
         rows = [row for row in csv.DictReader(stream) if row["organ"] == "overall"]
@@ -90,10 +98,7 @@ def test_runs_on_different_slides(run, tmp_path):
 @pytest.mark.parametrize(("column", "value"), [("organ", "spleen"), ("true_nuclei", "7")])
 def test_a_slide_of_another_organ_or_annotation(run, tmp_path, column, value):
     folders = [run("a", 0), run("b", 1)]
-    table = folders[1] / "evaluation/slides.csv"
-    rows = read_slide_rows(table)
-    rows[1][column] = value
-    write_rows(table, list(rows[0]), rows)
+    edit_second(folders[1], **{column: value})
     with pytest.raises(NucleiganError, match=rf"different slides \(two as test of .*{value}"):
         compare_experiments(folders, tmp_path / "out")
 
@@ -109,20 +114,14 @@ def test_columns_of_ones_own_are_left_out(run, tmp_path):
 
 def test_an_endless_number_is_none(run, tmp_path):
     folders = [run("a", 0), run("b", 1)]
-    table = folders[1] / "evaluation/slides.csv"
-    rows = read_slide_rows(table)
-    rows[1]["aji"] = "inf"
-    write_rows(table, list(rows[0]), rows)
+    edit_second(folders[1], aji="inf")
     with pytest.raises(NucleiganError, match="says inf for aji of slide two"):
         compare_experiments(folders, tmp_path / "out")
 
 
 def test_a_slide_that_one_run_chose_its_thresholds_on(run, tmp_path):
     folders = [run("a", 0), run("b", 1)]
-    table = folders[1] / "evaluation/slides.csv"
-    rows = read_slide_rows(table)
-    rows[1]["split"] = "val"
-    write_rows(table, list(rows[0]), rows)
+    edit_second(folders[1], split="val")
     with pytest.raises(NucleiganError, match=r"different slides \(two as test of .*, two as val"):
         compare_experiments(folders, tmp_path / "out")
 
