@@ -32,7 +32,9 @@ NETWORKS = {
 }
 
 # A job that takes both GPUs for a moment, at once.
-URGENT = "sbatch --output=/dev/null --partition=urgent --nodes=2 --gpus=2 --mem=100 --wrap=true"
+URGENT = (
+    "sbatch --output=/dev/null --partition=urgent --nodes=2 --gpus=2 --mem=100 --time=5 --wrap=true"
+)
 # A quarter of a minute of training, long enough to be disturbed.
 EPOCHS = 180
 SEEDS = (0, 1, 2)
