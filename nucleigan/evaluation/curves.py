@@ -9,7 +9,7 @@ import pandas as pd
 from nucleigan.artifacts import read_table, write_table
 from nucleigan.errors import NucleiganError
 from nucleigan.evaluation.columns import MODEL, NAMES_ARE_TEXT
-from nucleigan.evaluation.intervals import interval_of_mean
+from nucleigan.evaluation.intervals import BETWEEN_0_AND_1, interval_of_mean
 from nucleigan.evaluation.summary import mean
 from nucleigan.metrics.objects import THRESHOLDS
 from nucleigan.organs import organ_name
@@ -156,6 +156,6 @@ def _group_of_size(nuclei: pd.DataFrame) -> list[float]:
     by_organ = {
         str(organ): rows["matched"].tolist() for organ, rows in rates.groupby("organ", sort=False)
     }
-    interval = interval_of_mean(by_organ)
+    interval = interval_of_mean(by_organ, bounds=BETWEEN_0_AND_1)
     diameter = float(of_seed["diameter"].median())
     return [diameter, len(of_seed), mean(map(mean, by_organ.values())), *interval]

@@ -8,7 +8,7 @@ import numpy as np
 
 from nucleigan.errors import NucleiganError, shown
 from nucleigan.evaluation.columns import MEASURES
-from nucleigan.evaluation.intervals import Interval, interval_of_mean
+from nucleigan.evaluation.intervals import BETWEEN_0_AND_1, Interval, interval_of_mean
 from nucleigan.evaluation.published import ORGANS
 from nucleigan.organs import organ_name
 
@@ -53,9 +53,12 @@ class Summary:
         return len(self.by_seed[OVERALL][MEASURES[0]])
 
     def interval(self, organ: str, measure: str) -> Interval:
-        """The 95 % interval of an organ's mean, or of :data:`OVERALL`, over slides."""
-        chosen = self.slides if organ == OVERALL else {organ: self.slides[organ]}
-        return interval_of_mean({name: values[measure] for name, values in chosen.items()})
+        """The 95 % interval of an organ's mean, or of :data:`OVERALL`, over slides.
+
+        Of a score between 0 and 1.
+        """
+        by_organ = {name: values[measure] for name, values in self.slides.items()}
+        return interval_of_mean(by_organ, None if organ == OVERALL else organ, BETWEEN_0_AND_1)
 
 
 def summarise(rows: Sequence[Mapping[str, str]]) -> list[Summary]:
@@ -224,7 +227,7 @@ def differences(first: Summary, second: Summary, measure: str) -> list[Differenc
             organ,
             mean(mean(gaps) for gaps in compared.values()),
             _deviation_of_difference(first, second, organ, measure),
-            interval_of_mean(compared),
+            interval_of_mean(by_organ, None if organ == OVERALL else organ),
             sum(map(len, compared.values())),
         )
         for organ, compared in chosen.items()

@@ -31,8 +31,8 @@ directly. Ours: a true nucleus is matched to the prediction that covers the most
 is the symmetric maximum between their contours, averaged over matched nuclei, and the match rate is
 the part of the true nuclei it covers. An organ is the mean of its slides, overall the unweighted
 mean of the organs, both averaged over seeds; ± is the standard deviation over seeds, brackets hold
-the 95 % interval over slides (stratified bootstrap), which says nothing about organs that are not
-there; where no organ has two slides there is none.
+the 95 % interval over slides (Student's t, slides of all organs taken to vary alike), which says
+nothing about organs that are not there; where no organ has two slides there is none.
 """
 
 

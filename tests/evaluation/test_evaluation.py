@@ -2,6 +2,7 @@
 
 import csv
 import math
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -319,14 +320,30 @@ def test_overlay_tells_hits_misses_and_inventions_apart():
         overlay(image, TRUTH, PREDICTION[:-1])
 
 
-def test_an_interval_covers_what_slides_vary_by():
-    """The mean of n normal draws varies by σ/√n; the interval is ±1.96 of that, also for 2."""
+@pytest.mark.parametrize("counts", [(2,), (2, 2), (2, 1, 1, 1), (2,) * 7, (12,) * 3])
+def test_an_interval_holds_the_mean_as_often_as_it_says(counts):
+    """Of slides that vary by a normal distribution, for all organs and for one."""
     rng = np.random.default_rng(0)
-    for count, organs in ((2, 60), (12, 60)):
-        slides = {str(organ): rng.normal(0.5, 0.1, count) for organ in range(organs)}
-        low, high = interval_of_mean(slides)
-        assert (high - low) / 2 == pytest.approx(1.96 * 0.1 / math.sqrt(count * organs), rel=0.12)
-        assert low < np.mean([np.mean(v) for v in slides.values()]) < high
+    repeats = 2000
+    levels = {str(organ): 0.1 * organ for organ in range(len(counts))}
+    truth, held = {None: np.mean([*levels.values()]), "0": levels["0"]}, Counter()
+    for _ in range(repeats):
+        slides = {
+            organ: rng.normal(level, 0.3, count)
+            for (organ, level), count in zip(levels.items(), counts, strict=True)
+        }
+        for organ, mean in truth.items():
+            low, high = interval_of_mean(slides, organ)
+            held[organ] += low < mean < high
+    # Three standard deviations of such a count.
+    for organ in truth:
+        assert held[organ] / repeats == pytest.approx(0.95, abs=0.0147)
+
+
+def test_an_interval_ends_where_scores_do():
+    interval = interval_of_mean({"liver": [0.95, 1.0], "colon": [0.9]}, bounds=(0.0, 1.0))
+    assert interval.high == 1.0 and 0 < interval.low < 0.9
+    assert math.isnan(interval_of_mean({"liver": [0.2, 0.3]}, "colon").low)
 
 
 def test_an_interval_needs_two_slides_of_an_organ():
