@@ -863,6 +863,11 @@ class Config(Settings):
                 "segmentation.adversarial, l1, dice and cross_entropy are all 0, so that nothing "
                 "would teach the mask; set one of them"
             )
+        if used and own.boundary_weight and not own.l1 + own.cross_entropy:
+            raise ValueError(
+                f"segmentation.boundary_weight ({own.boundary_weight:g}) weighs the pixels of l1 "
+                "and cross_entropy, which are both 0; set one of them, or it to 0"
+            )
 
     def _check_scales(self) -> None:
         """An enlarged tile is rounded to what the network takes; it must stay that enlargement."""

@@ -121,6 +121,10 @@ def test_later_files_win(tmp_path):
             ["segmentation.adversarial, l1, dice and cross_entropy", "set one"],
         ),
         (
+            {"segmentation": {"boundary_weight": 2, "l1": 0, "dice": 1}},
+            ["segmentation.boundary_weight (2)", "l1 and cross_entropy"],
+        ),
+        (
             {"prediction": {"scales": [1, 1.25]}},
             ["prediction.scales: 1.25", "tile of 256 pixels", "to 256", "multiple of the 256"],
         ),

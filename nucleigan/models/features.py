@@ -20,6 +20,9 @@ CHANNELS = (32, 64, 128)
 KERNELS = (5, 3, 3)
 # Of the kernel inception distance: subsets, and images in each.
 SUBSETS, SUBSET_SIZE = 20, 100
+# Of the median spread of all features. Some are 0 but for a few windows: in units of such a spread
+# they would outweigh all others.
+LEAST_SPREAD = 0.01
 
 
 @torch.inference_mode()
@@ -61,8 +64,13 @@ def _layers() -> list[nn.Conv2d]:
 
 
 def standardise(reference: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
-    """All sets of features in units of the reference's spread; (N, D) each."""
-    middle, spread = reference.mean(axis=0), reference.std(axis=0) + 1e-9
+    """All sets of features in units of the reference's spread; (N, D) each.
+
+    Features that hardly vary there count as if they did by :data:`LEAST_SPREAD`.
+    """
+    middle, spread = reference.mean(axis=0), reference.std(axis=0)
+    # Windows that are all alike have no spread at all.
+    spread = np.maximum(spread, LEAST_SPREAD * np.median(spread) + 1e-9)
     return [(one - middle) / spread for one in (reference, *others)]
 
 
@@ -81,7 +89,8 @@ def kernel_distance(a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> t
 
     Returns
     -------
-    Mean over random subsets, and its standard error.
+    Mean over random subsets, and its standard error over subsets of these windows: other windows,
+    of other slides above all, give values that lie further apart.
     """
     size = min(SUBSET_SIZE, len(a), len(b))
     values = [

@@ -12,10 +12,11 @@ from nucleigan.models.weights import write_weights
 from nucleigan.networks import build_generator
 from nucleigan.randomness import generator
 from nucleigan.slides import tissue_mask
-from nucleigan.synthesis import judge
+from nucleigan.synthesis import judge, quality
 from nucleigan.synthesis.quality import (
     SHAPES,
     _memory_rows,
+    _nearest,
     _shape_row,
     _shapes,
     _solidity,
@@ -43,6 +44,17 @@ def test_kernel_distance_is_nought_for_one_distribution_and_grows_with_the_gap()
     assert nought + 0.5 < small < large / 5
 
 
+def test_a_feature_that_nearly_never_varies_decides_nothing():
+    """One that a single window of many wakes a little is no measure of how far others are."""
+    rng = np.random.default_rng(0)
+    alive = rng.standard_normal((3, 200, 40))
+    reference, one, other = (np.column_stack([some, np.zeros(200)]) for some in alive)
+    before = kernel_distance(*standardise(reference, one, other)[1:], generator(0, "subsets"))[0]
+    reference[7, -1], one[3, -1] = 1e-5, 0.01
+    after = kernel_distance(*standardise(reference, one, other)[1:], generator(0, "subsets"))[0]
+    assert after == pytest.approx(before, abs=0.01)
+
+
 def test_repeats_and_copies_are_seen():
     one, other = features(noise(10, 0)), features(noise(10, 1))
     assert np.allclose(nearest(one, np.concatenate([other, one])), 0, atol=1e-9)
@@ -50,8 +62,23 @@ def test_repeats_and_copies_are_seen():
     assert spread(np.repeat(one[:1], 5, axis=0)) == 0 < spread(one)
 
 
+@pytest.mark.parametrize("quarter", range(4))
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_turned_and_mirrored_copies_are_seen(quarter, mirrored):
+    """A CycleGAN sees its patches that way."""
+    training = noise(4, 0)
+    copies = np.rot90(training, quarter, axes=(1, 2))
+    copies = copies[:, ::-1] if mirrored else copies
+    learned, reference = features(training), features(noise(20, 1))
+    assert np.allclose(_nearest(copies, learned, reference), 0, atol=1e-3)
+    assert (_nearest(noise(4, 2), learned, reference) > 1).all()
+
+
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, monkeypatch):
+    # For the sake of time.
+    monkeypatch.setattr(quality, "WINDOWS", 100)
+    monkeypatch.setattr(quality, "IN_VIEWS", 50)
     settings = GeneratorSettings(width=4, depth=1)
     facts = {"generator": settings.model_dump(), "masks": MaskSettings().model_dump()}
 
