@@ -169,7 +169,7 @@ class StainSettings(Settings):
         99.0, description="Percentile of the concentrations that is matched to the reference."
     )
     max_angle: Positive = Field(
-        25.0, description="A stain vector further than this (degrees) from the textbook one warns."
+        20.0, description="A stain vector further than this (degrees) from the textbook one warns."
     )
     reference: str = Field(
         "auto",

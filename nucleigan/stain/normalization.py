@@ -7,6 +7,10 @@ from nucleigan.stain.optical_density import as_pixels, optical_density, to_image
 from nucleigan.stain.profile import StainProfile
 from nucleigan.stain.separation import CHUNK, MIN_PERCENTILE, solve
 
+# No stain is amplified more: between any two of the 30 Kumar tiles it takes 3.0 at most, and what
+# has hardly any of a stain would be given that of another slide.
+MOST_AMPLIFIED = 4.0
+
 
 def normalize(
     image: np.ndarray,
@@ -17,8 +21,8 @@ def normalize(
     """Replace the stains of an image.
 
     Every pixel's concentrations are scaled so that the high percentiles of both slides agree, then
-    shown in the reference's colours. A stain that is nearly absent is not amplified. What neither
-    stain explains is dropped; white stays white.
+    shown in the reference's colours; see :func:`scales`. What neither stain explains is dropped;
+    white stays white.
 
     Parameters
     ----------
@@ -34,9 +38,7 @@ def normalize(
     (H, W, 3) uint8.
     """
     settings = settings or StainSettings()
-    scale = reference.percentiles / source.percentiles
-    scale = np.where(source.percentiles > MIN_PERCENTILE, scale, np.minimum(scale, 1.0))
-    mixing = (scale[:, None] * reference.matrix).astype(np.float32)
+    mixing = (scales(source, reference)[:, None] * reference.matrix).astype(np.float32)
     flat = as_pixels(image)
     result = np.empty_like(flat)
     for start in range(0, len(flat), CHUNK):
@@ -46,3 +48,13 @@ def normalize(
             density = amounts[:, 0] * first + amounts[:, 1] * second
             result[part, channel] = to_image(density)
     return result.reshape(image.shape)
+
+
+def scales(source: StainProfile, reference: StainProfile) -> np.ndarray:
+    """What the concentrations of each stain are multiplied by, (2,).
+
+    A stain that is nearly absent is not amplified, and none more than :data:`MOST_AMPLIFIED` times.
+    """
+    scale: np.ndarray = reference.percentiles / source.percentiles
+    most = np.where(source.percentiles > MIN_PERCENTILE, MOST_AMPLIFIED, 1.0)
+    return np.minimum(scale, most)

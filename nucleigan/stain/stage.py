@@ -12,8 +12,8 @@ from nucleigan.config import StainSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.progress import progress
 from nucleigan.slides.resample import shrunk
-from nucleigan.stain.normalization import normalize
-from nucleigan.stain.profile import StainProfile, angles
+from nucleigan.stain.normalization import normalize, scales
+from nucleigan.stain.profile import STAINS, StainProfile, angles
 from nucleigan.stain.separation import concentrations, estimate_stains
 from nucleigan.windows import Picture, bands
 
@@ -110,6 +110,14 @@ def normalize_slide(
     source = StainProfile.from_dict(read_json(profile_json))
     chosen = read_json(reference_json)
     reference = StainProfile.from_dict(chosen)
+    amplified = reference.percentiles / source.percentiles
+    for stain, wanted, done in zip(STAINS, amplified, scales(source, reference), strict=True):
+        if settings.normalize and done < wanted:
+            print(
+                f"warning: slide {slide}: {stain} would be amplified {wanted:.1f} times to be that "
+                f"of slide {chosen['slide']}; {done:.1f} times it is, for there is little of it",
+                flush=True,
+            )
     change = 0
 
     def normalized(image: Picture) -> Iterator[np.ndarray]:

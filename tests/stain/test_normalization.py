@@ -11,6 +11,7 @@ from skimage.metrics import structural_similarity
 from nucleigan.artifacts import read_json, write_json
 from nucleigan.config import StainSettings
 from nucleigan.stain import StainProfile, concentrations, estimate_stains, normalize
+from nucleigan.stain.normalization import scales
 from nucleigan.stain.optical_density import to_image
 from nucleigan.stain.profile import angles
 from nucleigan.stain.separation import CHUNK, MIN_PERCENTILE
@@ -119,6 +120,14 @@ def test_absent_stain_is_not_amplified(stain: int) -> None:
     after = np.percentile(concentrations(result, reference, PLAIN).reshape(-1, 2), 99, axis=0)
     assert after[stain] < 0.15
     assert after[1 - stain] == pytest.approx(1.0, abs=0.05)
+
+
+def test_no_stain_is_amplified_beyond_a_bound() -> None:
+    """What has little of a stain is not given another slide's."""
+    reference = StainProfile(TEXTBOOK, np.array([1.0, 1.0]))
+    for percentile, scale in ((0.5, 2.0), (0.25, 4.0), (0.2, 4.0), (0.11, 4.0), (0.1, 1.0)):
+        source = StainProfile(TEXTBOOK, np.array([2.0, percentile]))
+        np.testing.assert_allclose(scales(source, reference), [0.5, scale])
 
 
 def test_absent_stain_of_the_reference_is_weakened() -> None:

@@ -311,6 +311,23 @@ def test_absent_stain_has_the_least_percentile() -> None:
     assert any("eosin is nearly absent" in text for text in profile.warnings)
 
 
+@pytest.mark.parametrize("trace", [0.0, 0.05, 0.1])
+def test_a_trace_of_eosin_is_not_painted_over_the_slide(
+    render: Callable[..., np.ndarray], trace: float
+) -> None:
+    """Nuclei and next to nothing else: what looks like two stains is said, or stays faint."""
+    image = render(TEXTBOOK, (1.0, trace))
+    profile = estimate_stains(image)
+    assert profile.warnings
+    reference = StainProfile(TEXTBOOK, np.array([1.5, 1.0]))
+    result = normalize(image, profile, reference)
+    before, after = (
+        concentrations(one, StainProfile(TEXTBOOK, np.ones(2)))[..., 1].mean()
+        for one in (image, result)
+    )
+    assert after < 4 * before + 0.02
+
+
 def test_good_slide_has_no_warning(render: Callable[..., np.ndarray]) -> None:
     assert estimate_stains(render(TEXTBOOK)).warnings == ()
 

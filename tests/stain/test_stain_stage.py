@@ -163,6 +163,22 @@ def test_odd_slides_pass_through_the_stage(
     assert "warning: slide odd: " in capsys.readouterr().out
 
 
+def test_a_stain_that_is_hardly_there_is_said(
+    tmp_path: Path,
+    slides: dict[str, Path],
+    render: Callable[..., np.ndarray],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pale = tmp_path / "pale.tif"
+    write_image(pale, render(TEXTBOOK, (0.2, 0.2), 160), MPP)
+    run_stage(tmp_path / "stain", "pale", {**slides, "pale": pale}, StainSettings(), "two")
+    said = capsys.readouterr().out
+    assert "warning: slide pale: eosin would be amplified 5." in said
+    assert "of slide two; 4.0 times it is" in said
+    run_stage(tmp_path / "stain", "one", slides, StainSettings(), "two")
+    assert "amplified" not in capsys.readouterr().out
+
+
 def test_profile_file_holds_the_estimate_exactly(tmp_path: Path, slides: dict[str, Path]) -> None:
     profile_slide("one", slides["one"], tmp_path / "profile.json", StainSettings())
     facts = read_json(tmp_path / "profile.json")
