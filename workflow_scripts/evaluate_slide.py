@@ -15,4 +15,5 @@ with job(snakemake.log[0]):
         prediction=snakemake.input.prediction,
         measures_output=snakemake.output.measures,
         nuclei_output=snakemake.output.nuclei,
+        mpp=snakemake.params.mpp,
     )

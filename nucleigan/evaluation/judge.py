@@ -10,16 +10,24 @@ from nucleigan.errors import NucleiganError
 from nucleigan.evaluation.columns import MATCH_RATES, MEASURES, MODEL, NUCLEUS, SLIDE, write_rows
 from nucleigan.metrics.contours import ContourDistances, contour_distances, per_nucleus
 from nucleigan.metrics.measures import distance_measures_of, overlap_measures_of
+from nucleigan.metrics.objects import RADIUS_UM
 from nucleigan.metrics.table import Contingency, contingency
 
+# µm per pixel of a slide at 40×.
+FULL_MPP = 0.25
 
-def evaluate_slide(truth: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
+
+def evaluate_slide(
+    truth: np.ndarray, prediction: np.ndarray, mpp: float = FULL_MPP
+) -> dict[str, float]:
     """Judge one predicted label map.
 
     Parameters
     ----------
     truth, prediction
         (H, W) integers, 0 background, any positive ids.
+    mpp
+        µm per pixel of both, by which centroids are close.
 
     Returns
     -------
@@ -36,11 +44,11 @@ def evaluate_slide(truth: np.ndarray, prediction: np.ndarray) -> dict[str, float
     """
     truth, prediction = np.asarray(truth), np.asarray(prediction)
     table = contingency(truth, prediction)
-    return _measures(table, contour_distances(truth, prediction, table))
+    return _measures(table, contour_distances(truth, prediction, table), mpp)
 
 
-def _measures(table: Contingency, contours: ContourDistances) -> dict[str, float]:
-    found = overlap_measures_of(table) | distance_measures_of(table, contours)
+def _measures(table: Contingency, contours: ContourDistances, mpp: float) -> dict[str, float]:
+    found = overlap_measures_of(table, RADIUS_UM / mpp) | distance_measures_of(table, contours)
     values = {name: measure.value for name, measure in found.items()}
     rates = {column: found[measure].match_rate for measure, column in MATCH_RATES.items()}
     # Recall is a measure of its own, defined without true nuclei as well.
@@ -77,6 +85,7 @@ def judge_slide(
     prediction: str | Path,
     measures_output: str | Path,
     nuclei_output: str | Path,
+    mpp: float = FULL_MPP,
 ) -> None:
     """Judge a model's prediction of one slide and write its rows of the tables.
 
@@ -93,6 +102,8 @@ def judge_slide(
     nuclei_output
         CSV, a row per true nucleus: model, slide, id, area (pixels), centroid (pixels), IoU with
         the best prediction, whether that exceeds 0.5, Hausdorff distance (pixels).
+    mpp
+        µm per pixel of both.
 
     Raises
     ------
@@ -107,7 +118,7 @@ def judge_slide(
     except NucleiganError as error:
         raise NucleiganError(f"Slide {slide['slide']}: {error}") from error
     contours = contour_distances(true, predicted, table)
-    measures = _measures(table, contours)
+    measures = _measures(table, contours, mpp)
     write_rows(measures_output, (*MODEL, *SLIDE, *MEASURES), [{**name, **measures}])
     rows = [{**name, **row} for row in _nuclei(true, table, contours)]
     write_rows(nuclei_output, (*MODEL, *SLIDE, *NUCLEUS), rows)

@@ -14,7 +14,13 @@ from nucleigan.metrics.contours import (
 )
 from nucleigan.metrics.jaccard import aggregated_jaccard_of, aggregated_jaccard_plus_of
 from nucleigan.metrics.matching import pairs_of_greatest_iou
-from nucleigan.metrics.objects import RADIUS, THRESHOLDS, detection_scores_of, object_scores_of
+from nucleigan.metrics.objects import (
+    RADIUS,
+    RADIUS_UM,
+    THRESHOLDS,
+    detection_scores_of,
+    object_scores_of,
+)
 from nucleigan.metrics.panoptic import panoptic_quality_of
 from nucleigan.metrics.pixels import pixel_dice_of
 from nucleigan.metrics.table import Contingency, contingency
@@ -25,7 +31,10 @@ GREATEST_IOU = "each true nucleus to the prediction of highest IoU, which may se
 GREATEST_SUM = "one to one, so that the IoUs add up to the most"
 HALF = "one to one, IoU above 0.5"
 MANY_THRESHOLDS = "one to one, IoU above 0.50, 0.55, ..., 0.95; the mean of the ten"
-CLOSE = f"one to one, centroids at most {RADIUS:g} pixels apart, as many pairs as possible"
+CLOSE = (
+    f"one to one, centroids at most {RADIUS_UM:g} µm apart ({RADIUS:g} pixels at 0.25 µm per "
+    "pixel), as many pairs as possible"
+)
 NO_MATCHING = "none: pixels of all nuclei together"
 GREATEST_OVERLAP = (
     "each true nucleus to the prediction that covers the most of it, which may serve several"
@@ -108,10 +117,18 @@ def measure_all(truth: np.ndarray, prediction: np.ndarray) -> dict[str, Measure]
     return overlap_measures_of(table) | distance_measures_of(table, distances)
 
 
-def overlap_measures_of(table: Contingency) -> dict[str, Measure]:
-    """The metrics of a contingency table alone; see :func:`measure_all`."""
+def overlap_measures_of(table: Contingency, radius: float = RADIUS) -> dict[str, Measure]:
+    """The metrics of a contingency table alone; see :func:`measure_all`.
+
+    Parameters
+    ----------
+    table
+        Overlaps of two maps.
+    radius
+        Greatest distance of centroids that ``detection_f1`` matches, pixels.
+    """
     quality, scores = panoptic_quality_of(table), object_scores_of(table)
-    detection = detection_scores_of(table)
+    detection = detection_scores_of(table, radius)
     at_thresholds = [object_scores_of(table, threshold) for threshold in THRESHOLDS]
     half = _rate(table, scores.matched)
     touched = _rate(table, len(np.unique(table.row)))

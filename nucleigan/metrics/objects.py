@@ -10,8 +10,8 @@ from nucleigan.metrics.table import Contingency, contingency
 
 # Of the averaged F1, as in COCO.
 THRESHOLDS = tuple(step / 100 for step in range(50, 100, 5))
-# 12 pixels at 40× are 3 µm, the distance of Sirinukunwattana et al. 2016 (6 pixels at 20×).
-RADIUS = 12.0
+# The distance of Sirinukunwattana et al. 2016 (6 pixels at 20×), µm, and in pixels at 40×.
+RADIUS_UM, RADIUS = 3.0, 12.0
 
 
 class ObjectScores(NamedTuple):

@@ -76,6 +76,14 @@ def test_a_slide_with_known_values():
     assert (measures["true_nuclei"], measures["predicted_nuclei"]) == (3, 3)
 
 
+@pytest.mark.parametrize(("mpp", "found"), [(0.25, 1.0), (0.5, 0.0), (0.3, 0.0)])
+def test_centroids_are_close_by_micrometres(mpp, found):
+    """11 pixels apart are 2.75 µm at 40×, and 5.5 at 20×."""
+    truth = np.zeros((60, 60), np.int32)
+    truth[20:30, 20:30] = 1
+    assert evaluate_slide(truth, np.roll(truth, 11, axis=1), mpp)["detection_f1"] == found
+
+
 def judged(tmp_path, slide, prediction, seed=0):
     """Judge a prediction of TRUTH; the paths of the slide's two tables."""
     write_image(tmp_path / "truth.tif", TRUTH)
