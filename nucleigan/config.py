@@ -9,7 +9,7 @@ import re
 import reprlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -22,6 +22,8 @@ LARGEST = 1_000_000
 MOST_FAULTS = 5
 # An enlargement that the network rounds by more than this is another one.
 ROUNDED = 0.05
+# How YAML writes that there is nothing.
+NONE = ("null", "~")
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -66,7 +68,25 @@ TrainingData = Annotated[str, Field(pattern=r"^(synthetic|(real|both)(-[1-9][0-9
 class Settings(BaseModel):
     """Base of all sections: immutable, and unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, coerce_numbers_to_str=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_a_command(cls, values: Any) -> Any:
+        """In braces behind ``--config``, Snakemake leaves every value as text."""
+        if not isinstance(values, dict):
+            return values
+        found = dict(values)
+        for name, field in cls.model_fields.items():
+            value = found.get(name)
+            if isinstance(value, str):
+                kinds = get_args(field.annotation)
+                if value in NONE and type(None) in kinds:
+                    found[name] = None
+                # One of several numbers, which are compared as they are.
+                elif value.isdigit() and int(value) in kinds:
+                    found[name] = int(value)
+        return found
 
 
 class IngestionSettings(Settings):

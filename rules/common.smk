@@ -4,6 +4,7 @@
 import re
 import signal
 import sys
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from nucleigan.gpus import allowed
 from nucleigan.lock import occupy
 from nucleigan.models.given import check_start, settings_of_model
 from nucleigan.models.methods import method_module
+from nucleigan.organs import organ_name
 from nucleigan.plan import write_plan
 from nucleigan.provenance import package_digest, script_digest
+from nucleigan.records import spelled, unrecorded
 from nucleigan.retries import Retries
 from nucleigan.shards import overlapping
 from nucleigan.slides.remote import set_patience
@@ -32,6 +35,23 @@ from nucleigan.slides.sheet import (
 )
 
 ENVIRONMENT = "../envs/nucleigan.yaml"
+# Of the section `ingestion`: what only decides whether a file is read at all.
+INGESTION_LIMITS = [
+    name
+    for name in nucleigan_config.IngestionSettings.model_fields
+    if name not in ("mpp", "min_piece_area")
+]
+
+
+def in_one_spelling(slide):
+    """A slide whose organ and files are written as all others write them.
+
+    So that jobs, which depend on them, do not run again where nothing but that has changed.
+    """
+    paths = {"image": spelled(slide.image)}
+    if slide.annotation is not None:
+        paths["annotation"] = spelled(slide.annotation)
+    return replace(slide, organ=organ_name(slide.organ), **paths)
 
 
 def read_inputs():
@@ -41,6 +61,8 @@ def read_inputs():
         for path in workflow.configfiles:
             nucleigan_config.read_yaml(path)
     settings = nucleigan_config.validate(config)
+    # Snakemake knows files by their paths as they are written: `./results` is what `results` is.
+    settings = settings.model_copy(update={"results": str(spelled(settings.results))})
     if settings.slides == "phantoms":
         from nucleigan.phantoms.sheet import phantom_slides
 
@@ -54,7 +76,15 @@ def read_inputs():
             "config.yaml: `slides` is empty; name a sample sheet (--config slides=sheet.csv) or "
             "run the demo (--configfile configs/demo.yaml)."
         )
+    found = [in_one_spelling(slide) for slide in found]
     given, validation = settings.segmentation.model, settings.validation
+    key = "model" if given else "start_from"
+    file = getattr(settings.segmentation, key)
+    if file and Path(settings.results).resolve() in Path(file).resolve().parents:
+        raise NucleiganError(
+            f"segmentation.{key}: {file} lies in {settings.results}, which this run writes to; "
+            "set `results` to another folder."
+        )
     if given:
         # Those that taught the model may be missing in the sheet that it is applied to.
         known = {slide.slide for slide in found}
@@ -62,12 +92,6 @@ def read_inputs():
     found = hold_out(found, validation)
     if given:
         settings = settings_of_model(settings, given)
-        made = Path(settings.results).resolve()
-        if made in Path(given).resolve().parents:
-            raise NucleiganError(
-                f"segmentation.model: {given} lies in {settings.results}, which this run writes to; "
-                "set `results` to another folder."
-            )
         found = [slide for slide in found if slide.split in settings.evaluation.splits]
     for method in (*settings.segmentation.methods, *settings.baselines.methods):
         method_module(method)
@@ -129,6 +153,19 @@ if workflow.is_main_process and (ahead := pull_back(SETTINGS.results)):
     print(
         f"warning: the times of {ahead} files in {SETTINGS.results} lay ahead of the clock, and were "
         "set to the present.",
+        file=sys.stderr,
+    )
+
+if workflow.is_main_process and (
+    forgotten := unrecorded(
+        f"{SETTINGS.results}/slides/{slide}/image.tif" for slide in SLIDES
+    )
+):
+    print(
+        f"warning: Snakemake has no records of what made {len(forgotten)} of the slides in "
+        f"{SETTINGS.results}: changed settings and changed code are no reason for it to make them and "
+        "what follows anew; run it in the working directory and with the name of `results` that they "
+        "were made with, or with --forceall.",
         file=sys.stderr,
     )
 

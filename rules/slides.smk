@@ -41,7 +41,7 @@ rule ingest_slide:
         ENVIRONMENT
     params:
         row=sheet_row,
-        settings=section("ingestion", "server_seconds", "max_fetched_bytes"),
+        settings=section("ingestion", *INGESTION_LIMITS),
         code=code("ingest_slide.py"),
     script:
         "../workflow_scripts/ingest_slide.py"

@@ -18,5 +18,8 @@ with job(snakemake.log[0]):
         labels_output=snakemake.output.get("labels"),
         facts_output=snakemake.output.facts,
         picture_output=snakemake.output.picture,
-        settings=IngestionSettings(**snakemake.params.settings),
+        # Limits are no params: a higher one is no reason to read other slides again.
+        settings=IngestionSettings(
+            **{**(snakemake.config.get("ingestion") or {}), **snakemake.params.settings}
+        ),
     )

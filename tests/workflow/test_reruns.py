@@ -1,10 +1,12 @@
 """What a change reruns, and what it leaves alone; dry runs on a finished run."""
 
 import os
+import shutil
 import time
 from dataclasses import replace
 
 import pytest
+from tiny_workflow import only_error
 
 BEFORE_STAIN = {"ingest_slide", "show_slides", "fit_polygons", "draw_polygons", "show_polygons"}
 STAIN = {"profile_stain", "choose_reference", "normalize_slide", "show_stain"}
@@ -106,9 +108,47 @@ def test_a_setting_reruns_what_depends_on_it(finished, changes, expected):
     assert rules == set() or expected
 
 
-def test_a_changed_slide_reruns_its_own_slide_jobs(finished):
-    sheet = finished.sheet.read_text()
+def with_sheet(finished, before, after):
+    """The same run with a sheet that is written otherwise."""
+    text = finished.sheet.read_text()
+    assert before in text
     changed = finished.sheet.with_name("changed.csv")
-    changed.write_text(sheet.replace("test2,kidney,test", "test2,liver,test"))
-    text = replace(finished, sheet=changed).make("slides", options=["--dry-run"])
-    assert text.count("rule ingest_slide:") == 1
+    changed.write_text(text.replace(before, after))
+    return replace(finished, sheet=changed)
+
+
+def test_a_changed_slide_reruns_its_own_slide_jobs(finished):
+    changed = with_sheet(finished, "test2,kidney,test", "test2,liver,test")
+    assert changed.make("slides", options=["--dry-run"]).count("rule ingest_slide:") == 1
+
+
+# Its page shows the configuration.
+PAGE = {"start_page"}
+
+
+def test_another_spelling_of_the_same_reruns_nothing(finished):
+    """An organ in capitals, the folder of results as a whole path."""
+    changed = with_sheet(finished, ",kidney,", ",Kidney,")
+    assert changed.planned("all", changes={"results": str(finished.results)}) <= PAGE
+
+
+def test_a_higher_limit_reruns_nothing(finished):
+    limits = {"max_pixels_whole": 300_000_000, "max_pages": 20_000, "decoder_memory": 900_000_000}
+    assert finished.planned("all", changes={"ingestion": limits}) == PAGE
+
+
+def test_results_whose_making_is_forgotten_are_said(finished, copied):
+    """Snakemake's records lie in the working directory, by the names of the files."""
+    look = {"options": ["--dry-run"]}
+    warning = "warning: Snakemake has no records of what made 6 of the slides in "
+    assert warning not in finished.make("all", **look)
+    shutil.copytree(copied.results, copied.folder / "moved")
+    assert f"{warning}moved:" in copied.make("all", changes={"results": "moved"}, **look)
+    shutil.rmtree(copied.folder / ".snakemake")
+    assert f"{warning}results:" in copied.make("all", **look)
+
+
+def test_a_training_does_not_start_from_what_it_overwrites(finished):
+    model = finished.results / "segmentation/cgan/both/0/model.safetensors"
+    line = only_error(finished.run("all", changes={"segmentation": {"start_from": str(model)}}))
+    assert "segmentation.start_from" in line and "lies in results" in line
