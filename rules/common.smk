@@ -54,6 +54,19 @@ def in_one_spelling(slide):
     return replace(slide, organ=organ_name(slide.organ), **paths)
 
 
+def flattered(settings, looked_at):
+    """Warnings of slides that are judged, and had a part in what judges them."""
+    splits = settings.evaluation.splits
+    if "train" in splits:
+        yield "training slides are judged: a network knows them better than others"
+    chooses = settings.prediction.choose or settings.segmentation.choose_epoch
+    if "val" in splits and looked_at and chooses:
+        yield (
+            "slides of the split val are judged that thresholds or epochs are chosen by: others will "
+            "come out a little worse"
+        )
+
+
 def read_inputs():
     """The configuration and the slides by name; what is wrong with them becomes one sentence."""
     # Snakemake has read them, and of a key that stands in one twice it has taken the last.
@@ -120,6 +133,8 @@ def read_inputs():
     looked_at = any(
         slide.split == "val" and slide.annotation is not None for slide in found
     )
+    if not given:
+        warnings += flattered(settings, looked_at)
     if settings.segmentation.choose_epoch and not looked_at:
         raise NucleiganError(
             "segmentation.choose_epoch is set, but the sample sheet has no annotated slide of the "

@@ -8,6 +8,9 @@ from nucleigan.evaluation.columns import read_slide_rows
 from nucleigan.evaluation.compare import compare_rows
 from nucleigan.organs import organ_name
 
+# The job that writes the table of a run.
+COMPARISON = "evaluation/comparison"
+
 
 def compare_experiments(folders: Sequence[str | Path], output: str | Path) -> None:
     """Set the models of several folders of results beside each other.
@@ -43,6 +46,12 @@ def compare_experiments(folders: Sequence[str | Path], output: str | Path) -> No
                 f"{table}: not there, so the run in {path} is not finished; run snakemake with its "
                 "configuration again, or leave the folder out."
             )
+        if _is_old(path):
+            raise NucleiganError(
+                f"{table}: is that of an earlier run; the last one in {path} is not finished "
+                f"(nucleigan status {path}): run snakemake with its configuration again, or leave "
+                "the folder out."
+            )
         found = read_slide_rows(table)
         several = len({row["method"] for row in found}) > 1
         rows += [row | {"method": f"{name} {row['method']}" if several else name} for row in found]
@@ -62,3 +71,14 @@ def compare_experiments(folders: Sequence[str | Path], output: str | Path) -> No
                 "and evaluation.splits for all."
             )
     compare_rows(rows, output, any((path / "phantoms").is_dir() for path in paths))
+
+
+def _is_old(folder: Path) -> bool:
+    """Whether the last run there has yet to write its table, or failed to."""
+    # Imported late: the status of runs knows of reports, which show evaluations.
+    from nucleigan.status import read_status
+
+    logs = (folder / "logs").is_dir()
+    return logs and any(
+        job.name == COMPARISON and job.state != "done" for job in read_status(folder)
+    )

@@ -10,6 +10,7 @@ from nucleigan.cli import main
 from nucleigan.errors import NucleiganError
 from nucleigan.evaluation import compare_experiments, gather, judge_slide
 from nucleigan.evaluation.columns import read_slide_rows, write_rows
+from nucleigan.plan import write_plan
 
 
 @pytest.fixture
@@ -69,6 +70,16 @@ def test_a_run_is_named_by_its_folder(run, tmp_path, capsys):
     )
     assert float(first["difference"]) == pytest.approx(1 / 3)
     assert (output / "aji.png").stat().st_size > 1000
+
+
+def test_a_table_of_the_run_before_is_refused(run, tmp_path):
+    """The last run was of other settings, and was interrupted."""
+    old, other = run("old", 0), run("other", 1)
+    write_plan(old, [old / "logs/evaluation/comparison.log"])
+    with pytest.raises(NucleiganError, match="is that of an earlier run"):
+        compare_experiments([old, other], tmp_path / "out")
+    write_plan(old, [], [old / "logs/evaluation/comparison.log"])
+    compare_experiments([old, other], tmp_path / "out")
 
 
 def test_several_methods_of_a_run_keep_their_names(run, tmp_path):

@@ -132,6 +132,14 @@ def test_another_spelling_of_the_same_reruns_nothing(finished):
     assert changed.planned("all", changes={"results": str(finished.results)}) <= PAGE
 
 
+def test_judging_slides_that_had_a_part_in_it_is_said(finished):
+    splits = {"evaluation": {"splits": ["train", "val", "test"]}}
+    said = finished.make("slides", changes=splits, options=["--dry-run"])
+    assert "warning: training slides are judged" in said
+    assert "warning: slides of the split val are judged that thresholds or epochs" in said
+    assert "are judged" not in finished.make("slides", options=["--dry-run"])
+
+
 def test_a_higher_limit_reruns_nothing(finished):
     limits = {"max_pixels_whole": 300_000_000, "max_pages": 20_000, "decoder_memory": 900_000_000}
     assert finished.planned("all", changes={"ingestion": limits}) == PAGE
