@@ -23,7 +23,7 @@ MOST_FAULTS = 5
 # An enlargement that the network rounds by more than this is another one.
 ROUNDED = 0.05
 # How YAML writes that there is nothing.
-NONE = ("null", "~")
+NONE = ("null", "Null", "NULL", "~", "")
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -68,7 +68,7 @@ TrainingData = Annotated[str, Field(pattern=r"^(synthetic|(real|both)(-[1-9][0-9
 class Settings(BaseModel):
     """Base of all sections: immutable, and unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, coerce_numbers_to_str=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -84,8 +84,9 @@ class Settings(BaseModel):
                 if value in NONE and type(None) in kinds:
                     found[name] = None
                 # One of several numbers, which are compared as they are.
-                elif value.isdigit() and int(value) in kinds:
-                    found[name] = int(value)
+                else:
+                    choices = {str(kind): kind for kind in kinds if type(kind) is int}
+                    found[name] = choices.get(value, value)
         return found
 
 

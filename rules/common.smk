@@ -55,7 +55,7 @@ def in_one_spelling(slide):
 
 
 def flattered(settings, looked_at):
-    """Warnings of slides that are judged, and had a part in what judges them."""
+    """Warnings of judged slides that had a part in what is judged."""
     splits = settings.evaluation.splits
     if "train" in splits:
         yield "training slides are judged: a network knows them better than others"
@@ -93,7 +93,8 @@ def read_inputs():
     given, validation = settings.segmentation.model, settings.validation
     key = "model" if given else "start_from"
     file = getattr(settings.segmentation, key)
-    if file and Path(settings.results).resolve() in Path(file).resolve().parents:
+    written = Path(settings.results, "segmentation").resolve()
+    if file and written in Path(file).resolve().parents:
         raise NucleiganError(
             f"segmentation.{key}: {file} lies in {settings.results}, which this run writes to; "
             "set `results` to another folder."
@@ -173,14 +174,14 @@ if workflow.is_main_process and (ahead := pull_back(SETTINGS.results)):
 
 if workflow.is_main_process and (
     forgotten := unrecorded(
-        f"{SETTINGS.results}/slides/{slide}/image.tif" for slide in SLIDES
+        Path(SETTINGS.results, "slides", slide, "image.tif") for slide in SLIDES
     )
 ):
     print(
         f"warning: Snakemake has no records of what made {len(forgotten)} of the slides in "
         f"{SETTINGS.results}: changed settings and changed code are no reason for it to make them and "
-        "what follows anew; run it in the working directory and with the name of `results` that they "
-        "were made with, or with --forceall.",
+        "what follows anew; run it in the working directory that they were made in, under their old "
+        "name, or with --forceall.",
         file=sys.stderr,
     )
 

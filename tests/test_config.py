@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nucleigan.config import Config, Settings, load, validate
+from nucleigan.config import Config, IngestionSettings, Settings, load, validate
 from nucleigan.defaults import default_yaml
 from nucleigan.errors import NucleiganError
 
@@ -250,3 +250,23 @@ def test_a_check_across_keys_does_not_repeat_all_of_them():
     assert str(caught.value) == (
         "configuration: `segmentation`: decay_from (200) must not exceed epochs (5)."
     )
+
+
+def test_what_stands_in_braces_is_text():
+    """Snakemake reads ``--config "prediction={views: 4, shift: null}"`` so."""
+    section = {"views": "4", "shift": "null", "decoding": {"summit": "null"}}
+    network = {"kind": "unet", "depth": "4", "reduction": "2"}
+    found = validate({"prediction": section, "segmentation": {"generator": network}})
+    assert found.prediction.views == 4 and found.prediction.shift is None
+    assert found.prediction.decoding.summit is None
+    assert found.segmentation.generator.reduction == 2
+    for views in ("3", "²", "9" * 5000):
+        with pytest.raises(NucleiganError, match=r"`prediction\.views`"):
+            validate({"prediction": {"views": views}})
+
+
+def test_limits_of_ingestion_are_known_by_their_names():
+    """By which the workflow tells them from what changes the pixels of a slide."""
+    others = set(IngestionSettings.model_fields) - {"mpp", "min_piece_area"}
+    limits = {name for name in others if name.startswith("max_")}
+    assert others - limits == {"decoder_memory", "server_seconds"}

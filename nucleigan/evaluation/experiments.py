@@ -1,5 +1,6 @@
 """Several runs of the workflow, each with its own settings, in one comparison."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -47,10 +48,11 @@ def compare_experiments(folders: Sequence[str | Path], output: str | Path) -> No
                 "configuration again, or leave the folder out."
             )
         if _is_old(path):
-            raise NucleiganError(
-                f"{table}: is that of an earlier run; the last one in {path} is not finished "
-                f"(nucleigan status {path}): run snakemake with its configuration again, or leave "
-                "the folder out."
+            # Times of a folder that was copied without them may say so, too.
+            print(
+                f"warning: {table}: seems to be that of an earlier run; the last one in {path} is "
+                f"not finished (nucleigan status {path}).",
+                file=sys.stderr,
             )
         found = read_slide_rows(table)
         several = len({row["method"] for row in found}) > 1

@@ -14,7 +14,7 @@ from nucleigan.progress import progress
 from nucleigan.slides.resample import shrunk
 from nucleigan.stain.normalization import normalize, scales
 from nucleigan.stain.profile import STAINS, StainProfile, angles
-from nucleigan.stain.separation import concentrations, estimate_stains
+from nucleigan.stain.separation import MIN_PERCENTILE, concentrations, estimate_stains
 from nucleigan.windows import Picture, bands
 
 PANEL = 400
@@ -110,14 +110,9 @@ def normalize_slide(
     source = StainProfile.from_dict(read_json(profile_json))
     chosen = read_json(reference_json)
     reference = StainProfile.from_dict(chosen)
-    amplified = reference.percentiles / source.percentiles
-    for stain, wanted, done in zip(STAINS, amplified, scales(source, reference), strict=True):
-        if settings.normalize and done < wanted:
-            print(
-                f"warning: slide {slide}: {stain} would be amplified {wanted:.1f} times to be that "
-                f"of slide {chosen['slide']}; {done:.1f} times it is, for there is little of it",
-                flush=True,
-            )
+    doubts = _faint(source, reference, chosen["slide"]) if settings.normalize else []
+    for doubt in doubts:
+        print(f"warning: slide {slide}: {doubt}", flush=True)
     change = 0
 
     def normalized(image: Picture) -> Iterator[np.ndarray]:
@@ -140,10 +135,22 @@ def normalize_slide(
             "normalized": settings.normalize,
             "reference": chosen["slide"],
             **source.as_dict(),
+            "warnings": [*source.warnings, *doubts],
             "angles_to_reference": angles(source.matrix, reference.matrix).round(3),
             "mean_absolute_change": round(change / numbers, 3),
         },
     )
+
+
+def _faint(source: StainProfile, reference: StainProfile, name: str) -> list[str]:
+    """What is said of stains that stay fainter than the reference's; of absent ones it is said."""
+    wanted, done = reference.percentiles / source.percentiles, scales(source, reference)
+    return [
+        f"{stain} is amplified {done[n]:.1f} times, not {wanted[n]:.1f} times as slide {name} has "
+        "it: there is little of it"
+        for n, stain in enumerate(STAINS)
+        if done[n] < wanted[n] and source.percentiles[n] > MIN_PERCENTILE
+    ]
 
 
 def _change(before: np.ndarray, after: np.ndarray) -> int:

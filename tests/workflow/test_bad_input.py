@@ -172,6 +172,13 @@ def test_training_slides_alone(fresh):
     assert "train_segmenter" in fresh.planned("all", changes=changes | real)
 
 
+def test_limits_of_what_is_read_reach_the_job(fresh):
+    """As text, as braces behind --config leave them."""
+    changes = {"ingestion": {"max_pixels": "20735"}}
+    line = only_error(fresh.run("results/slides/test1/image.tif", changes=changes))
+    assert "test1.png" in line and "ingestion.max_pixels" in line and "20735" in line
+
+
 def test_patch_larger_than_the_slide(fresh):
     line = only_error(fresh.run("all", changes={"patches": {"size": 256}}))
     assert all(word in line for word in ("144×144", "patches.size = 256", "train1"))
