@@ -30,7 +30,9 @@ def prepared(checkout, tmp_path_factory):
     """All that the training reads."""
     folder = tmp_path_factory.mktemp("prepared")
     sheet = draw_sheet(folder / "slides", ["train1", "train2", "val1", "test1"])
-    workflow = Workflow(checkout, folder, sheet)
+    # Beside the slides, which copies of it share.
+    workflow = Workflow(checkout, folder / "run", sheet)
+    workflow.folder.mkdir()
     workflow.make("patches", "stain", changes=CHANGES)
     return workflow
 
