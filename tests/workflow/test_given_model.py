@@ -111,8 +111,8 @@ def test_files_that_are_no_segmenter(finished, fresh, given):
 
 
 def test_a_model_of_the_same_folder(fresh, given):
-    path = fresh.folder / "here" / "model.safetensors"
-    path.parent.mkdir()
+    path = fresh.folder / "here/segmentation/cgan/both/0/model.safetensors"
+    path.parent.mkdir(parents=True)
     given.rename(path)
     assert "which this run writes to" in refused(fresh, path, results="here")
     assert read_weights(path)[1]["kind"] == "segmenter"
