@@ -4,7 +4,6 @@
 one file; a test holds the two together.
 """
 
-import os
 import re
 import reprlib
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from nucleigan.errors import NucleiganError, reason, shown
+from nucleigan.records import spelled
 
 # Of a configuration file, bytes; ours has some 20,000.
 LARGEST = 1_000_000
@@ -52,7 +52,7 @@ def _plain(folder: str) -> str:
     if not folder:
         raise ValueError("expected a folder, found nothing")
     # One spelling, by which paths that are put together in two ways are the same.
-    folder = os.path.normpath(folder)
+    folder = str(spelled(folder))
     # Snakemake takes what stands in braces as a wildcard, and only a shell knows what ~ is.
     if re.search(r"[{}]", folder) or folder.startswith("~"):
         raise ValueError("expected a path without braces that does not begin with ~")

@@ -74,8 +74,6 @@ def read_inputs():
         for path in workflow.configfiles:
             nucleigan_config.read_yaml(path)
     settings = nucleigan_config.validate(config)
-    # Snakemake knows files by their paths as they are written: `./results` is what `results` is.
-    settings = settings.model_copy(update={"results": str(spelled(settings.results))})
     if settings.slides == "phantoms":
         from nucleigan.phantoms.sheet import phantom_slides
 

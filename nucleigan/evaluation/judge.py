@@ -10,11 +10,8 @@ from nucleigan.errors import NucleiganError
 from nucleigan.evaluation.columns import MATCH_RATES, MEASURES, MODEL, NUCLEUS, SLIDE, write_rows
 from nucleigan.metrics.contours import ContourDistances, contour_distances, per_nucleus
 from nucleigan.metrics.measures import distance_measures_of, overlap_measures_of
-from nucleigan.metrics.objects import RADIUS_UM
+from nucleigan.metrics.objects import FULL_MPP, RADIUS_UM
 from nucleigan.metrics.table import Contingency, contingency
-
-# µm per pixel of a slide at 40×.
-FULL_MPP = 0.25
 
 
 def evaluate_slide(

@@ -10,8 +10,11 @@ from nucleigan.metrics.table import Contingency, contingency
 
 # Of the averaged F1, as in COCO.
 THRESHOLDS = tuple(step / 100 for step in range(50, 100, 5))
+# µm per pixel of a slide at 40×.
+FULL_MPP = 0.25
 # The distance of Sirinukunwattana et al. 2016 (6 pixels at 20×), µm, and in pixels at 40×.
-RADIUS_UM, RADIUS = 3.0, 12.0
+RADIUS_UM = 3.0
+RADIUS = RADIUS_UM / FULL_MPP
 
 
 class ObjectScores(NamedTuple):

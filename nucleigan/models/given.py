@@ -32,9 +32,13 @@ def settings_of_model(settings: Config, path: str | Path) -> Config:
         values["ingestion"]["mpp"] = facts["mpp"]
         # Without a reference the model was trained on slides as they are.
         normalize = facts["stain_reference"] is not None
-        values["stain"] = {**facts["stain"], "reference": "auto", "normalize": normalize}
-        # This decides what is warned of, and nothing else.
-        values["stain"]["max_angle"] = settings.stain.max_angle
+        values["stain"] = {
+            **facts["stain"],
+            "reference": "auto",
+            "normalize": normalize,
+            # This decides what is warned of, and nothing else.
+            "max_angle": settings.stain.max_angle,
+        }
         values["masks"] = facts["masks"]
         values["prediction"] |= {**facts.get("prediction", {}), "choose": False}
         if settings.prediction.shift is not None:
