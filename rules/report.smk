@@ -126,6 +126,7 @@ rule start_page:
                 results("synthesis/contact_sheet.png"),
                 results("synthesis/quality.csv"),
                 results("synthesis/agreement.csv"),
+                rules.train_cyclegan.output.generator,
             ]
             if USES_SYNTHETIC
             else []

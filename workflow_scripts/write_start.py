@@ -48,7 +48,9 @@ with job(snakemake.log[0]):
         )
         if given.tables
         else None,
-        synthesis=dict(zip(("sheet", "quality", "agreement"), given.synthesis, strict=True))
+        synthesis=dict(
+            zip(("sheet", "quality", "agreement", "painter"), given.synthesis, strict=True)
+        )
         if given.synthesis
         else None,
         comparisons=compared,

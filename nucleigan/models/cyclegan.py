@@ -259,7 +259,8 @@ class CycleGAN:
         shown, windows
             (B, C, H, W) and (B, 3, H, W) float32 in [-1, 1].
         """
-        nets = self.networks
+        # The averaged generator is what paints the pairs; masks are found for the losses alone.
+        painter, finder = self.average.network, self.networks.to_mask
         height, width = shown.shape[2:]
         latent = draw_latent(self.settings.latent_channels, 1, height, width, [0])
 
@@ -270,15 +271,12 @@ class CycleGAN:
 
         def to_image(given: torch.Tensor) -> torch.Tensor:
             beside = latent.to(given).expand(len(given), -1, -1, -1)
-            return run(nets.to_image, torch.cat([given, beside], dim=1))
+            return run(painter, torch.cat([given, beside], dim=1))
 
-        learning = (nets.to_image, nets.to_mask)
-        for network in learning:
-            network.eval()
+        finder.eval()
         given, real = (torch.from_numpy(part).to(self.compute.device) for part in (shown, windows))
-        seen = guards.watch(to_image, lambda image: run(nets.to_mask, image), given, real)
-        for network in learning:
-            network.train()
+        seen = guards.watch(to_image, lambda image: run(finder, image), given, real)
+        finder.train()
         return seen
 
     def set_rate(self, factor: float) -> None:
@@ -549,10 +547,15 @@ def train(
         "masks": mask_settings.model_dump(),
         "training": {**identity, **compute.facts()},
     }
-    tensors = effective_state(model.average.network)
+    tensors, epoch = effective_state(model.average.network), settings.epochs
     if best is not None:
-        tensors, facts["training"]["chosen"] = best.chosen()
-        print(f"chosen: {facts['training']['chosen']}", flush=True)
+        tensors, chosen = best.chosen()
+        epoch, facts["training"]["chosen"] = chosen["epoch"], chosen
+        print(f"chosen: {chosen}", flush=True)
+    kept = history.set_index("epoch").loc[epoch, list(guards.MEASURES)]
+    facts["training"]["doubts"] = guards.doubts(kept.to_dict())
+    for doubt in facts["training"]["doubts"]:
+        print(f"warning: of epoch {epoch}, which paints the pairs: {doubt}.", flush=True)
     write_weights(generator_output, tensors, facts)
     loop.finish(history, history_output, checkpoint)
 

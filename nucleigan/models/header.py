@@ -14,20 +14,31 @@ FORMAT = "nucleigan/2"
 NETWORK = ("kind", "method", "generator", "backbone", "masks")
 
 
+def stored_facts(path: str | Path) -> dict[str, Any]:
+    """The facts of any network's weights; its tensors and checksum are not looked at.
+
+    Raises
+    ------
+    NucleiganError
+        The file is missing or not of this format.
+    """
+    check_exists(path)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return facts_in(file.metadata() or {})
+    except Exception as error:
+        raise unusable(path, error) from error
+
+
 def read_facts(path: str | Path) -> dict[str, Any]:
-    """The facts of a segmenter's model file; its tensors and checksum are not looked at.
+    """Those of a segmenter's model file.
 
     Raises
     ------
     NucleiganError
         The file is missing, not of this format, or no segmenter.
     """
-    check_exists(path)
-    try:
-        with safe_open(path, framework="numpy") as file:
-            facts = facts_in(file.metadata() or {})
-    except Exception as error:
-        raise unusable(path, error) from error
+    facts = stored_facts(path)
     check_segmenter(path, facts)
     return facts
 

@@ -28,6 +28,7 @@ tr.overall td { border-top: 2px solid #888; font-weight: 600; }
 figure { margin: .8rem 0; }
 figure img { display: block; height: auto; max-width: 100%; }
 figcaption, .note { color: #444; font-size: .875rem; }
+.warning { border-left: .25rem solid #b34700; padding-left: .6rem; }
 .grid { display: grid; gap: 1rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); }
 .legend { display: flex; flex-wrap: wrap; gap: .3rem 1.2rem; list-style: none; padding: 0; }

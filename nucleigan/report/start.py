@@ -11,6 +11,7 @@ from PIL import Image
 from nucleigan.artifacts import atomic, file_digest, read_json, read_table
 from nucleigan.config import Config
 from nucleigan.evaluation.compare import not_judged
+from nucleigan.models.header import stored_facts
 from nucleigan.organs import organ_name
 from nucleigan.plan import read_plan
 from nucleigan.report import page
@@ -86,7 +87,8 @@ def write_start(
         slides are shown) and ``tiles`` (dictionaries with ``slide``, ``image``, ``labels`` and
         ``prediction``).
     synthesis
-        None without synthetic pairs, else ``sheet`` (PNG), ``quality`` and ``agreement`` (CSV).
+        None without synthetic pairs, else ``sheet`` (PNG), ``quality`` and ``agreement`` (CSV), and
+        ``painter`` (weights of the generator).
     comparisons
         Target of further models to its ``organs`` and ``differences`` (CSV) and ``figures``
         (caption to PNG).
@@ -207,6 +209,7 @@ def _synthesis(synthesis: Mapping[str, str | Path] | None, settings: Mapping[str
     minimum = _at(settings, "segmentation.minimum_agreement") or 0.0
     left_out = int((agreement < minimum).sum())
     quality = read_table(synthesis["quality"])
+    doubts = stored_facts(synthesis["painter"])["training"]["doubts"]
     rows = [
         [row.measure, _short(row.synthetic), _short(row.reference), row.meaning]
         for row in quality.itertuples(index=False)
@@ -220,6 +223,7 @@ def _synthesis(synthesis: Mapping[str, str | Path] | None, settings: Mapping[str
     return page.section(
         "Synthetic images beside real ones",
         picture,
+        *(page.paragraph(f"Doubtful: {doubt}.", "warning") for doubt in doubts),
         page.paragraph(
             f"{left_out} of {len(agreement)} pairs were left out of the trainings: the judge finds "
             f"their masks with an AJI below {minimum:g} (segmentation.minimum_agreement)."

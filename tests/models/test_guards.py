@@ -105,14 +105,33 @@ def test_nuclei_with_white_cores_are_told_from_bright_ones():
     assert "12% of the pixels of painted nuclei" in doubt
 
 
-@pytest.mark.parametrize("norm", ["instance", "batch"])
-def test_watching_changes_nothing(norm):
+def small_model(norm):
     settings = CycleGANSettings(
         latent_channels=2,
         generator=GeneratorSettings(width=4, depth=1, norm=norm),
         discriminator=DiscriminatorSettings(width=4, layers=1),
     )
-    model = CycleGAN(settings, 2, prepare(ComputeSettings(device="cpu", threads=1)), seed=0)
+    return CycleGAN(settings, 2, prepare(ComputeSettings(device="cpu", threads=1)), seed=0)
+
+
+def test_what_paints_the_pairs_is_watched():
+    """The averaged generator, and not the one that learns."""
+    model = small_model("instance")
+    masks, images = pictures()
+    before = model.watch(masks.numpy(), images.numpy())
+    with torch.no_grad():
+        for weight in model.networks.to_image.parameters():
+            weight.zero_()
+    assert model.watch(masks.numpy(), images.numpy()) == before
+    with torch.no_grad():
+        for weight in model.average.network.parameters():
+            weight.zero_()
+    assert model.watch(masks.numpy(), images.numpy())["spread"] == 0
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_watching_changes_nothing(norm):
+    model = small_model(norm)
     before = {
         name: {key: value.clone() for key, value in network.state_dict().items()}
         for name, network in model.networks.all().items()

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from nucleigan.artifacts import write_image, write_json, write_stack
 from nucleigan.config import CycleGANSettings
 from nucleigan.models import cyclegan
+from nucleigan.models.guards import doubts
 from nucleigan.models.weights import read_weights
 
 SCRIPT = """
@@ -26,7 +27,7 @@ from nucleigan.config import *
 from nucleigan.models import cyclegan
 from nucleigan.models.train import train_segmenter
 kind, data, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-compute = ComputeSettings(device="cpu", threads=1)
+compute = ComputeSettings(device="cpu", threads=2 if kind == "cgan" else 1)
 small = dict(epochs=6, decay_from=3, steps_per_epoch=20, batch_size=2, crop=32, pool_size=4,
              sample_every=2, checkpoint_seconds=0.05,
              discriminator=DiscriminatorSettings(width=4, layers=2))
@@ -143,6 +144,10 @@ def test_killed_runs_end_in_the_same_weights(kind, data, tmp_path):
         chosen = read_weights(out / "model.safetensors")[1]["training"]["chosen"]
         assert chosen["epoch"] == looks.argmin() + 1
         assert chosen["kernel_distance"] == pytest.approx(looks.min(), rel=1e-5)
+        kept = history[0].loc[looks.argmin(), columns]
+        told = read_weights(out / "model.safetensors")[1]["training"]["doubts"]
+        # Seen by its own numbers, of which the table holds six digits.
+        assert told == doubts(kept.to_dict())
     assert (out / "samples.png").exists() and not list(checkpoints.glob("*.safetensors"))
 
 

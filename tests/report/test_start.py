@@ -7,12 +7,14 @@ import subprocess
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from nucleigan.artifacts import file_digest, write_image, write_json
 from nucleigan.config import Config
 from nucleigan.evaluation import MEASURES, MODEL, SLIDE, compare, write_rows
 from nucleigan.evaluation.published import published
+from nucleigan.models.weights import write_weights
 from nucleigan.report import page, write_start
 from nucleigan.report.results import comparison, results
 from nucleigan.report.run import commit, costs, versions
@@ -185,6 +187,8 @@ def test_all_parts_in_order(tmp_path, html_tables):
     Image.new("RGB", (90, 30), "pink").save(tmp_path / "sheet.png")
     (tmp_path / "quality.csv").write_text("measure,synthetic,reference,meaning\na < b,1.23456,,m\n")
     (tmp_path / "agreement.csv").write_text("pair,aji\n0,.4\n1,.6\n2,.8\n")
+    facts = {"training": {"doubts": ["a pattern is woven into them"]}}
+    write_weights(tmp_path / "generator.safetensors", {"w": torch.zeros(1)}, facts)
     (tmp_path / "benchmarks/stain").mkdir(parents=True)
     (tmp_path / "benchmarks/stain/a.tsv").write_text("s\th:m:s\tmax_rss\n75.2\t0:01:15\t812.4\n")
     paths = {"image": "image", "labels": "labels", "prediction": "labels"}
@@ -198,6 +202,7 @@ def test_all_parts_in_order(tmp_path, html_tables):
                 "sheet": tmp_path / "sheet.png",
                 "quality": tmp_path / "quality.csv",
                 "agreement": tmp_path / "agreement.csv",
+                "painter": tmp_path / "generator.safetensors",
             },
             evaluation={
                 "organs": tmp_path / "organs.csv",
@@ -221,6 +226,7 @@ def test_all_parts_in_order(tmp_path, html_tables):
     assert self_contained(text)
     assert "phantoms, drawn by the package" in text
     assert text.count("1 hit, 0 missed, 0 invented, 0 split, 0 merged, 0 inexact") == 3
+    assert "Doubtful: a pattern is woven into them." in text
     assert "2 of 3 pairs were left out" in text and "AJI below 0.65" in text
     found = html_tables(text)
     assert found["synthesis"][1] == ["a < b", "1.23", "–", "m"]
