@@ -1,5 +1,7 @@
 """Names of organs: one for each, however a sheet writes it."""
 
+import unicodedata
+
 _SYNONYMS = {
     "colon": "colorectal",
     "rectum": "colorectal",
@@ -11,5 +13,6 @@ _SYNONYMS = {
 
 def organ_name(name: str) -> str:
     """The name under which an organ stands in the published table; others in lower case."""
-    name = name.strip().casefold()
+    # Letters with marks and spaces have several spellings that look the same.
+    name = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
     return _SYNONYMS.get(name, name)

@@ -7,3 +7,8 @@ def test_organ_names_meet_the_published_ones():
     assert organ_name(" Colon") == organ_name("colorectal") == "colorectal"
     assert organ_name("Oesophagus") == "esophagus"
     assert organ_name("Skin") == "skin"
+
+
+def test_spellings_that_look_alike_are_one():
+    assert organ_name("Dr\u00fcse") == organ_name("Dru\u0308se") == "dr\u00fcse"
+    assert organ_name("Lymph  node") == organ_name("lymph\u00a0node") == "lymph node"

@@ -37,6 +37,8 @@ def legend_below(figure: Any, handles: list[Any], names: list[str], most: int) -
     renderer = FigureCanvasAgg(figure).get_renderer()
     longest = max(10, int((figure.get_figwidth() - MARKER) / CHARACTER))
     labels = [label(name, longest) for name in names]
+    if not labels:
+        return 0
     for columns in range(most, 0, -1):
         legend = figure.legend(
             handles, labels, loc="outside lower center", ncols=columns, frameon=False

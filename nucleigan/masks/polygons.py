@@ -31,6 +31,8 @@ ATTEMPTS = 24  # places tried for a nucleus, before it is left out
 CLUSTER_ATTEMPTS = 12  # of these, beside an earlier nucleus
 TOUCHING = ((0, 1), (1, 0), (1, 1), (1, -1), (0, 2), (2, 0))  # pixel steps between neighbours
 MIN_FIT = 20  # nuclei
+# Beyond this part of nearly empty windows a warning is given; the Kumar tiles have none.
+MOST_SPARSE = 0.5
 MIN_ROUND_AREA = 80.0  # pixels; below, the pixel grid hides the irregularity of an outline
 FIT_ROUNDS, FIT_MAPS = 4, 32  # simulations that irregularity and clustering are matched with
 
@@ -372,6 +374,13 @@ def fit_polygons(labels: Iterable[np.ndarray], settings: PolygonSettings) -> Pol
         )
     stretch = np.log(_join([t.elongation for t in tables], complete) - 1 + ELONGATION_SHIFT)
     density, sparse, density_spread, used = _fit_density(windows)
+    if sparse > MOST_SPARSE:
+        print(
+            f"warning: {sparse:.0%} of the windows of training slides hold hardly any nucleus, as "
+            "those of glass do, and so will as many polygon maps; cut the slides to their tissue, or "
+            "set polygons.fit to false.",
+            flush=True,
+        )
     within, between, correlation = _fit_spreads(used, density_spread)
     fitted = settings.model_copy(
         update={

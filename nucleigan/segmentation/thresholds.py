@@ -43,8 +43,8 @@ def choose_thresholds(
     model_output
         The model file.
     table_output
-        CSV: mean AJI of the validation slides for each set of thresholds tried; a header alone
-        without slides.
+        CSV: mean AJI of the validation slides that have nuclei, or of all where none has, for each
+        set of thresholds tried; a header alone without slides.
     settings
         Tiles, views and the configured thresholds.
     compute
@@ -63,12 +63,15 @@ def choose_thresholds(
     if slides:
         segmenter = Segmenter(tensors, facts, computing.prepare(compute))
         markers = segmenter.markers
-        found = []
+        found, judges = [], []
         for slide in progress(slides, len(slides), "slides"):
             mask = segmenter.predict(read_tiff(slide["image"]))
             truth = read_tiff(slide["labels"])
             found.append(try_thresholds(mask, truth, segmenter.decode, settings.decoding, markers))
-        table = found[0].assign(aji=np.mean([one["aji"] for one in found], axis=0))
+            judges.append(bool(truth.any()))
+        # Where there is nothing to find, a single false nucleus makes 0 of 1.
+        told = list(itertools.compress(found, judges)) or found
+        table = told[0].assign(aji=np.mean([one["aji"] for one in told], axis=0))
         best = table.iloc[int(table["aji"].to_numpy().argmax())]
         chosen = {name: None if pd.isna(best[name]) else float(best[name]) for name in THRESHOLDS}
         facts["prediction"]["decoding"] |= chosen

@@ -64,6 +64,8 @@ FRAMES = "are annotations, tiles or cores beside detections, taken as frames and
 AROUND = "lie around several others, and count as nuclei all the same; remove them if they are none"
 # So many others wholly inside of a nucleus are said; of a cell with its parts there are fewer.
 SEVERAL = 4
+# So many outlines beside the image are strays, of which a warning tells.
+STRAY = 2
 # What QuPath calls its objects: nuclei, and what lies around them where both are in a file. Before
 # 0.3 it wrote the kind in the place of an id.
 DETECTED, FRAMING = {"detection", "cell"}, {"annotation", "tile", "tma_core", "root"}
@@ -192,6 +194,7 @@ def read_annotation(
                 outlines = OUTLINES[suffix](path, remarks, settings)
                 scale = np.array([target[1] / shape[1], target[0] / shape[0]])
                 outlines = [_scaled(outline, scale) for outline in outlines]
+                _check_inside(outlines, target, path)
                 labels = rasterise(outlines, target, remarks, Allowance(path, settings, target))
                 warnings = remarks.sentences()
             else:
@@ -208,6 +211,23 @@ def read_annotation(
         raise NucleiganError(
             f"{path}: cannot be read as an annotation ({reason(error)}); export it again."
         ) from error
+
+
+def _check_inside(outlines: Sequence[Outline], shape: tuple[int, int], path: Path) -> None:
+    """Refuse outlines most of which lie beside the image: they are those of another one."""
+    drawn = [np.concatenate([ring for ring, _ in one.pieces]) for one in outlines if one.pieces]
+    drawn = [vertices for vertices in drawn if len(vertices)]
+    beside = [
+        (vertices.max(axis=0) < 0).any() or (vertices.min(axis=0) > shape[::-1]).any()
+        for vertices in drawn
+    ]
+    if sum(beside) > max(STRAY, len(beside) / 2):
+        raise NucleiganError(
+            f"{path}: {sum(beside)} of its {len(beside)} outlines lie outside of the image of "
+            f"{shape[0]}×{shape[1]} pixels (at the working magnification), as those of a whole "
+            "slide do that a part was cut from; give coordinates from the image's own upper left "
+            "corner, and leave out the outlines of other parts."
+        )
 
 
 class Allowance:

@@ -28,6 +28,8 @@ MPP_TOLERANCE = 0.05
 # Enlarging beyond this invents detail, as from 20× to 40×.
 ENLARGED = 1.2
 PICTURE_SIDE = 800
+# Twenty times a large nucleus, µm².
+LARGEST_NUCLEUS = 2000
 CONTOUR = (0, 255, 0)
 
 
@@ -85,6 +87,8 @@ def ingest(
     nuclei = None if labels is None else int(labels.max(initial=0))
     if nuclei == 0:
         warnings.append(f"{slide.annotation} annotates no nucleus")
+    if labels is not None:
+        warnings += _regions_among(labels, settings.mpp, str(slide.annotation))
     tissue = _write_slide(slide, image_output, shape, settings, mpp, warnings)
     if tissue == 0:
         warnings.append(f"{slide.image} is glass everywhere; it shows no tissue")
@@ -113,6 +117,21 @@ def ingest(
             "warnings": warnings,
         },
     )
+
+
+def _regions_among(labels: np.ndarray, mpp: float, name: str) -> list[str]:
+    """What is said of annotated areas that are too large for a nucleus, such as a tumour's."""
+    areas = np.bincount(labels.ravel())[1:] * mpp**2
+    regions = int((areas > LARGEST_NUCLEUS).sum())
+    if not regions:
+        return []
+    rows, columns = np.nonzero(labels == 1 + int(areas.argmax()))
+    return [
+        f"{name}: {regions} of {len(areas)} outlines are larger than {LARGEST_NUCLEUS:,} µm², as "
+        f"no nucleus is; the largest, {areas.max():,.0f} µm², lies around x = {columns.mean():.0f}, "
+        f"y = {rows.mean():.0f} at {mpp:g} µm per pixel: every outline is taken for a nucleus, so "
+        "leave out those of regions"
+    ]
 
 
 def _checked_hash(slide: Slide, path: Path, expected: str | None) -> str:

@@ -34,6 +34,15 @@ def tissue_mask(image: np.ndarray, threshold: float = GLASS) -> np.ndarray:
     return mask
 
 
+def whitened(image: np.ndarray) -> np.ndarray:
+    """An image (H, W, 3) uint8 whose black is shown as glass; itself where there is none.
+
+    Later stages then take it for what holds nothing, whatever stains they give the slide.
+    """
+    black = is_black(image)
+    return np.where(black[..., None], np.uint8(255), image) if black.any() else image
+
+
 def is_black(image: np.ndarray) -> np.ndarray:
     """Pixels of an image (..., 3) uint8 that are no part of the slide, (...) bool."""
     return (image[..., 0] <= BLACK) & (image[..., 1] <= BLACK) & (image[..., 2] <= BLACK)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from nucleigan.config import StainSettings
+from nucleigan.slides.tissue import is_black
 from nucleigan.stain.optical_density import as_pixels, optical_density, to_image
 from nucleigan.stain.profile import StainProfile
 from nucleigan.stain.separation import CHUNK, MIN_PERCENTILE, solve
@@ -22,7 +23,7 @@ def normalize(
 
     Every pixel's concentrations are scaled so that the high percentiles of both slides agree, then
     shown in the reference's colours; see :func:`scales`. What neither stain explains is dropped;
-    white stays white.
+    white stays white, and black, which is no tissue, becomes white.
 
     Parameters
     ----------
@@ -47,6 +48,7 @@ def normalize(
         for channel, (first, second) in enumerate(mixing.T):
             density = amounts[:, 0] * first + amounts[:, 1] * second
             result[part, channel] = to_image(density)
+        result[part][is_black(flat[part])] = 255
     return result.reshape(image.shape)
 
 

@@ -12,6 +12,7 @@ from nucleigan.config import StainSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.progress import progress
 from nucleigan.slides.resample import shrunk
+from nucleigan.slides.tissue import whitened
 from nucleigan.stain.normalization import normalize, scales
 from nucleigan.stain.profile import STAINS, StainProfile, angles
 from nucleigan.stain.separation import MIN_PERCENTILE, concentrations, estimate_stains
@@ -103,7 +104,7 @@ def normalize_slide(
     image_output, facts_output, picture_output
         The normalised TIFF, JSON with both profiles, and a PNG: before, after, haematoxylin, eosin.
     settings
-        With ``normalize`` false the image passes through unchanged.
+        With ``normalize`` false the image passes through as it is, but for black.
     mpp
         µm per pixel.
     """
@@ -118,7 +119,11 @@ def normalize_slide(
     def normalized(image: Picture) -> Iterator[np.ndarray]:
         nonlocal change
         for band in bands(image):
-            result = normalize(band, source, reference, settings) if settings.normalize else band
+            result = (
+                normalize(band, source, reference, settings)
+                if settings.normalize
+                else whitened(band)
+            )
             change += _change(band, result)
             yield result
 

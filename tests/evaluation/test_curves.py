@@ -136,6 +136,30 @@ def test_curves_agree_with_the_table_of_organs(tmp_path):
     assert all(output.stat().st_size > 5000 for output in outputs[2:])
 
 
+def test_slides_without_a_nucleus(tmp_path):
+    """As negative controls."""
+    write_image(tmp_path / "none.tif", np.zeros(SHAPE, np.int32))
+    found = np.zeros(SHAPE, np.int32)
+    found[10:20, 10:20] = 1
+    write_image(tmp_path / "one.tif", found)
+    judge_slide(
+        {"slide": "a", "organ": "liver", "split": "test"},
+        {"method": "cgan", "data": "both", "seed": "0"},
+        tmp_path / "none.tif",
+        tmp_path / "one.tif",
+        tmp_path / "a.csv",
+        tmp_path / "a.nuclei.csv",
+    )
+    gather([tmp_path / "a.csv"], tmp_path / "one.csv")
+    gather([tmp_path / "a.nuclei.csv"], tmp_path / "nuclei.csv")
+    compare([tmp_path / "one.csv"], tmp_path)
+    outputs = [tmp_path / name for name in ("f1.csv", "sizes.csv", "f1.png", "sizes.png")]
+    draw_curves(tmp_path / "slides.csv", [tmp_path / "nuclei.csv"], 0.25, *outputs)
+    assert (pd.read_csv(outputs[0])["f1"] == 0).all()
+    assert pd.read_csv(outputs[1]).empty
+    assert all(output.stat().st_size > 1000 for output in outputs[2:])
+
+
 def test_no_slides(tmp_path):
     judged(tmp_path)
     text = (tmp_path / "slides.csv").read_text().splitlines()[0]

@@ -122,6 +122,15 @@ def test_nuclei_that_lie_far_apart_have_their_spread_as_well():
     assert 0.35 < fitted.area_spread < 0.65 and fitted.area_spread_between == 0
 
 
+def test_glass_around_the_nuclei_is_warned_of(capsys):
+    wanted = PolygonSettings(density=40, sparse_fraction=0)
+    drawn = maps(4, wanted, size=512)
+    fit_polygons(drawn, PolygonSettings())
+    assert "warning" not in capsys.readouterr().out
+    fit_polygons([np.pad(one, (0, 1024)) for one in drawn], PolygonSettings())
+    assert "warning: 89% of the windows" in capsys.readouterr().out
+
+
 def test_too_few_nuclei_to_fit_is_said(tmp_path):
     with pytest.raises(NucleiganError, match=r"polygons\.fit"):
         fit_polygons([np.zeros((256, 256), np.int32)], PolygonSettings())

@@ -121,16 +121,29 @@ def test_thresholds_in_pixels_are_not_those_of_probabilities(tmp_path):
     assert (decoding["foreground"], decoding["summit"]) == (0.5, 1.0)
 
 
-def test_the_model_file_holds_what_was_chosen(weights, tmp_path):
-    labels = discs()
+def written(folder, name, labels):
+    """A slide whose nuclei are dark."""
     image = np.where(labels[..., None] > 0, 90, 220).astype(np.uint8).repeat(3, axis=2)
-    write_image(tmp_path / "image.tif", image)
-    write_image(tmp_path / "labels.tif", labels)
-    slide = {
-        "slide": "a",
-        "image": str(tmp_path / "image.tif"),
-        "labels": str(tmp_path / "labels.tif"),
-    }
+    paths = {kind: folder / f"{name}.{kind}.tif" for kind in ("image", "labels")}
+    write_image(paths["image"], image)
+    write_image(paths["labels"], labels)
+    return {"slide": name} | {kind: str(path) for kind, path in paths.items()}
+
+
+def test_slides_without_nuclei_choose_nothing(weights, tmp_path):
+    """With nothing to find, a threshold that finds nothing would be right."""
+    model, settings = tmp_path / "model.safetensors", PredictionSettings()
+    full, empty = written(tmp_path, "a", discs()), written(tmp_path, "b", 0 * discs())
+    tables = []
+    for name, slides in (("one", [full]), ("both", [full, empty]), ("none", [empty])):
+        choose_thresholds(weights, slides, model, tmp_path / name, settings, COMPUTE)
+        tables.append(pd.read_csv(tmp_path / name))
+    pd.testing.assert_frame_equal(tables[0], tables[1])
+    assert set(tables[2]["aji"]) <= {0.0, 1.0}
+
+
+def test_the_model_file_holds_what_was_chosen(weights, tmp_path):
+    slide = written(tmp_path, "a", discs())
     model, table = tmp_path / "model.safetensors", tmp_path / "thresholds.csv"
     choose_thresholds(weights, [slide], model, table, PredictionSettings(), COMPUTE)
     tried = pd.read_csv(table)

@@ -141,6 +141,18 @@ def test_outlines_are_cut_at_the_border_and_dropped_beyond(tmp_path):
     assert "no pixel" in warnings[0]
 
 
+@pytest.mark.parametrize(("beside", "fits"), [(2, True), (3, False)])
+def test_outlines_of_another_image_are_refused(tmp_path, beside, fits):
+    """As those of a whole slide, with an image of a part of it."""
+    inside = [box(5, 5, 12, 12), box(20, 5, 28, 12)]
+    others = [box(30_000 + 20 * n, 9000, 30_009 + 20 * n, 9012) for n in range(beside)]
+    path = geojson(tmp_path, [polygon(ring) for ring in inside + others])
+    if fits:
+        assert read_labels(path, SHAPE).max() == 2
+    else:
+        assert "3 of its 5 outlines lie outside of the image of 40×50 pixels" in complaint(path)
+
+
 def test_negative_regions_are_holes_in_the_nucleus_that_holds_them(tmp_path):
     path = aperio(tmp_path, box(1, 1, 21, 21), box(26, 1, 36, 11), box(6, 6, 16, 16), negative=(2,))
     labels, warnings = read_annotation(path, SHAPE)

@@ -199,6 +199,18 @@ def test_empty_annotations_and_glass_are_warned_of(slide, tmp_path):
     assert "no tissue" in glass
 
 
+def test_outlines_of_regions_are_warned_of(slide, tmp_path):
+    image, labels = np.full((250, 250, 3), TISSUE, np.uint8), np.zeros((250, 250), np.uint16)
+    labels[20:220, 30:230] = 1
+    labels[230:240, 10:20] = 2
+    Image.fromarray(image).save(tmp_path / "b.png")
+    np.save(tmp_path / "b.npy", labels)
+    large = replace(slide, image=tmp_path / "b.png", annotation=tmp_path / "b.npy", sha256=None)
+    (warning,) = ingested(large, tmp_path)[0]["warnings"]
+    assert "1 of 2 outlines are larger than 2,000 µm²" in warning
+    assert "2,500 µm², lies around x = 130, y = 120 at 0.25 µm per pixel" in warning
+
+
 def test_too_many_pixels(slide, tmp_path):
     with pytest.raises(NucleiganError, match=r"ingestion\.max_pixels"):
         ingested(slide, tmp_path, IngestionSettings(max_pixels=100))

@@ -52,6 +52,20 @@ def test_white_stays_white(first: float, second: float, sparsity: float) -> None
     np.testing.assert_array_equal(normalize(white, source, reference, settings), white)
 
 
+def test_black_becomes_white_and_changes_nothing_beside_it(
+    render: Callable[..., np.ndarray],
+) -> None:
+    """Dark slides, whose black a lighter reference would turn into a colour of its own."""
+    image = render(TEXTBOOK)
+    source = estimate_stains(image)
+    reference = StainProfile(OTHER, source.percentiles / 2)
+    padded = image.copy()
+    padded[:, :9] = 7
+    expected = normalize(image, source, reference)
+    expected[:, :9] = 255
+    np.testing.assert_array_equal(normalize(padded, source, reference), expected)
+
+
 @given(st.data())
 def test_bands_are_parts_of_the_whole(data: st.DataObject) -> None:
     rng = np.random.default_rng(0)

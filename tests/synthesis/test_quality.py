@@ -146,6 +146,11 @@ def test_windows_of_whole_slides_show_tissue():
     windows = _windows([slide, slide], generator(0, "windows"))
     assert len(windows) == 400
     assert min(tissue_mask(window).mean() for window in windows) >= 0.5
+    # Of one with a crumb of tissue, what shows most of it: no window shows half.
+    crumb = np.full((900, 900, 3), 243, np.uint8)
+    crumb[400:460, 400:460] = slide[100:160, 60:120]
+    shown = [tissue_mask(window).mean() for window in _windows([crumb], generator(0, "windows"))]
+    assert np.mean(np.array(shown) > 0) > 0.8
     # Of a slide without any there is nothing else to see.
     assert (_windows([slide[400:]], generator(0, "windows")) == 243).all()
 
