@@ -23,19 +23,19 @@ NO_INTERVAL = "no interval"
 NOTES = f"""\
 Published columns: {SOURCE}, whose overall row is computed here as the unweighted mean of the
 organs. They were measured on its own test slides: beside other slides they say what was reached
-there, and compare nothing. The publication contradicts itself twice: it prints 7.136 as the overall
-Hausdorff distance of Mask R-CNN, where its organs give 7.241, and gains in AJI of 44.27 % over Mask
-R-CNN and 73.19 % over U-Net, where they give 45.07 % and 74.15 %. Hausdorff distance and F1 have
-several definitions, and which of them those columns use is not known, so only AJI compares
-directly. Ours: a true nucleus is matched to the prediction that covers the most of it; the distance
-is the symmetric maximum between their contours, averaged over matched nuclei, and the match rate is
-the part of the true nuclei it covers. A slide without true nuclei has AJI, F1 and Dice of 1 where
-nothing was found, and of 0 otherwise, and no distance. Pixels are those of ingestion.mpp; the
-published ones are of 0.25 µm, and beside another magnification their distances compare nothing. An
-organ is the mean of its slides, overall the unweighted mean of the organs, both averaged over seeds; ± is the standard
-deviation over seeds, brackets hold the 95 % interval over slides (Student's t, slides of all organs
-taken to vary alike), which says nothing about organs that are not there; where no organ has two
-slides there is none.
+there, and compare nothing. The publication contradicts itself twice: it prints 7.136 as the
+overall Hausdorff distance of Mask R-CNN, where its organs give 7.241, and gains in AJI of 44.27
+% over Mask R-CNN and 73.19 % over U-Net, where they give 45.07 % and 74.15 %. Hausdorff
+distance and F1 have several definitions, and which of them those columns use is not known, so
+only AJI compares directly. Ours: a true nucleus is matched to the prediction that covers the
+most of it; the distance is the symmetric maximum between their contours, averaged over matched
+nuclei, and the match rate is the part of the true nuclei it covers. A slide without true nuclei
+has AJI, F1 and Dice of 1 where nothing was found, and of 0 otherwise, and no distance. Pixels
+are those of ingestion.mpp; the published ones are of 0.25 µm, and beside another magnification
+their distances compare nothing. An organ is the mean of its slides, overall the unweighted mean
+of the organs, both averaged over seeds; ± is the standard deviation over seeds, brackets hold
+the 95 % interval over slides (Student's t, slides of all organs taken to vary alike), which
+says nothing about organs that are not there; where no organ has two slides there is none.
 """
 
 

@@ -377,8 +377,8 @@ def fit_polygons(labels: Iterable[np.ndarray], settings: PolygonSettings) -> Pol
     if sparse > MOST_SPARSE:
         print(
             f"warning: {sparse:.0%} of the windows of training slides hold hardly any nucleus, as "
-            "those of glass do, and so will as many polygon maps; cut the slides to their tissue, or "
-            "set polygons.fit to false.",
+            "those of glass do, and so will as many polygon maps; cut the slides to their tissue, "
+            "or set polygons.fit to false.",
             flush=True,
         )
     within, between, correlation = _fit_spreads(used, density_spread)

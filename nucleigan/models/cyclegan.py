@@ -552,8 +552,9 @@ def train(
         tensors, chosen = best.chosen()
         epoch, facts["training"]["chosen"] = chosen["epoch"], chosen
         print(f"chosen: {chosen}", flush=True)
-    kept = history.set_index("epoch").loc[epoch, list(guards.MEASURES)]
-    facts["training"]["doubts"] = guards.doubts(kept.to_dict())
+    kept = history[history["epoch"] == epoch]
+    seen = {key: float(kept[key].iloc[0]) for key in guards.MEASURES}
+    facts["training"]["doubts"] = guards.doubts(seen)
     for doubt in facts["training"]["doubts"]:
         print(f"warning: of epoch {epoch}, which paints the pairs: {doubt}.", flush=True)
     write_weights(generator_output, tensors, facts)

@@ -113,9 +113,9 @@ def judge(
     glass = sum(tissue_mask(window).mean() < TISSUE for window in windows[2])
     if glass:
         print(
-            f"warning: {glass} of {len(windows[2])} windows of unseen slides show mostly glass, and "
-            "the references are those of glass in part; leave out slides with little tissue, or cut "
-            "them.",
+            f"warning: {glass} of {len(windows[2])} windows of unseen slides show mostly glass, "
+            "and the references are those of glass in part; leave out slides with little tissue, "
+            "or cut them.",
             flush=True,
         )
     # Windows of one size alone can be compared.
