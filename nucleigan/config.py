@@ -846,6 +846,12 @@ class Config(Settings):
         compared = getattr(self, name)
         if not compared.data:
             raise ValueError(f"{name}.data is empty; name training sets to compare")
+        if name == "ablation" and self.segmentation.steps_per_epoch is None:
+            raise ValueError(
+                "segmentation.steps_per_epoch is empty, with which an epoch is one pass over each "
+                "training set of ablation.data, and the larger sets would learn for more steps; "
+                "name a number that all of them take"
+            )
         if not self.segmentation.uses_synthetic():
             # With pairs, the networks that paint them are checked with all others.
             painting = self.segmentation.model_copy(update={"data": compared.data})

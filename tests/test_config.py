@@ -217,7 +217,7 @@ def test_a_folder_has_one_spelling(given):
     assert validate({"results": given}).results == "out"
 
 
-REAL = {"segmentation": {"data": ["real"]}}
+REAL = {"segmentation": {"data": ["real"], "steps_per_epoch": 5}}
 
 
 @pytest.mark.parametrize(
@@ -242,6 +242,13 @@ def test_what_only_a_comparison_trains_is_checked_when_it_is_asked_for(values, t
     assert str(caught.value).endswith(".")
     other = "ablation" if target == "baselines" else "baselines"
     config.check_compared(other)
+
+
+def test_sets_of_different_sizes_are_compared_over_as_many_steps():
+    config = validate({})
+    with pytest.raises(NucleiganError, match=r"segmentation\.steps_per_epoch is empty"):
+        config.check_compared("ablation")
+    config.check_compared("baselines")
 
 
 def test_a_check_across_keys_does_not_repeat_all_of_them():

@@ -10,7 +10,8 @@ PLOTS = (
     "Calibration: of pixels with this predicted probability, the part that is nucleus.",
 )
 TRAINING_SETS = (
-    "Overall AJI by training set: dots are means, ± over seeds, lines 95 % intervals over slides."
+    "AJI by training set, over all and organ by organ: dots are means, ± over seeds, lines 95 % "
+    "intervals over slides."
 )
 
 with job(snakemake.log[0]):

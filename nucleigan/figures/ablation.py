@@ -1,5 +1,6 @@
 """What each training set brings, as dots with intervals."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,52 +8,79 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import pandas as pd
 
 from nucleigan.artifacts import atomic, read_table
+from nucleigan.evaluation.columns import NAMES_ARE_TEXT
 from nucleigan.evaluation.curves import shown_split
+from nucleigan.evaluation.summary import OVERALL, sorted_organs
 from nucleigan.figures.evaluation import BAR_COLOURS
 
 KINDS = {"real": "real", "both": "real and synthetic", "synthetic": "synthetic"}
+# Axes beside each other.
+COLUMNS = 5
 
 
 def plot_training_sets(organs: str | Path, output: str | Path) -> None:
-    """Draw the overall AJI of each training set, best data at the top.
+    """Draw the AJI of each training set, over all and organ by organ, best data at the top.
 
     Parameters
     ----------
     organs
         ``organs.csv`` of a comparison.
     output
-        PNG: a line for each training set; dots are means over seeds and organs, lines 95 %
-        intervals over slides, and beside them the standard deviation over seeds. Of test slides,
-        or else of the first split that was judged.
+        PNG: axes overall and for each organ, in each a line for each training set; dots are means
+        over seeds, lines 95 % intervals over slides, and beside the dots of the overall axes the
+        standard deviation over seeds. Of test slides, or else of the first split that was judged.
     """
-    table = read_table(organs)
-    table = table[table["organ"] == "overall"]
+    table = read_table(organs, **NAMES_ARE_TEXT)
     split = shown_split(table["split"])
-    rows: Any = table[table["split"] == split].iloc[::-1]
-    figure, axes = plt.subplots(figsize=(7.5, 1.2 + 0.4 * len(rows)), layout="constrained")
-    names = []
-    for place, row in enumerate(rows.itertuples()):
-        kind, _, count = str(row.data).partition("-")
-        colour = BAR_COLOURS[list(KINDS).index(kind)]
-        axes.plot([row.aji_low, row.aji_high], [place, place], color=colour, linewidth=2)
-        axes.plot(row.aji, place, "o", color=colour)
-        spread = f" ± {row.aji_sd:.3f}" if row.seeds > 1 else ""
-        axes.annotate(
-            f"{row.aji:.3f}{spread}",
-            (row.aji, place),
-            xytext=(0, 6),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-        )
-        slides = f", {count} slide{'s' * (count != '1')}" if count else ""
-        names.append(f"{KINDS[kind]}{slides}")
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(-0.6, len(names) - 0.2)
-    axes.set_xlabel(f"Aggregated Jaccard index, mean of the organs, {split} slides")
-    axes.spines[["top", "right"]].set_visible(False)
+    table = table[table["split"] == split]
+    sets = list(dict.fromkeys(table["data"]))[::-1]
+    shown = [OVERALL, *sorted_organs(set(table["organ"]) - {OVERALL})]
+    # The overall axes have the width of two.
+    rows = -(-(len(shown) + 1) // COLUMNS)
+    figure = plt.figure(figsize=(13, rows * (0.9 + 0.36 * len(sets))), layout="constrained")
+    grid = figure.add_gridspec(rows, COLUMNS)
+    for place, organ in enumerate(shown):
+        row, column = divmod(place + 1, COLUMNS)
+        axes = figure.add_subplot(grid[row, slice(0, 2) if place == 0 else column])
+        of_organ = table[table["organ"] == organ].set_index("data")
+        _draw_sets(axes, of_organ, sets, place == 0)
+        named = place == 0 or column == 0
+        axes.set_yticks(range(len(sets)), [_name(name) for name in sets] if named else [])
+        title = f"mean of the organs, {split} slides" if place == 0 else organ
+        axes.set_title(title, fontsize=10)
+    figure.supxlabel("Aggregated Jaccard index", fontsize=10)
     with atomic(output) as temporary:
         figure.savefig(temporary, format="png", dpi=120, metadata={"Software": None})
     plt.close(figure)
+
+
+def _draw_sets(axes: Any, table: pd.DataFrame, sets: Sequence[str], numbers: bool) -> None:
+    """A dot and its interval for each training set that the table has, from the bottom up."""
+    for place, name in enumerate(sets):
+        if name not in table.index:
+            continue
+        row = table.loc[name]
+        colour = BAR_COLOURS[list(KINDS).index(name.partition("-")[0])]
+        axes.plot([row["aji_low"], row["aji_high"]], [place, place], color=colour, linewidth=2)
+        axes.plot(row["aji"], place, "o", color=colour, markersize=5)
+        if numbers:
+            spread = f" ± {row['aji_sd']:.3f}" if row["seeds"] > 1 else ""
+            axes.annotate(
+                f"{row['aji']:.3f}{spread}",
+                (row["aji"], place),
+                xytext=(0, 5),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+            )
+    axes.set_ylim(-0.6, len(sets) - 0.2)
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _name(data: str) -> str:
+    kind, _, count = data.partition("-")
+    return f"{KINDS[kind]}" + (f", {count} slide{'s' * (count != '1')}" if count else "")

@@ -454,9 +454,11 @@ def train(
             pictures.append(to_network(picture))
             encoded.append(masks.encode(polygon_map, mask_settings))
             within.append(polygon_map > 0)
-        looks = draw_looks(numbers, np.stack(within)) if settings.lambda_nuclei else None
-        batch = Batch(np.stack(pictures), np.stack(encoded), looks)
-        return batch, f"(image, polygon map) {chosen}"
+        looks, named = None, f"(image, polygon map) {chosen}"
+        if settings.lambda_nuclei:
+            looks = draw_looks(numbers, np.stack(within))
+            named += f" and, annotated, {[draw_annotated(number) for number in numbers]}"
+        return Batch(np.stack(pictures), np.stack(encoded), looks), named
 
     def draw_looks(numbers: range, painted: np.ndarray) -> Looks:
         pictures, nuclei = [], []

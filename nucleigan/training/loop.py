@@ -230,8 +230,8 @@ def _diverged(what: str, step: int, patches: str, folder: str | Path) -> Nucleig
     kept = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
     return NucleiganError(
         f"{what} at step {step + 1} with the patches {patches}; {kept}: lower "
-        "optimiser.learning_rate or set compute.precision to float32, then run the same command "
-        "again."
+        "optimiser.learning_rate or set compute.precision to float32, and run the same command "
+        "again. Under other settings the training begins anew and that checkpoint is set aside."
     )
 
 

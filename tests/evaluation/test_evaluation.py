@@ -299,19 +299,22 @@ def test_what_matches_may_be_known_from_larger_maps():
 
 
 def test_the_figure_of_training_sets_is_of_test_slides(tmp_path):
-    def drawn(*splits):
+    def drawn(*splits, liver=0.0):
         facts = {"test": (0.4, 0.55), "train": (0.9, 0.8)}
         rows = [
-            dict(data=data, split=split, organ="overall", aji=aji, seeds=2, aji_sd=0.01)
-            | dict(aji_low=aji - 0.1, aji_high=aji + 0.1)
+            dict(data=data, split=split, organ=organ, aji=aji + more, seeds=2, aji_sd=0.01)
+            | dict(aji_low=aji + more - 0.1, aji_high=aji + more + 0.1)
             for split in splits
             for data, aji in zip(("real", "both"), facts[split], strict=True)
+            for organ, more in (("overall", 0.0), ("liver", liver))
         ]
         write_table(tmp_path / "organs.csv", pd.DataFrame(rows))
         plot_training_sets(tmp_path / "organs.csv", tmp_path / "figure.png")
         return (tmp_path / "figure.png").read_bytes()
 
     assert drawn("train", "test") == drawn("test") != drawn("train")
+    # Organ by organ as well.
+    assert drawn("test") != drawn("test", liver=0.05)
 
 
 def test_overlay_tells_hits_misses_and_inventions_apart():
