@@ -4,7 +4,8 @@
 
 reads the `ablation/slides.csv` of each, and writes a Markdown table: a row a run, then all of them
 together, as if their repeats were those of one, and a row an organ. Brackets are 95 % intervals
-over the judged slides.
+over the judged slides: other slides, but the same annotated ones and the same pairs. The last row's
+are over the runs: other annotated slides and pairs, of which a few runs tell little.
 """
 
 import argparse
@@ -14,6 +15,8 @@ from pathlib import Path
 from nucleigan.errors import NucleiganError
 from nucleigan.evaluation import OVERALL, Difference, Summary, differences, summarise
 from nucleigan.evaluation.columns import read_slide_rows
+from nucleigan.evaluation.intervals import Interval, interval_of_mean
+from nucleigan.evaluation.summary import mean
 from nucleigan.evaluation.tables import signed
 
 MEASURES = ("aji", "f1", "dice")
@@ -37,6 +40,12 @@ def gains(rows: Sequence[Mapping[str, str]]) -> tuple[Summary, dict[str, list[Di
         for gain in differences(both, real, measure):
             found.setdefault(gain.organ, []).append(gain)
     return real, found
+
+
+def over_runs(runs: Sequence[Sequence[Difference]]) -> list[tuple[float, Interval]]:
+    """The mean of the runs' overall gains in each measure, and its interval over other runs."""
+    by_measure = [[gain.difference for gain in gains] for gains in zip(*runs, strict=True)]
+    return [(mean(values), interval_of_mean({OVERALL: values})) for values in by_measure]
 
 
 def _row(name: str, real: Summary, found: dict[str, list[Difference]], organ: str) -> str:
@@ -66,11 +75,18 @@ def main() -> None:
             )
     print("| run | AJI, real | gain in AJI | in F1 | in Dice |")
     print("|---|---:|---:|---:|---:|")
-    for folder, rows in zip(options.results, runs, strict=True):
-        print(_row(str(folder), *gains(rows), OVERALL))
+    each = [gains(rows) for rows in runs]
+    for folder, (real, found) in zip(options.results, each, strict=True):
+        print(_row(str(folder), real, found, OVERALL))
     real, found = gains(together(runs))
     for organ in found:
         print(_row("**all**" if organ == OVERALL else organ, real, found, organ))
+    if len(runs) > 1:
+        cells = [
+            f"{gain:+.3f} {signed(interval)}"
+            for gain, interval in over_runs([found[OVERALL] for _, found in each])
+        ]
+        print(f"| **all, over runs** | | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

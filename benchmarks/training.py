@@ -10,9 +10,11 @@ batches and threads are the same:
 ``--layout`` with ours in PyTorch's default memory layout.
 
 Achieved rate: multiplications and additions of a step (counted by PyTorch) over its time, as part
-of the machine's own rate for products of large matrices in the precision of ours. It is given for
-the operations that were done, and for those of the plain step: the same result may be had by fewer.
-Waiting is the part of a step in which ours waits for its batch.
+of the machine's own rate for products of large matrices in the precision of ours, which is
+measured before and after the steps of each GAN: a shared machine's varies, and the mean of both
+counts. It is given for the operations that were done, and for those of the plain step in our
+time: the same result may be had by fewer. Waiting is the part of a step in which ours waits for
+its batch.
 """
 
 import argparse
@@ -184,29 +186,35 @@ def apart(*arguments: Any) -> Steps:
         return pool.submit(measure, *arguments).result()
 
 
-def compare_plain(config: Config, steps: int, rate: float) -> None:
+def compare_plain(config: Config, steps: int, precision: str) -> None:
     """The table of ours beside the plain step."""
     columns = ("step", "ours, s", "plainly, s", "ratio", "GFLOP", "rate", "GFLOP, plainly")
-    print("|", " | ".join((*columns, "its rate", "waiting")), "|")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+    further = ("rate of these in our time", "matrices, GFLOP/s", "waiting")
+    print("|", " | ".join((*columns, *further)), "|")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|")
     for name in ("CycleGAN", "cGAN"):
+        before = matrix_rate(precision)
         mine = apart(name, "ours", config, steps)
         theirs = apart(name, "plainly", config, steps)
         # Once more, the other way round, so that a machine that warms up favours neither.
         again = apart(name, "ours", config, steps)
+        after = matrix_rate(precision)
+        rate = (before + after) / 2
         a = statistics.median(mine.seconds[1:] + again.seconds[1:])
         waiting = sum(mine.waiting[1:]) / sum(mine.seconds[1:])
         print(
             f"| {name} | {a:.3f} | {theirs.of_one():.3f} | {theirs.of_one() / a:.2f} | "
             f"{mine.gigaflop:.0f} | {100 * mine.gigaflop / a / rate:.0f} % | "
             f"{theirs.gigaflop:.0f} | {100 * theirs.gigaflop / a / rate:.0f} % | "
-            f"{100 * waiting:.1f} % |",
+            f"{before:.0f}, {after:.0f} | {100 * waiting:.1f} % |",
             flush=True,
         )
 
 
-def compare_with(how: str, config: Config, steps: int, rate: float) -> None:
+def compare_with(how: str, config: Config, steps: int, precision: str) -> None:
     """The table of ours beside the same, but ``compiled`` or in the ``default layout``."""
+    rate = matrix_rate(precision)
+    print(f"matrix products: {rate:.0f} GFLOP/s\n")
     print(f"| step | ours, s | {how}, s | ratio | the first, s | rate |")
     print("|---|---:|---:|---:|---:|---:|")
     for name in ("CycleGAN", "cGAN"):
@@ -235,14 +243,12 @@ def main() -> None:
     compute = config.compute.model_copy(update={"device": "cpu", "threads": options.threads})
     config = config.model_copy(update={"compute": compute})
     precision = computing.prepare(compute).precision
-    rate = matrix_rate(precision)
-    print(f"torch {torch.__version__}, {options.threads} threads, {precision}")
-    print(f"matrix products: {rate:.0f} GFLOP/s\n")
+    print(f"torch {torch.__version__}, {options.threads} threads, {precision}\n")
     if options.compile or options.layout:
         how = "compiled" if options.compile else "default layout"
-        compare_with(how, config, options.steps, rate)
+        compare_with(how, config, options.steps, precision)
     else:
-        compare_plain(config, options.steps, rate)
+        compare_plain(config, options.steps, precision)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,16 @@ def test_runs_are_taken_together_as_repeats(gains):
         assert [one.difference for one in gains_of_organ] == pytest.approx([0.1] * 3)
 
 
+def test_the_mean_over_runs_has_an_interval_over_other_runs(gains):
+    runs = [rows(0.2, 0.5), rows(0.6, 0.5), rows(0.4, 0.5)]
+    overall = [gains.gains(run)[1]["overall"] for run in runs]
+    # Gains of .3, -.1 and .1: 4.303 standard errors of three values, two degrees of freedom.
+    for gain, interval in gains.over_runs(overall):
+        assert gain == pytest.approx(0.1)
+        reach = 4.303 * 0.2 / 3**0.5
+        assert interval == pytest.approx((0.1 - reach, 0.1 + reach), abs=1e-3)
+
+
 def test_a_run_without_one_of_the_two_is_named(gains, tmp_path, monkeypatch):
     table = tmp_path / "ablation" / "slides.csv"
     alone = pd.DataFrame([row for row in rows(0.2, 0.5) if row["data"] == "real"])
