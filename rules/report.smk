@@ -26,7 +26,6 @@ if GIVEN:
 rule compare_stains:
     input:
         facts=expand(results("stain/{slide}/stain.json"), slide=SLIDES),
-        images=expand(results("stain/{slide}/image.tif"), slide=SLIDES),
         reference=results("stain/reference.json"),
     output:
         table=results("stain/vectors.csv"),
@@ -42,7 +41,6 @@ rule compare_stains:
     conda:
         ENVIRONMENT
     params:
-        settings=section("stain", "reference"),
         code=code("compare_stains.py"),
     script:
         "../workflow_scripts/compare_stains.py"

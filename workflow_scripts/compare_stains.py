@@ -3,14 +3,11 @@
 from nucleigan.jobs import job
 
 with job(snakemake.log[0]):
-    from nucleigan.config import StainSettings
     from nucleigan.stain.comparison import compare_stains
 
     compare_stains(
         facts=snakemake.input.facts,
-        images=snakemake.input.images,
         reference=snakemake.input.reference,
         table_output=snakemake.output.table,
         figure_output=snakemake.output.figure,
-        settings=StainSettings(**snakemake.params.settings),
     )

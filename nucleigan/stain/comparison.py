@@ -6,27 +6,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nucleigan.artifacts import open_image, read_json, write_table
-from nucleigan.config import StainSettings
-from nucleigan.progress import progress
+from nucleigan.artifacts import read_json, write_table
 from nucleigan.stain.profile import STAINS, StainProfile, angles
-from nucleigan.stain.separation import estimate_stains
 
 
 def compare_stains(
     facts: Sequence[str | Path],
-    images: Sequence[str | Path],
     reference: str | Path,
     table_output: str | Path,
     figure_output: str | Path,
-    settings: StainSettings,
 ) -> None:
-    """Estimate the stains of the normalised slides anew and set them beside what they were.
+    """Set the stains of the normalised slides, estimated anew, beside what they were.
 
     Parameters
     ----------
-    facts, images
-        ``stain.json`` and the normalised TIFF of every slide.
+    facts
+        ``stain.json`` of every slide.
     reference
         Profile of the reference slide.
     table_output
@@ -34,20 +29,16 @@ def compare_stains(
         ``red``, ``green`` and ``blue``, ``angle`` to the reference in degrees, and the high
         percentile of the concentration.
     figure_output
-        PNG of the table.
-    settings
-        Those that the stains before were estimated with. With ``normalize`` false nothing was
-        changed, and ``after`` is left out.
+        PNG of the table. Of slides that were left as they are there is no ``after``.
     """
     chosen = read_json(reference)
     target = StainProfile.from_dict(chosen)
     rows = []
-    for path, image in progress(zip(facts, images, strict=True), len(images), "slides"):
+    for path in facts:
         values = read_json(path)
         profiles = {"before": StainProfile.from_dict(values)}
-        if settings.normalize:
-            with open_image(image) as picture:
-                profiles["after"] = estimate_stains(picture, settings)
+        if values["after"] is not None:
+            profiles["after"] = StainProfile.from_dict(values["after"])
         for time, profile in profiles.items():
             rows += _rows(values["slide"], time, profile, target)
     table = pd.DataFrame(rows)

@@ -102,7 +102,8 @@ def normalize_slide(
     profile_json, reference_json
         Stains of the slide and of the reference.
     image_output, facts_output, picture_output
-        The normalised TIFF, JSON with both profiles, and a PNG: before, after, haematoxylin, eosin.
+        The normalised TIFF, JSON with the slide's profile before and after, and a PNG: before,
+        after, haematoxylin, eosin.
     settings
         With ``normalize`` false the image passes through as it is, but for black.
     mpp
@@ -132,6 +133,8 @@ def normalize_slide(
         write_bands(image_output, image.shape, image.dtype, rows, mpp)
         with open_image(image_output) as result:
             _write_picture(picture_output, image, result, source, settings)
+            # Here, where slides go side by side, and not where all are set beside each other.
+            after = estimate_stains(result, settings) if settings.normalize else None
         numbers = math.prod(image.shape)
     write_json(
         facts_output,
@@ -143,6 +146,7 @@ def normalize_slide(
             "warnings": [*source.warnings, *doubts],
             "angles_to_reference": angles(source.matrix, reference.matrix).round(3),
             "mean_absolute_change": round(change / numbers, 3),
+            "after": after.as_dict() if after is not None else None,
         },
     )
 

@@ -41,10 +41,8 @@ def slides(folder, settings):
     outputs = folder / "vectors.csv", folder / "vectors.png"
     compare_stains(
         [folder / f"{name}.facts.json" for name in VECTORS],
-        [folder / f"{name}.after.tif" for name in VECTORS],
         folder / "r.json",
         *outputs,
-        settings,
     )
     assert outputs[1].stat().st_size > 5000
     return pd.read_csv(outputs[0]).set_index(["slide", "stain", "time"])
