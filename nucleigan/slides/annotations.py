@@ -184,7 +184,8 @@ def read_annotation(
         raise NucleiganError(f"{path}: there is no such annotation; check its path.")
     check_ending(path, OUTLINES | LABEL_MAPS, str(path))
     remarks = Remarks(path)
-    check_pixels(path, target, settings, whole=True)
+    drawn = "its label map, at the working magnification," if target != shape else "its label map"
+    check_pixels(path, target, settings, whole=True, what=drawn)
     if suffix in LABEL_MAPS:
         check_pixels(path, shape, settings, whole=True)
     pixels = max(shape[0] * shape[1] * (suffix in LABEL_MAPS), target[0] * target[1])

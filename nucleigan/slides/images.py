@@ -274,7 +274,7 @@ def _existing(path: str | Path) -> Path:
 
 
 def check_pixels(
-    path: Path, shape: tuple[int, int], limits: IngestionSettings, whole: bool
+    path: Path, shape: tuple[int, int], limits: IngestionSettings, whole: bool, what: str = ""
 ) -> None:
     """Refuse what has too many pixels, by its header.
 
@@ -288,14 +288,16 @@ def check_pixels(
         ``max_pixels`` and ``max_pixels_whole``.
     whole
         Whether all of it is held in memory at once.
+    what
+        What has them, if it is not the file itself.
     """
     limit, key = limits.max_pixels, "max_pixels"
     if whole and limits.max_pixels_whole < limit:
         limit, key = limits.max_pixels_whole, "max_pixels_whole"
     if shape[0] * shape[1] > limit:
         raise NucleiganError(
-            f"{path}: has {shape[0]}×{shape[1]} pixels, more than the {limit} of ingestion.{key}; "
-            "raise the limit or cut the image."
+            f"{path}: {what}{' ' * bool(what)}has {shape[0]}×{shape[1]} pixels, more than the "
+            f"{limit} of ingestion.{key}; raise the limit or cut the image."
         )
 
 
