@@ -165,7 +165,9 @@ class PhantomSettings(Settings):
 class StainSettings(Settings):
     """Sparse stain separation and normalisation (Vahadane et al. 2016)."""
 
-    normalize: bool = Field(True, description="False passes the images through unchanged.")
+    normalize: bool = Field(
+        True, description="False passes the images through as they are, but for black."
+    )
     sparsity: NonNegative = Field(
         0.02,
         description="λ of the dictionary learning; the published example of Vahadane et al. uses "
@@ -650,7 +652,8 @@ class AblationSettings(Settings):
 
     data: tuple[TrainingData, ...] = Field(
         ("real", "synthetic", "both", "real-4", "both-4", "real-1", "both-1"),
-        description="Training sets; see segmentation.data.",
+        description="Training sets; see segmentation.data. Several want a "
+        "segmentation.steps_per_epoch.",
     )
     seeds: Seeds = Field((0, 1, 2), description="Independent repeats.")
 
@@ -846,7 +849,8 @@ class Config(Settings):
         compared = getattr(self, name)
         if not compared.data:
             raise ValueError(f"{name}.data is empty; name training sets to compare")
-        if name == "ablation" and self.segmentation.steps_per_epoch is None:
+        several = len(set(compared.data)) > 1
+        if name == "ablation" and several and self.segmentation.steps_per_epoch is None:
             raise ValueError(
                 "segmentation.steps_per_epoch is empty, with which an epoch is one pass over each "
                 "training set of ablation.data, and the larger sets would learn for more steps; "

@@ -14,5 +14,5 @@ _SYNONYMS = {
 def organ_name(name: str) -> str:
     """The name under which an organ stands in the published table; others in lower case."""
     # Letters with marks and spaces have several spellings that look the same.
-    name = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    name = " ".join(unicodedata.normalize("NFC", name).casefold().split())
     return _SYNONYMS.get(name, name)

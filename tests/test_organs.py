@@ -12,3 +12,5 @@ def test_organ_names_meet_the_published_ones():
 def test_spellings_that_look_alike_are_one():
     assert organ_name("Dr\u00fcse") == organ_name("Dru\u0308se") == "dr\u00fcse"
     assert organ_name("Lymph  node") == organ_name("lymph\u00a0node") == "lymph node"
+    # What a sheet may not have, no spelling becomes: wide signs stay wide.
+    assert organ_name("\uff4f\uff56\uff45\uff52\uff41\uff4c\uff4c") != "overall"

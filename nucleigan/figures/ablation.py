@@ -15,10 +15,13 @@ from nucleigan.evaluation.columns import NAMES_ARE_TEXT
 from nucleigan.evaluation.curves import shown_split
 from nucleigan.evaluation.summary import OVERALL, sorted_organs
 from nucleigan.figures.evaluation import BAR_COLOURS
+from nucleigan.figures.legends import label
 
 KINDS = {"real": "real", "both": "real and synthetic", "synthetic": "synthetic"}
 # Axes beside each other.
 COLUMNS = 5
+# Characters of an organ's name above its axes, a line.
+LONGEST = 24
 
 
 def plot_training_sets(organs: str | Path, output: str | Path) -> None:
@@ -34,22 +37,31 @@ def plot_training_sets(organs: str | Path, output: str | Path) -> None:
         standard deviation over seeds. Of test slides, or else of the first split that was judged.
     """
     table = read_table(organs, **NAMES_ARE_TEXT)
+    # Names are kept as they are, and so would be the empty ends of an interval that there is not.
+    numbers = ["aji", "aji_sd", "aji_low", "aji_high"]
+    table[numbers] = table[numbers].apply(pd.to_numeric)
     split = shown_split(table["split"])
     table = table[table["split"] == split]
     sets = list(dict.fromkeys(table["data"]))[::-1]
-    shown = [OVERALL, *sorted_organs(set(table["organ"]) - {OVERALL})]
+    shown = sorted_organs(set(table["organ"]) - {OVERALL})
+    # A single one is what all are.
+    shown = [OVERALL, *(shown if len(shown) > 1 else ())]
     # The overall axes have the width of two.
     rows = -(-(len(shown) + 1) // COLUMNS)
     figure = plt.figure(figsize=(13, rows * (0.9 + 0.36 * len(sets))), layout="constrained")
     grid = figure.add_gridspec(rows, COLUMNS)
+    scale: Any = None
     for place, organ in enumerate(shown):
         row, column = divmod(place + 1, COLUMNS)
-        axes = figure.add_subplot(grid[row, slice(0, 2) if place == 0 else column])
+        columns = slice(0, 2) if place == 0 else column
+        # One scale for all organs.
+        axes = figure.add_subplot(grid[row, columns], sharex=scale)
+        scale = axes if place == 1 else scale
         of_organ = table[table["organ"] == organ].set_index("data")
         _draw_sets(axes, of_organ, sets, place == 0)
         named = place == 0 or column == 0
         axes.set_yticks(range(len(sets)), [_name(name) for name in sets] if named else [])
-        title = f"mean of the organs, {split} slides" if place == 0 else organ
+        title = f"mean of the organs, {split} slides" if place == 0 else label(organ, LONGEST)
         axes.set_title(title, fontsize=10)
     figure.supxlabel("Aggregated Jaccard index", fontsize=10)
     with atomic(output) as temporary:

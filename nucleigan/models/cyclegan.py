@@ -259,8 +259,9 @@ class CycleGAN:
         shown, windows
             (B, C, H, W) and (B, 3, H, W) float32 in [-1, 1].
         """
-        # The averaged generator is what paints the pairs; masks are found for the losses alone.
-        painter, finder = self.average.network, self.networks.to_mask
+        # The averaged generator paints the pairs, and the learning ones hide what they hide in the
+        # masks of each other.
+        painter, nets = self.average.network, self.networks
         height, width = shown.shape[2:]
         latent = draw_latent(self.settings.latent_channels, 1, height, width, [0])
 
@@ -269,14 +270,26 @@ class CycleGAN:
             with self.compute.autocast():
                 return torch.tanh(network(given).float())
 
-        def to_image(given: torch.Tensor) -> torch.Tensor:
-            beside = latent.to(given).expand(len(given), -1, -1, -1)
-            return run(painter, torch.cat([given, beside], dim=1))
+        def paints(network: nn.Module) -> guards.Network:
+            def to_image(given: torch.Tensor) -> torch.Tensor:
+                beside = latent.to(given).expand(len(given), -1, -1, -1)
+                return run(network, torch.cat([given, beside], dim=1))
 
-        finder.eval()
+            return to_image
+
+        learning = (nets.to_image, nets.to_mask)
+        for network in learning:
+            network.eval()
         given, real = (torch.from_numpy(part).to(self.compute.device) for part in (shown, windows))
-        seen = guards.watch(to_image, lambda image: run(finder, image), given, real)
-        finder.train()
+        seen = guards.watch(
+            paints(painter),
+            lambda image: run(nets.to_mask, image),
+            given,
+            real,
+            back=paints(nets.to_image),
+        )
+        for network in learning:
+            network.train()
         return seen
 
     def set_rate(self, factor: float) -> None:

@@ -24,7 +24,11 @@ MOST_WOVEN = 4.5
 
 
 def watch(
-    to_image: Network, to_mask: Network, masks: torch.Tensor, images: torch.Tensor
+    to_image: Network,
+    to_mask: Network,
+    masks: torch.Tensor,
+    images: torch.Tensor,
+    back: Network | None = None,
 ) -> dict[str, float]:
     """What the networks make of fixed pictures.
 
@@ -37,6 +41,8 @@ def watch(
         From images to masks.
     masks, images
         Not paired; at least two of each. The masks' first channel is high in nuclei.
+    back
+        From masks to images as the cycle of images knows it, for ``hidden``; ``to_image`` if None.
 
     Returns
     -------
@@ -60,7 +66,8 @@ def watch(
     found = to_mask(images)
     # A pixel on the fence is no nucleus.
     rounded = torch.where(found > 0, 1.0, -1.0).to(found)
-    clean, coarse = ((to_image(mask) - images).abs().mean().item() for mask in (found, rounded))
+    back = back or to_image
+    clean, coarse = ((back(mask) - images).abs().mean().item() for mask in (found, rounded))
     within = masks[:, 0] > 0
     red, outside = painted[:, 0], ~within
     known = bool(within.any() and outside.any())

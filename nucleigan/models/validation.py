@@ -44,7 +44,10 @@ class Validation:
         self.markers = method.markers_of(mask_settings) or ((default.marker, default.summit),)
 
     def look(self, guess: Callable[[np.ndarray], np.ndarray]) -> float:
-        """Mean AJI of the slides, at the best of the method's markers.
+        """Mean AJI of the slides that have nuclei, at the best of the method's markers.
+
+        Where there is nothing to find, a single false nucleus makes 0 of 1; such slides count where
+        there are no others.
 
         Thresholds of the configuration do not count: they may change without a training.
 
@@ -54,13 +57,14 @@ class Validation:
             From an image (H, W, 3) uint8 to the mask (C, H, W) in [-1, 1].
         """
         found = np.zeros(len(self.markers))
-        for image, truth in self.slides:
+        slides = [slide for slide in self.slides if slide[1].any()] or self.slides
+        for image, truth in slides:
             mask = guess(image)
             for place, (marker, summit) in enumerate(self.markers):
                 decoding = DecodingSettings(marker=marker, summit=summit)
                 labels = self.decode(mask, self.mask_settings, decoding)
                 found[place] += aggregated_jaccard(truth, labels)
-        return float(found.max() / len(self.slides))
+        return float(found.max() / len(slides))
 
 
 class BestWeights:

@@ -209,7 +209,7 @@ def _synthesis(synthesis: Mapping[str, str | Path] | None, settings: Mapping[str
     minimum = _at(settings, "segmentation.minimum_agreement") or 0.0
     left_out = int((agreement < minimum).sum())
     quality = read_table(synthesis["quality"])
-    doubts = stored_facts(synthesis["painter"])["training"]["doubts"]
+    doubts = stored_facts(synthesis["painter"])["training"].get("doubts", ())
     rows = [
         [row.measure, _short(row.synthetic), _short(row.reference), row.meaning]
         for row in quality.itertuples(index=False)

@@ -25,7 +25,7 @@ from nucleigan.progress import progress
 from nucleigan.segmentation.tiles import TILE, joined, learned_tile, moved, predict, predict_bands
 from nucleigan.slides.resample import resample_image, resample_labels, scaled_shape
 from nucleigan.slides.sheet import check_mpp
-from nucleigan.slides.tissue import tissue_mask
+from nucleigan.slides.tissue import tissue_mask, whitened
 from nucleigan.training import compute as computing
 from nucleigan.windows import Picture
 
@@ -188,7 +188,7 @@ class Segmenter:
             The slide, (H, W, 3) uint8; its stains are estimated from all of it.
         """
         if self.facts["stain_reference"] is None:
-            return lambda part: part
+            return whitened
         # Imported late: SPAMS is not needed for images that are normalised already.
         from nucleigan.stain import StainProfile, estimate_stains, normalize
 

@@ -11,7 +11,8 @@ The rule, for every format with outlines:
   to .998 with this rule, .945 to .996 if the last one wins.
 - An Aperio region with NegativeROA="1" cuts a hole into that nucleus, among those before it, that
   holds most of it. Of a rectangle or an ellipse the file may have two corners of its box alone.
-- Outlines that leave the image are cut at its border; nuclei outside of it are dropped.
+- Outlines that leave the image are cut at its border; nuclei outside of it are dropped, and a file
+  most of whose outlines (three or more) lie there is another image's, and refused.
 - A nucleus that falls into several pieces keeps them under one id; pieces smaller than
   ``min_piece_area`` are dropped, except the largest.
 - Outlines without any pixel, or wholly under earlier ones, are dropped with a warning; of outlines
@@ -226,8 +227,8 @@ def _check_inside(outlines: Sequence[Outline], shape: tuple[int, int], path: Pat
         raise NucleiganError(
             f"{path}: {sum(beside)} of its {len(beside)} outlines lie outside of the image of "
             f"{shape[0]}×{shape[1]} pixels (at the working magnification), as those of a whole "
-            "slide do that a part was cut from; give coordinates from the image's own upper left "
-            "corner, and leave out the outlines of other parts."
+            "slide do that a part was cut from, or of another magnification; give coordinates in "
+            "pixels of this image, from its own upper left corner, and leave out other outlines."
         )
 
 

@@ -127,10 +127,10 @@ def _regions_among(labels: np.ndarray, mpp: float, name: str) -> list[str]:
         return []
     rows, columns = np.nonzero(labels == 1 + int(areas.argmax()))
     return [
-        f"{name}: {regions} of {len(areas)} outlines are larger than {LARGEST_NUCLEUS:,} µm², as "
+        f"{name}: {regions} of {len(areas)} nuclei are larger than {LARGEST_NUCLEUS:,} µm², as "
         f"no nucleus is; the largest, {areas.max():,.0f} µm², lies around "
         f"x = {columns.mean():.0f}, y = {rows.mean():.0f} at {mpp:g} µm per "
-        "pixel: every outline is taken for a nucleus, so leave out those of regions"
+        "pixel: each outline or label is taken for one, so leave out those of regions"
     ]
 
 

@@ -37,7 +37,7 @@ def compare_stains(
     for path in facts:
         values = read_json(path)
         profiles = {"before": StainProfile.from_dict(values)}
-        if values["after"] is not None:
+        if values.get("after"):
             profiles["after"] = StainProfile.from_dict(values["after"])
         for time, profile in profiles.items():
             rows += _rows(values["slide"], time, profile, target)

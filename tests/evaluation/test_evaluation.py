@@ -299,14 +299,14 @@ def test_what_matches_may_be_known_from_larger_maps():
 
 
 def test_the_figure_of_training_sets_is_of_test_slides(tmp_path):
-    def drawn(*splits, liver=0.0):
+    def drawn(*splits, liver=0.0, reach=0.1):
         facts = {"test": (0.4, 0.55), "train": (0.9, 0.8)}
         rows = [
             dict(data=data, split=split, organ=organ, aji=aji + more, seeds=2, aji_sd=0.01)
-            | dict(aji_low=aji + more - 0.1, aji_high=aji + more + 0.1)
+            | dict(aji_low=aji + more - reach, aji_high=aji + more + reach)
             for split in splits
             for data, aji in zip(("real", "both"), facts[split], strict=True)
-            for organ, more in (("overall", 0.0), ("liver", liver))
+            for organ, more in (("overall", 0.0), ("liver", liver), ("kidney", 0.0))
         ]
         write_table(tmp_path / "organs.csv", pd.DataFrame(rows))
         plot_training_sets(tmp_path / "organs.csv", tmp_path / "figure.png")
@@ -315,6 +315,8 @@ def test_the_figure_of_training_sets_is_of_test_slides(tmp_path):
     assert drawn("train", "test") == drawn("test") != drawn("train")
     # Organ by organ as well.
     assert drawn("test") != drawn("test", liver=0.05)
+    # Without an interval there are dots alone, on the same scale as with one of no length.
+    assert drawn("test", reach=math.nan) == drawn("test", reach=0.0)
 
 
 def test_overlay_tells_hits_misses_and_inventions_apart():

@@ -115,18 +115,21 @@ def small_model(norm):
 
 
 def test_what_paints_the_pairs_is_watched():
-    """The averaged generator, and not the one that learns."""
+    """The averaged generator; what images are hidden in, of those that learn."""
     model = small_model("instance")
     masks, images = pictures()
     before = model.watch(masks.numpy(), images.numpy())
     with torch.no_grad():
-        for weight in model.networks.to_image.parameters():
-            weight.zero_()
-    assert model.watch(masks.numpy(), images.numpy()) == before
-    with torch.no_grad():
         for weight in model.average.network.parameters():
             weight.zero_()
-    assert model.watch(masks.numpy(), images.numpy())["spread"] == 0
+    seen = model.watch(masks.numpy(), images.numpy())
+    assert seen["spread"] == seen["contrast"] == 0 < before["spread"]
+    assert seen["hidden"] == before["hidden"]
+    with torch.no_grad():
+        for weight in model.networks.to_image.parameters():
+            weight.zero_()
+    # One grey comes back whatever the mask is.
+    assert model.watch(masks.numpy(), images.numpy()) == seen | {"hidden": 1.0}
 
 
 @pytest.mark.parametrize("norm", ["instance", "batch"])

@@ -1,11 +1,16 @@
 """Which weights a run chooses by its looks at validation slides."""
 
+import numpy as np
 import pytest
 import torch
 
-from nucleigan.models.validation import BestWeights
+from nucleigan.artifacts import write_image
+from nucleigan.config import MaskSettings
+from nucleigan.models.methods import load_method
+from nucleigan.models.validation import BestWeights, Validation
 from nucleigan.training import checkpoint
 
+KINDS = ("image", "labels")
 LOOKS = [(1, 0.25), (2, 0.5), (3, 0.5), (4, 0.4)]
 
 
@@ -30,6 +35,22 @@ def test_the_best_look_is_kept_the_earliest_of_equals(tmp_path, killed_after, lo
     tensors, facts = again.chosen()
     assert facts == {"epoch": 2, "aji": 0.5}
     assert tensors["weight"] == 2
+
+
+def test_slides_without_nuclei_have_no_say(tmp_path):
+    """With nothing to find, finding nothing would be right."""
+    found = np.full((2, 40, 40), -1.0)
+    found[:, 10:20, 10:20] = 1
+    for name, labels in (("full", (found[0] > 0).astype(np.int32)), ("none", np.zeros((40, 40)))):
+        write_image(tmp_path / f"{name}.image.tif", np.full((40, 40, 3), 200, np.uint8))
+        write_image(tmp_path / f"{name}.labels.tif", labels.astype(np.int32))
+
+    def look(*names):
+        files = ([tmp_path / f"{name}.{kind}.tif" for name in names] for kind in KINDS)
+        return Validation(*files, load_method("cgan"), MaskSettings()).look(lambda _: found)
+
+    assert look("full") == look("full", "none") == 1
+    assert look("none") == 0
 
 
 @pytest.mark.parametrize("lowest", [False, True])

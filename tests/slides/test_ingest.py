@@ -207,7 +207,7 @@ def test_outlines_of_regions_are_warned_of(slide, tmp_path):
     np.save(tmp_path / "b.npy", labels)
     large = replace(slide, image=tmp_path / "b.png", annotation=tmp_path / "b.npy", sha256=None)
     (warning,) = ingested(large, tmp_path)[0]["warnings"]
-    assert "1 of 2 outlines are larger than 2,000 µm²" in warning
+    assert "1 of 2 nuclei are larger than 2,000 µm²" in warning
     assert "2,500 µm², lies around x = 130, y = 120 at 0.25 µm per pixel" in warning
 
 

@@ -130,6 +130,7 @@ def test_without_normalisation_pixels_pass_unchanged(
     facts = read_json(facts_path)
     assert facts["normalized"] is False
     assert facts["mean_absolute_change"] == 0
+    assert facts["after"] is None
     assert picture_path.is_file()
 
 
