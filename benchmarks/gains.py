@@ -6,6 +6,10 @@ reads the `ablation/slides.csv` of each, and writes a Markdown table: a row a ru
 together, as if their repeats were those of one, and a row an organ. Brackets are 95 % intervals
 over the judged slides: other slides, but the same annotated ones and the same pairs. The last row's
 are over the runs: other annotated slides and pairs, of which a few runs tell little.
+
+    python benchmarks/gains.py results/training-sets --data real-1 both-1 --seeds-apart
+
+takes each seed of a run, which has annotated slides of its own there, for a run.
 """
 
 import argparse
@@ -31,10 +35,20 @@ def together(runs: Sequence[Sequence[Mapping[str, str]]]) -> list[dict[str, str]
     ]
 
 
-def gains(rows: Sequence[Mapping[str, str]]) -> tuple[Summary, dict[str, list[Difference]]]:
-    """The models of real patches alone, and by organ how much better those of both are."""
+def apart(rows: Sequence[Mapping[str, str]]) -> dict[str, list[Mapping[str, str]]]:
+    """The rows of each seed."""
+    found: dict[str, list[Mapping[str, str]]] = {}
+    for row in rows:
+        found.setdefault(row["seed"], []).append(row)
+    return found
+
+
+def gains(
+    rows: Sequence[Mapping[str, str]], data: tuple[str, str] = ("real", "both")
+) -> tuple[Summary, dict[str, list[Difference]]]:
+    """The models of the first training set, and by organ how much better those of the other are."""
     models = {model.data: model for model in summarise(rows)}
-    real, both = models["real"], models["both"]
+    real, both = (models[name] for name in data)
     found: dict[str, list[Difference]] = {}
     for measure in MEASURES:
         for gain in differences(both, real, measure):
@@ -60,31 +74,43 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("results", type=Path, nargs="+", help="folders of finished runs")
+    parser.add_argument(
+        "--data", nargs=2, default=("real", "both"), help="training sets, the poorer one first"
+    )
+    parser.add_argument("--seeds-apart", action="store_true", help="take each seed for a run")
     options = parser.parse_args()
+    data = (options.data[0], options.data[1])
     try:
         runs = [read_slide_rows(folder / "ablation" / "slides.csv") for folder in options.results]
     except NucleiganError as error:
         raise SystemExit(str(error)) from error
     for folder, rows in zip(options.results, runs, strict=True):
-        missing = {"real", "both"} - {row["data"] for row in rows}
+        missing = {*data} - {row["data"] for row in rows}
         if missing:
             raise SystemExit(
                 f"{folder}/ablation/slides.csv has no training set "
-                f"{' and '.join(sorted(missing))}; name real and both in "
+                f"{' and '.join(sorted(missing))}; name {' and '.join(data)} in "
                 "ablation.data, and run the target ablation again."
             )
-    print("| run | AJI, real | gain in AJI | in F1 | in Dice |")
+    named = dict(zip(map(str, options.results), runs, strict=True))
+    if options.seeds_apart:
+        named = {
+            f"{name}, seed {seed}": theirs
+            for name, rows in named.items()
+            for seed, theirs in apart(rows).items()
+        }
+    print(f"| run | AJI, {data[0]} | gain in AJI | in F1 | in Dice |")
     print("|---|---:|---:|---:|---:|")
-    each = [gains(rows) for rows in runs]
-    for folder, (real, found) in zip(options.results, each, strict=True):
-        print(_row(str(folder), real, found, OVERALL))
-    real, found = gains(together(runs))
+    each = {name: gains(rows, data) for name, rows in named.items()}
+    for name, (real, found) in each.items():
+        print(_row(name, real, found, OVERALL))
+    real, found = gains(together(list(named.values())), data)
     for organ in found:
         print(_row("**all**" if organ == OVERALL else organ, real, found, organ))
-    if len(runs) > 1:
+    if len(each) > 1:
         cells = [
             f"{gain:+.3f} {signed(interval)}"
-            for gain, interval in over_runs([found[OVERALL] for _, found in each])
+            for gain, interval in over_runs([found[OVERALL] for _, found in each.values()])
         ]
         print(f"| **all, over runs** | | {' | '.join(cells)} |")
 

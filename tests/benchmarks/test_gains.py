@@ -46,6 +46,26 @@ def test_the_mean_over_runs_has_an_interval_over_other_runs(gains):
         assert interval == pytest.approx((0.1 - reach, 0.1 + reach), abs=1e-3)
 
 
+def test_seeds_are_runs_where_they_are_asked_to_be(gains, tmp_path, monkeypatch, capsys):
+    """Each of which has an annotated slide of its own."""
+    table = [
+        {**row, "data": f"{row['data']}-1", "seed": str(seed)}
+        for seed, (real, both) in enumerate([(0.2, 0.5), (0.6, 0.5)])
+        for row in rows(real, both)
+        if row["seed"] == "0"
+    ]
+    (tmp_path / "ablation").mkdir()
+    write_table(tmp_path / "ablation/slides.csv", pd.DataFrame(table))
+    arguments = ["gains.py", str(tmp_path), "--data", "real-1", "both-1", "--seeds-apart"]
+    monkeypatch.setattr("sys.argv", arguments)
+    gains.main()
+    lines = capsys.readouterr().out.splitlines()
+    shown = {line.split(" | ")[0].strip("| "): line.split(" | ")[2][:6] for line in lines[2:]}
+    assert shown[f"{tmp_path}, seed 0"] == "+0.300"
+    assert shown[f"{tmp_path}, seed 1"] == "-0.100"
+    assert shown["**all**"] == shown["**all, over runs**"] == "+0.100"
+
+
 def test_a_run_without_one_of_the_two_is_named(gains, tmp_path, monkeypatch):
     table = tmp_path / "ablation" / "slides.csv"
     alone = pd.DataFrame([row for row in rows(0.2, 0.5) if row["data"] == "real"])
