@@ -146,7 +146,7 @@ def test_few_submissions_and_gpus_for_networks_alone(site, cluster):
     # Times are those of the profile, added up over a group's jobs: six slides, two shards.
     asked = {name: job.minutes for job, name in zip(mine, names, strict=True)}
     assert asked["slides_ingest_slide_profile_stain"] == 60 + 20
-    assert asked["stain_normalize_slide"] == 6 * 30
+    assert asked["stain_normalize_slide"] == 6 * 50
     assert asked["polygons_draw_polygons"] == 2 * 10
 
 
