@@ -13,6 +13,7 @@ takes each seed of a run, which has annotated slides of its own there, for a run
 """
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -65,7 +66,8 @@ def over_runs(runs: Sequence[Sequence[Difference]]) -> list[tuple[float, Interva
 def _row(name: str, real: Summary, found: dict[str, list[Difference]], organ: str) -> str:
     mean, deviation = real.organs[organ]["aji"]
     shown = (f"{gain.difference:+.3f} {signed(gain.interval)}" for gain in found[organ])
-    return " | ".join([f"| {name}", f"{mean:.3f} ± {deviation:.3f}", *shown]) + " |"
+    spread = "" if math.isnan(deviation) else f" ± {deviation:.3f}"
+    return " | ".join([f"| {name}", f"{mean:.3f}{spread}", *shown]) + " |"
 
 
 def main() -> None:
