@@ -24,8 +24,8 @@ NOTES = f"""\
 Published columns: {SOURCE}, whose overall row is computed here as the unweighted mean of the
 organs. They were measured on its own test slides: beside other slides they say what was reached
 there, and compare nothing. The publication contradicts itself twice: it prints 7.136 as the
-overall Hausdorff distance of Mask R-CNN, where its organs give 7.241, and gains in AJI of 44.27
-% over Mask R-CNN and 73.19 % over U-Net, where they give 45.07 % and 74.15 %. Hausdorff
+overall Hausdorff distance of Mask R-CNN, where its organs give 7.241, and gains in AJI of
+44.27 % over Mask R-CNN and 73.19 % over U-Net, where they give 45.07 % and 74.15 %. Hausdorff
 distance and F1 have several definitions, and which of them those columns use is not known, so
 only AJI compares directly. Ours: a true nucleus is matched to the prediction that covers the
 most of it; the distance is the symmetric maximum between their contours, averaged over matched

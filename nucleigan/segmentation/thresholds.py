@@ -63,14 +63,14 @@ def choose_thresholds(
     if slides:
         segmenter = Segmenter(tensors, facts, computing.prepare(compute))
         markers = segmenter.markers
-        found, judges = [], []
+        found: dict[bool, list[pd.DataFrame]] = {True: [], False: []}
         for slide in progress(slides, len(slides), "slides"):
             mask = segmenter.predict(read_tiff(slide["image"]))
             truth = read_tiff(slide["labels"])
-            found.append(try_thresholds(mask, truth, segmenter.decode, settings.decoding, markers))
-            judges.append(bool(truth.any()))
+            tried = try_thresholds(mask, truth, segmenter.decode, settings.decoding, markers)
+            found[bool(truth.any())].append(tried)
         # Where there is nothing to find, a single false nucleus makes 0 of 1.
-        told = list(itertools.compress(found, judges)) or found
+        told = found[True] or found[False]
         table = told[0].assign(aji=np.mean([one["aji"] for one in told], axis=0))
         best = table.iloc[int(table["aji"].to_numpy().argmax())]
         chosen = {name: None if pd.isna(best[name]) else float(best[name]) for name in THRESHOLDS}
