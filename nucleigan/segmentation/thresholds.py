@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nucleigan.artifacts import read_tiff, write_table
+from nucleigan.artifacts import write_table
 from nucleigan.config import ComputeSettings, DecodingSettings, PredictionSettings
 from nucleigan.metrics import aggregated_jaccard
 from nucleigan.models.methods import load_method
+from nucleigan.models.validation import fields, telling
 from nucleigan.models.weights import read_weights, write_weights
 from nucleigan.progress import progress
 from nucleigan.segmentation.segmenter import Segmenter
@@ -38,8 +39,8 @@ def choose_thresholds(
         Of a training run.
     slides
         Dictionaries with ``slide``, ``image`` (normalised) and ``labels`` of the validation slides;
-        without any, the thresholds stay as they are configured, or as the method has them where
-        its are no probabilities.
+        large ones are looked at in part. Without any, the thresholds stay as they are configured,
+        or as the method has them where its are no probabilities.
     model_output
         The model file.
     table_output
@@ -63,15 +64,17 @@ def choose_thresholds(
     if slides:
         segmenter = Segmenter(tensors, facts, computing.prepare(compute))
         markers = segmenter.markers
-        found: dict[bool, list[pd.DataFrame]] = {True: [], False: []}
-        for slide in progress(slides, len(slides), "slides"):
-            mask = segmenter.predict(read_tiff(slide["image"]))
-            truth = read_tiff(slide["labels"])
-            tried = try_thresholds(mask, truth, segmenter.decode, settings.decoding, markers)
-            found[bool(truth.any())].append(tried)
-        # Where there is nothing to find, a single false nucleus makes 0 of 1.
-        told = found[True] or found[False]
-        table = told[0].assign(aji=np.mean([one["aji"] for one in told], axis=0))
+        told = telling(fields(slide["image"], slide["labels"]) for slide in slides)
+        found = []
+        for parts in progress(told, len(told), "slides"):
+            tried = [
+                try_thresholds(
+                    segmenter.predict(image), truth, segmenter.decode, settings.decoding, markers
+                )
+                for image, truth in parts
+            ]
+            found.append(np.mean([one["aji"] for one in tried], axis=0))
+        table = tried[0].assign(aji=np.mean(found, axis=0))
         best = table.iloc[int(table["aji"].to_numpy().argmax())]
         chosen = {name: None if pd.isna(best[name]) else float(best[name]) for name in THRESHOLDS}
         facts["prediction"]["decoding"] |= chosen

@@ -7,7 +7,7 @@ import torch
 from nucleigan.artifacts import write_image
 from nucleigan.config import MaskSettings
 from nucleigan.models.methods import load_method
-from nucleigan.models.validation import BestWeights, Validation
+from nucleigan.models.validation import BestWeights, Validation, fields, telling
 from nucleigan.training import checkpoint
 
 KINDS = ("image", "labels")
@@ -51,6 +51,32 @@ def test_slides_without_nuclei_have_no_say(tmp_path):
 
     assert look("full") == look("full", "none") == 1
     assert look("none") == 0
+
+
+def test_large_slides_are_looked_at_in_parts_with_nuclei(tmp_path, monkeypatch):
+    """Squares of 32 pixels: of 100 by 70 pixels four by three parts, and nuclei in five of them."""
+    monkeypatch.setattr("nucleigan.models.validation.SIDE", 32)
+    monkeypatch.setattr("nucleigan.models.validation.FIELDS", 2)
+    image = np.random.default_rng(0).integers(0, 256, (100, 70, 3)).astype(np.uint8)
+    labels = np.zeros((100, 70), np.int32)
+    for number, (row, column) in enumerate([(5, 5), (30, 60), (60, 30), (60, 60), (90, 10)], 1):
+        labels[row : row + 4, column : column + 4] = number
+    paths = tmp_path / "image.tif", tmp_path / "labels.tif"
+    for path, pixels in zip(paths, (image, labels), strict=True):
+        write_image(path, pixels)
+    (first, first_truth), (last, last_truth) = fields(*paths)
+    np.testing.assert_array_equal(first, image[:25, :23])
+    np.testing.assert_array_equal(first_truth, labels[:25, :23])
+    np.testing.assert_array_equal(last, image[75:, :23])
+    np.testing.assert_array_equal(last_truth, labels[75:, :23])
+    write_image(tmp_path / "none.tif", 0 * labels)
+    empty, full = fields(paths[0], tmp_path / "none.tif"), fields(*paths)
+    assert [truth.shape for _, truth in empty] == [(25, 23)]
+    assert telling([empty, full])[0] is full and len(telling([empty, full])) == 1
+    assert telling([empty])[0] is empty
+    monkeypatch.setattr("nucleigan.models.validation.FIELDS", 7)
+    ((whole, _),) = fields(*paths)
+    np.testing.assert_array_equal(whole, image)
 
 
 @pytest.mark.parametrize("lowest", [False, True])

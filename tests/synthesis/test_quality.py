@@ -122,6 +122,7 @@ def test_the_table_knows_copies_from_strangers(run, tmp_path):
     assert copies.loc["agreement (Dice)", "synthetic"] == 0.75
     shapes = [name for name in copies.index if name.startswith("shape: ")]
     assert len(shapes) == 6 and (copies.loc[shapes, "synthetic"] == 0).all()
+    assert (copies.loc[shapes, "reference"] > 0).all()
     assert (tmp_path / "shapes.png").stat().st_size > 1000
 
     strangers = run(2, noise(6, 9, contrast=60, side=64))
@@ -194,11 +195,14 @@ def test_shapes_of_discs_of_known_size_and_distance():
 def test_the_distance_of_shapes_is_counted_in_standard_deviations():
     real = np.array([0.0, 2.0])
     row = _shape_row("area", real + 3, real)
-    assert (row["measure"], row["synthetic"], row["reference"]) == ("shape: area", 3, 0)
+    assert (row["measure"], row["synthetic"], row["reference"]) == ("shape: area", 3, 2)
     assert _shape_row("area", real * 2, real)["synthetic"] == 1
     # Nuclei that are all alike have no deviation to count in.
     assert np.isnan(_shape_row("area", real, np.ones(2))["synthetic"])
     assert np.isnan(_shape_row("area", np.zeros(0), real)["synthetic"])
+    # Between the halves of a sample lies what chance makes.
+    many = generator(0, "shapes").normal(50, 10, 2000)
+    assert 0 < _shape_row("area", many, many)["reference"] < 0.15
 
 
 def test_larger_sparser_polygons_are_seen_in_each_measure_that_they_change():
