@@ -20,7 +20,8 @@ from nucleigan import masks
 from nucleigan.artifacts import write_stack
 from nucleigan.config import Config, PolygonSettings, load
 from nucleigan.masks import sample_polygons
-from nucleigan.models.cyclegan import IMAGE_CHANNELS, Painter
+from nucleigan.models.header import PAINTER
+from nucleigan.models.painter import IMAGE_CHANNELS, Painter
 from nucleigan.models.weights import write_weights
 from nucleigan.networks import build_generator
 from nucleigan.randomness import generator
@@ -42,6 +43,7 @@ def prepare(config: Config, folder: Path, pairs: int) -> tuple[Path, Path]:
     inputs = masks.channels(config.masks) + config.cyclegan.latent_channels
     network = build_generator(settings, inputs, IMAGE_CHANNELS)
     facts = {
+        "kind": PAINTER,
         "masks": config.masks.model_dump(),
         "generator": config.cyclegan.generator.model_dump(),
         "latent_channels": config.cyclegan.latent_channels,

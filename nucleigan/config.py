@@ -149,6 +149,23 @@ class IngestionSettings(Settings):
     )
 
 
+# Of these, what only decides whether a file is read at all: a higher limit reads no slide again.
+INGESTION_LIMITS = (
+    "max_pixels",
+    "max_pixels_whole",
+    "max_pages",
+    "max_vertices",
+    "max_crossings",
+    "max_cover",
+    "max_depth",
+    "max_variables",
+    "max_text_bytes",
+    "decoder_memory",
+    "max_fetched_bytes",
+    "server_seconds",
+)
+
+
 class PhantomSettings(Settings):
     """Slides that the package draws itself, for the demo and the tests."""
 

@@ -22,10 +22,10 @@ from pathlib import Path
 PACKAGE = "nucleigan"
 ROOT = Path(__file__).parent.parent
 # Settings reach a job as its parameters, which the workflow compares by itself; the others shape
-# messages, or this digest, but no result.
+# messages, or this digest, or wait for a GPU, but make no result.
 EXCLUDED = frozenset(
     f"{PACKAGE}.{name}"
-    for name in ("config", "defaults", "errors", "jobs", "progress", "provenance", "cli")
+    for name in ("config", "defaults", "errors", "gpus", "jobs", "progress", "provenance", "cli")
 )
 
 KEPT = "digests.json"

@@ -18,17 +18,11 @@ use rule train_segmenter as train_judge with:
         method="cgan",
         data="real",
         checkpoint=results("synthesis/judge/checkpoint"),
-        settings=section(
-            "segmentation",
-            "methods",
-            "data",
-            "seeds",
-            "minimum_agreement",
-            "start_from",
-            "validate_every",
-            "choose_epoch",
-        )
+        settings=training_settings("cgan", "real")
         | {
+            # It looks at no slides that others may judge.
+            "validate_every": 0,
+            "choose_epoch": False,
             "epochs": SETTINGS.synthesis.judge_epochs,
             "decay_from": SETTINGS.synthesis.judge_epochs // 2,
         },

@@ -35,12 +35,6 @@ from nucleigan.slides.sheet import (
 )
 
 ENVIRONMENT = "../envs/nucleigan.yaml"
-# Of the section `ingestion`: what only decides whether a file is read at all.
-INGESTION_LIMITS = [
-    name
-    for name in nucleigan_config.IngestionSettings.model_fields
-    if name not in ("mpp", "min_piece_area")
-]
 
 
 def in_one_spelling(slide):
@@ -279,13 +273,14 @@ def code(script):
     return script_digest(Path(workflow.basedir) / "workflow_scripts" / script)
 
 
-def training_settings(wildcards):
-    """Those of segmentation; baselines have a network of their own."""
+def training_settings(method, data):
+    """Those of segmentation that a training set knows; baselines have a network of their own."""
     settings = section("segmentation", "methods", "data", "seeds", "start_from")
-    if wildcards.method in SETTINGS.baselines.methods:
+    if method in SETTINGS.baselines.methods:
         settings["generator"] = section("baselines")["generator"]
-    if wildcards.data.startswith("real"):
-        del settings["minimum_agreement"]
+    if data.startswith("real"):
+        for name in ("minimum_agreement", "synthetic_share", "synthetic_until"):
+            del settings[name]
     return settings
 
 

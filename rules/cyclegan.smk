@@ -10,7 +10,7 @@ rule train_cyclegan:
             if SETTINGS.cyclegan.lambda_nuclei
             else []
         ),
-        polygons=rules.show_polygons.input.labels,
+        polygons=POLYGONS,
     output:
         generator=results("cyclegan/generator.safetensors"),
         history=results("cyclegan/history.csv"),

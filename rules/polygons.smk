@@ -3,6 +3,9 @@
 from nucleigan.shards import shard_bounds
 
 POLYGON_SHARDS = shard_bounds(SETTINGS.polygons.count, SETTINGS.polygons.shards, 1)
+POLYGONS = expand(
+    results("polygons/{shard}.labels.tif"), shard=range(len(POLYGON_SHARDS))
+)
 
 
 rule fit_polygons:
@@ -49,9 +52,7 @@ rule draw_polygons:
 
 rule show_polygons:
     input:
-        labels=expand(
-            results("polygons/{shard}.labels.tif"), shard=range(len(POLYGON_SHARDS))
-        ),
+        labels=POLYGONS,
     output:
         picture=report(
             results("polygons/contact_sheet.png"),

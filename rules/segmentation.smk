@@ -39,7 +39,7 @@ rule train_segmenter:
         method=lambda wildcards: wildcards.method,
         data=lambda wildcards: wildcards.data,
         checkpoint=results(f"segmentation/{RUN}/checkpoint"),
-        settings=training_settings,
+        settings=lambda wildcards: training_settings(wildcards.method, wildcards.data),
         masks=section("masks"),
         stain=section("stain", "reference"),
         compute=section("compute", "device", "tensorboard"),

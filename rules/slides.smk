@@ -41,7 +41,7 @@ rule ingest_slide:
         ENVIRONMENT
     params:
         row=sheet_row,
-        settings=section("ingestion", *INGESTION_LIMITS),
+        settings=section("ingestion", *nucleigan_config.INGESTION_LIMITS),
         code=code("ingest_slide.py"),
     script:
         "../workflow_scripts/ingest_slide.py"

@@ -3,6 +3,12 @@
 SYNTHESIS_SHARDS = shard_bounds(
     SETTINGS.synthesis.count, SETTINGS.synthesis.shards, SETTINGS.synthesis.batch_size
 )
+SYNTHETIC_IMAGES, SYNTHETIC_LABELS = (
+    expand(
+        results(f"synthesis/{{shard}}.{kind}.tif"), shard=range(len(SYNTHESIS_SHARDS))
+    )
+    for kind in ("images", "labels")
+)
 
 
 rule synthesize_pairs:
@@ -38,12 +44,8 @@ rule synthesize_pairs:
 
 rule show_synthesis:
     input:
-        images=expand(
-            results("synthesis/{shard}.images.tif"), shard=range(len(SYNTHESIS_SHARDS))
-        ),
-        labels=expand(
-            results("synthesis/{shard}.labels.tif"), shard=range(len(SYNTHESIS_SHARDS))
-        ),
+        images=SYNTHETIC_IMAGES,
+        labels=SYNTHETIC_LABELS,
         real=results("patches/train/images.tif"),
     output:
         picture=report(
@@ -65,8 +67,8 @@ rule show_synthesis:
 
 rule judge_synthesis:
     input:
-        images=rules.show_synthesis.input.images,
-        labels=rules.show_synthesis.input.labels,
+        images=SYNTHETIC_IMAGES,
+        labels=SYNTHETIC_LABELS,
         real_images=UNPAIRED,
         real_labels=results("patches/train/labels.tif"),
         held_out=expand(
@@ -106,7 +108,8 @@ rule judge_synthesis:
 
 rule synthesis:
     input:
-        rules.show_synthesis.input,
+        SYNTHETIC_IMAGES,
+        SYNTHETIC_LABELS,
         rules.show_synthesis.output,
         rules.judge_synthesis.output,
     localrule: True

@@ -156,3 +156,8 @@ def test_real_scripts():
     assert "stain.separation" in used["profile_stain"]
     assert not any(module.startswith(("models", "networks")) for module in used["evaluate_slide"])
     assert "segmentation.export" not in used["train_segmenter"]
+    # A change of how images are painted trains no segmenter, nor the other way round.
+    assert "models.painter" in used["train_cyclegan"] & used["synthesize_pairs"]
+    assert used["train_segmenter"].isdisjoint({"models.cyclegan", "models.painter"})
+    assert "models.cyclegan" not in used["synthesize_pairs"] | used["judge_synthesis"]
+    assert used["train_cyclegan"].isdisjoint({"models.validation", "models.train"})

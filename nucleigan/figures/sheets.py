@@ -110,3 +110,9 @@ def sheet_of_files(
             small = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
         pictures.append(np.asarray(small))
     contact_sheet(pictures, output, columns)
+
+
+def mask_picture(mask: np.ndarray) -> np.ndarray:
+    """(C, H, W) in [-1, 1] as a grey (H, W, 3) uint8 picture: the mean of its channels."""
+    grey = np.clip((mask.mean(axis=0) + 1) * 127.5, 0, 255).astype(np.uint8)
+    return np.repeat(grey[:, :, None], 3, axis=2)

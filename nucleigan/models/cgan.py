@@ -22,13 +22,13 @@ from nucleigan.config import MaskSettings, SegmentationSettings
 from nucleigan.masks.centres import CHANNELS as CENTRE_CHANNELS
 from nucleigan.masks.centres import to_centres
 from nucleigan.models.contract import Method, mask_alone
-from nucleigan.models.supervised import stored_generator
 from nucleigan.networks import (
     IMAGE_CHANNELS,
     build_discriminator,
     build_generator,
     build_head,
     load_effective,
+    stored_generator,
 )
 from nucleigan.randomness import torch_seed
 from nucleigan.training import processes

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from scipy import ndimage
 from torch import nn
 from torch.nn import functional
 
@@ -28,18 +27,17 @@ from nucleigan.artifacts import atomic, stored_digest
 from nucleigan.config import (
     ComputeSettings,
     CycleGANSettings,
-    GeneratorSettings,
     JitterSettings,
     MaskSettings,
 )
-from nucleigan.errors import NucleiganError
-from nucleigan.figures.sheets import contact_sheet
+from nucleigan.figures.sheets import contact_sheet, mask_picture
 from nucleigan.models import guards
+from nucleigan.models.header import PAINTER
 from nucleigan.models.looks import SIDE, NucleiLoss
+from nucleigan.models.painter import draw_latent, paint, with_latent
 from nucleigan.models.realism import PAINTED, REAL, Realism
 from nucleigan.models.spectrum import SpectrumLoss
-from nucleigan.models.validation import BestWeights
-from nucleigan.models.weights import read_weights, write_weights
+from nucleigan.models.weights import write_weights
 from nucleigan.networks import IMAGE_CHANNELS, build_discriminator, build_generator, effective_state
 from nucleigan.provenance import package_digest
 from nucleigan.randomness import generator, torch_seed
@@ -55,7 +53,8 @@ from nucleigan.training.adversarial import (
 )
 from nucleigan.training.augment import augment
 from nucleigan.training.average import AveragedNetwork
-from nucleigan.training.data import Pairs, Patches, from_network, order, to_network
+from nucleigan.training.best import BestWeights
+from nucleigan.training.data import Pairs, Patches, order, to_network
 from nucleigan.training.pool import HistoryPool
 
 SAMPLES = 6
@@ -66,8 +65,6 @@ TRAINING = "training"
 # Of the range [-1, 1] of red light, which haematoxylin absorbs and eosin hardly does; in normalised
 # patches of the Kumar tiles nuclei are darker by 0.55 on average, by 0.35 in the fifth percentile.
 POLARITY_MARGIN = 0.3
-# Of the smooth random numbers, pixels; they resemble each other within a nucleus, and not beyond.
-SMOOTHNESS = 4.0
 # Flips and quarter turns only: the generator must learn the slides' own colours and sizes.
 JITTER = JitterSettings(resize=256)
 
@@ -286,7 +283,7 @@ class CycleGAN:
             lambda image: run(nets.to_mask, image),
             given,
             real,
-            back=paints(nets.to_image),
+            paints(nets.to_image),
         )
         for network in learning:
             network.train()
@@ -343,66 +340,6 @@ def polarity_loss(images: torch.Tensor, masks_: torch.Tensor) -> torch.Tensor:
     excess = functional.relu(red - (bright - POLARITY_MARGIN)[:, None, None]) * inside
     judged = outside.sum(over) > 0
     return (excess.sum(over) / inside.sum(over).clamp(min=1) * judged).mean()
-
-
-def draw_latent(
-    channels: int, batch: int, height: int, width: int, seeds: list[int] | None
-) -> torch.Tensor:
-    """Standard normal numbers (B, channels, H, W).
-
-    Half of the channels are constant over an image; of the others the first is of each pixel, the
-    second smooth, and so on: what is to differ from nucleus to nucleus needs numbers that do.
-
-    Parameters
-    ----------
-    channels
-        May be 0.
-    batch, height, width
-        Of the masks.
-    seeds
-        One an image; None draws from torch's global generator.
-    """
-    drawn = torch.empty(batch, channels, height, width)
-    constant = channels // 2
-    for number, image in enumerate(drawn):
-        rng = None if seeds is None else torch.Generator().manual_seed(seeds[number])
-        image[:constant] = torch.randn(constant, 1, 1, generator=rng)
-        image[constant:].normal_(generator=rng)
-        for channel in image[constant + 1 :: 2].numpy():
-            channel[:] = _smooth(channel)
-    return drawn
-
-
-def _smooth(noise: np.ndarray) -> np.ndarray:
-    """White noise (H, W) made smooth, of the same variance, as on a torus."""
-    for axis, length in enumerate(noise.shape):
-        impulse = np.zeros(length)
-        impulse[0] = 1
-        answer = ndimage.gaussian_filter1d(impulse, SMOOTHNESS, mode="wrap")
-        noise = ndimage.gaussian_filter1d(noise, SMOOTHNESS, axis, mode="wrap")
-        noise = noise / np.sqrt(np.square(answer).sum())
-    return noise
-
-
-def with_latent(encoded: np.ndarray, channels: int, seeds: list[int]) -> torch.Tensor:
-    """What a generator is given: masks (B, C, H, W) float32, and random numbers beside them.
-
-    Parameters
-    ----------
-    encoded
-        The masks.
-    channels
-        Of random numbers.
-    seeds
-        One a mask.
-
-    Returns
-    -------
-    (B, C + channels, H, W).
-    """
-    batch, _, height, width = encoded.shape
-    latent = draw_latent(channels, batch, height, width, seeds)
-    return torch.cat([torch.from_numpy(encoded), latent], dim=1)
 
 
 def train(
@@ -556,7 +493,7 @@ def train(
     if processes.rank() > 0:
         return
     facts: dict[str, Any] = {
-        "kind": "mask-to-image generator",
+        "kind": PAINTER,
         "generator": settings.generator.model_dump(),
         "latent_channels": settings.latent_channels,
         "masks": mask_settings.model_dump(),
@@ -621,65 +558,3 @@ def _snapshots(folder: Path, epoch: int, settings: CycleGANSettings, of: str) ->
                 row = np.asarray(picture)
                 found += np.split(row, row.shape[1] // settings.crop, axis=1)
     return found
-
-
-class Painter:
-    """A trained generator from masks to images.
-
-    Parameters
-    ----------
-    path
-        Weights written by :func:`train`.
-    compute
-        Device and precision.
-
-    Raises
-    ------
-    NucleiganError
-        The file is missing, damaged, or of another version's generator.
-    """
-
-    def __init__(self, path: str | Path, compute: computing.Compute) -> None:
-        tensors, facts = read_weights(path)
-        self.mask_settings = MaskSettings(**facts["masks"])
-        # The stored weights are divided by their spectral norm already.
-        settings = GeneratorSettings(**{**facts["generator"], "spectral_norm": False})
-        self.latent_channels = int(facts["latent_channels"])
-        inputs = masks.channels(self.mask_settings) + self.latent_channels
-        self.network = build_generator(settings, inputs, IMAGE_CHANNELS).eval()
-        try:
-            self.network.load_state_dict(tensors)
-        except RuntimeError as error:
-            raise NucleiganError(
-                f"{path}: its weights do not fit the generator it names; it was made by another "
-                "version: train it again."
-            ) from error
-        self.network.to(compute.device).to(memory_format=computing.CHANNELS_LAST)
-        self.compute = compute
-
-    def paint(self, labels: list[np.ndarray], seeds: list[int]) -> np.ndarray:
-        """Label maps (H, W) int32, with a seed each, to images (B, H, W, 3) uint8."""
-        return self.paint_given(self.prepare(labels, seeds))
-
-    def prepare(self, labels: list[np.ndarray], seeds: list[int]) -> torch.Tensor:
-        """What the generator is given for such label maps."""
-        encoded = np.stack([masks.encode(one, self.mask_settings) for one in labels])
-        return with_latent(encoded, self.latent_channels, seeds)
-
-    def paint_given(self, given: torch.Tensor) -> np.ndarray:
-        """That to images (B, H, W, 3) uint8."""
-        return paint(self.network, given, self.compute)
-
-
-@torch.inference_mode()
-def paint(network: nn.Module, given: torch.Tensor, compute: computing.Compute) -> np.ndarray:
-    """Masks with random numbers beside them to images (B, H, W, 3) uint8."""
-    with compute.autocast():
-        images = torch.tanh(network(given.to(compute.device)).float())
-    return np.stack([from_network(image) for image in images.cpu().numpy()])
-
-
-def mask_picture(mask: np.ndarray) -> np.ndarray:
-    """(C, H, W) in [-1, 1] as a grey (H, W, 3) uint8 picture: the mean of its channels."""
-    grey = np.clip((mask.mean(axis=0) + 1) * 127.5, 0, 255).astype(np.uint8)
-    return np.repeat(grey[:, :, None], 3, axis=2)

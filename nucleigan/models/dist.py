@@ -15,8 +15,8 @@ from nucleigan.config import DecodingSettings, MaskSettings, SegmentationSetting
 from nucleigan.masks.decoding import components, fill_holes, grow, in_reading_order, keep_large
 from nucleigan.masks.encoding import depth
 from nucleigan.models.contract import Method
-from nucleigan.models.supervised import Supervised, stored_generator
-from nucleigan.networks import IMAGE_CHANNELS, build_generator
+from nucleigan.models.supervised import Supervised
+from nucleigan.networks import IMAGE_CHANNELS, build_generator, stored_generator
 from nucleigan.randomness import torch_seed
 from nucleigan.training.compute import Compute
 

@@ -28,7 +28,7 @@ def watch(
     to_mask: Network,
     masks: torch.Tensor,
     images: torch.Tensor,
-    back: Network | None = None,
+    back: Network,
 ) -> dict[str, float]:
     """What the networks make of fixed pictures.
 
@@ -42,7 +42,7 @@ def watch(
     masks, images
         Not paired; at least two of each. The masks' first channel is high in nuclei.
     back
-        From masks to images as the cycle of images knows it, for ``hidden``; ``to_image`` if None.
+        From masks to images as the cycle of images knows it, for ``hidden``.
 
     Returns
     -------
@@ -66,7 +66,6 @@ def watch(
     found = to_mask(images)
     # A pixel on the fence is no nucleus.
     rounded = torch.where(found > 0, 1.0, -1.0).to(found)
-    back = back or to_image
     clean, coarse = ((back(mask) - images).abs().mean().item() for mask in (found, rounded))
     within = masks[:, 0] > 0
     red, outside = painted[:, 0], ~within

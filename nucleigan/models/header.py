@@ -12,6 +12,12 @@ from nucleigan.errors import NucleiganError, reason, shown
 FORMAT = "nucleigan/2"
 # Facts by which networks are told apart.
 NETWORK = ("kind", "method", "generator", "backbone", "masks")
+# Kinds of networks, and the files that hold them.
+SEGMENTER, PAINTER = "segmenter", "mask-to-image generator"
+FILES = {
+    SEGMENTER: "a model.safetensors from results/…/segmentation/",
+    PAINTER: "a generator.safetensors from results/…/cyclegan/",
+}
 
 
 def stored_facts(path: str | Path) -> dict[str, Any]:
@@ -39,7 +45,7 @@ def read_facts(path: str | Path) -> dict[str, Any]:
         The file is missing, not of this format, or no segmenter.
     """
     facts = stored_facts(path)
-    check_segmenter(path, facts)
+    check_kind(path, facts, SEGMENTER)
     return facts
 
 
@@ -59,12 +65,11 @@ def check_exists(path: str | Path) -> None:
         raise NucleiganError(f"{path}: there is no such model file; check the path.")
 
 
-def check_segmenter(path: str | Path, facts: Mapping[str, Any]) -> None:
-    """Raise where a file holds another network."""
-    if facts.get("kind") != "segmenter":
+def check_kind(path: str | Path, facts: Mapping[str, Any], kind: str) -> None:
+    """Raise where a file holds a network of another kind."""
+    if facts.get("kind") != kind:
         raise NucleiganError(
-            f"{path}: holds a {shown(facts.get('kind'))}, expected a segmenter; give a "
-            "model.safetensors from results/…/segmentation/."
+            f"{path}: holds a {shown(facts.get('kind'))}, expected a {kind}; give {FILES[kind]}."
         )
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from nucleigan.config import GeneratorSettings, SegmentationSettings
-from nucleigan.networks import IMAGE_CHANNELS, build_generator, load_effective
+from nucleigan.config import SegmentationSettings
+from nucleigan.networks import load_effective
 from nucleigan.training import processes
 from nucleigan.training.adversarial import adam, set_rate
 from nucleigan.training.average import AveragedNetwork
@@ -108,18 +108,3 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
-
-
-def stored_generator(facts: dict[str, Any], outputs: int) -> nn.Module:
-    """The bare network that a model file's weights fit.
-
-    Parameters
-    ----------
-    facts
-        Of the model file; ``generator`` holds the settings.
-    outputs
-        Channels.
-    """
-    # The stored weights are divided by their spectral norm already.
-    settings = GeneratorSettings(**{**facts["generator"], "spectral_norm": False})
-    return build_generator(settings, IMAGE_CHANNELS, outputs)

@@ -14,12 +14,11 @@ from nucleigan import masks
 from nucleigan.artifacts import file_digest, read_json, read_table, stored_digest
 from nucleigan.config import ComputeSettings, MaskSettings, SegmentationSettings, StainSettings
 from nucleigan.errors import NucleiganError
-from nucleigan.figures.sheets import contact_sheet
+from nucleigan.figures.sheets import contact_sheet, mask_picture
 from nucleigan.models.contract import Method
-from nucleigan.models.cyclegan import mask_picture
 from nucleigan.models.header import check_same_network
 from nucleigan.models.methods import load_method, method_module
-from nucleigan.models.validation import BestWeights, Validation
+from nucleigan.models.validation import Validation
 from nucleigan.models.weights import read_weights, write_weights
 from nucleigan.networks import effective_state
 from nucleigan.provenance import package_digest
@@ -28,6 +27,7 @@ from nucleigan.segmentation.tiles import learned_tile, predict
 from nucleigan.training import compute as computing
 from nucleigan.training import loop, processes
 from nucleigan.training.augment import augment
+from nucleigan.training.best import BestWeights
 from nucleigan.training.data import Pairs, order, to_network
 
 Paths = tuple[list[str], ...]

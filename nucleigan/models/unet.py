@@ -7,8 +7,8 @@ from torch import nn
 from nucleigan import masks
 from nucleigan.config import MaskSettings, SegmentationSettings
 from nucleigan.models.contract import Method
-from nucleigan.models.supervised import Supervised, cross_entropy, stored_generator
-from nucleigan.networks import IMAGE_CHANNELS, build_generator
+from nucleigan.models.supervised import Supervised, cross_entropy
+from nucleigan.networks import IMAGE_CHANNELS, build_generator, stored_generator
 from nucleigan.randomness import torch_seed
 from nucleigan.training.compute import Compute
 

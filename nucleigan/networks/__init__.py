@@ -1,6 +1,7 @@
 """Generators and discriminators, built and initialised from their settings."""
 
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -22,6 +23,7 @@ __all__ = [
     "build_head",
     "effective_state",
     "load_effective",
+    "stored_generator",
 ]
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -47,6 +49,23 @@ def build_generator(
     """
     network = GENERATORS[settings.kind](inputs, outputs, settings)
     return _finish(network, settings.spectral_norm, init_std, seed)
+
+
+def stored_generator(
+    facts: Mapping[str, Any], outputs: int, inputs: int = IMAGE_CHANNELS
+) -> Generator:
+    """The bare network that a model file's weights fit.
+
+    Parameters
+    ----------
+    facts
+        Of the model file; ``generator`` holds the settings.
+    outputs, inputs
+        Channels.
+    """
+    # The stored weights are divided by their spectral norm already.
+    settings = GeneratorSettings(**{**facts["generator"], "spectral_norm": False})
+    return build_generator(settings, inputs, outputs)
 
 
 def build_head(

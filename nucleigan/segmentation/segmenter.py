@@ -18,7 +18,7 @@ from nucleigan.config import (
 )
 from nucleigan.errors import NucleiganError, shown
 from nucleigan.masks.streaming import Nucleus, decode_bands, nuclei_of
-from nucleigan.models.header import check_segmenter
+from nucleigan.models.header import SEGMENTER, check_kind
 from nucleigan.models.methods import load_method
 from nucleigan.models.weights import read_weights
 from nucleigan.progress import progress
@@ -74,7 +74,7 @@ class Segmenter:
             The file is missing, damaged, or no segmenter.
         """
         tensors, facts = read_weights(path)
-        check_segmenter(path, facts)
+        check_kind(path, facts, SEGMENTER)
         prepared = computing.prepare(compute or ComputeSettings())
         try:
             return cls(tensors, facts, prepared)

@@ -10,7 +10,7 @@ import torch
 from nucleigan.artifacts import write_stack, write_table
 from nucleigan.config import ComputeSettings, SynthesisSettings
 from nucleigan.errors import NucleiganError
-from nucleigan.models.cyclegan import Painter
+from nucleigan.models.painter import Painter
 from nucleigan.progress import progress
 from nucleigan.randomness import torch_seed
 from nucleigan.training import compute as computing

@@ -12,7 +12,6 @@ import torch
 from nucleigan.artifacts import open_image, read_table, write_table
 from nucleigan.config import ComputeSettings
 from nucleigan.masks.polygons import measure_nuclei
-from nucleigan.models.cyclegan import Painter
 from nucleigan.models.features import (
     EXTRACTOR,
     features,
@@ -21,6 +20,7 @@ from nucleigan.models.features import (
     spread,
     standardise,
 )
+from nucleigan.models.painter import Painter
 from nucleigan.models.spectrum import Spectra, spectra
 from nucleigan.progress import progress
 from nucleigan.randomness import generator, torch_seed

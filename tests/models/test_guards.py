@@ -35,7 +35,7 @@ def found(images):
 def test_honest_networks_raise_no_doubt():
     masks, images = pictures()
     noise = 0.01 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
-    seen = watch(painted, found, masks, images + noise)
+    seen = watch(painted, found, masks, images + noise, painted)
     assert 0.5 < seen["spread"] < 2 and seen["hidden"] == pytest.approx(1, abs=0.01)
     assert seen["contrast"] == pytest.approx(1.0) and seen["bright"] == 0
     assert doubts(seen) == []
@@ -43,7 +43,11 @@ def test_honest_networks_raise_no_doubt():
 
 def test_one_image_for_all_masks_is_a_collapse():
     masks, images = pictures()
-    seen = watch(lambda given: images[:1].expand(len(given), -1, -1, -1), found, masks, images)
+
+    def collapsed(given):
+        return images[:1].expand(len(given), -1, -1, -1)
+
+    seen = watch(collapsed, found, masks, images, collapsed)
     assert seen["spread"] == 0
     assert any("collapsed" in doubt for doubt in doubts(seen))
 
@@ -59,9 +63,11 @@ def test_images_hidden_in_masks_are_found():
 
     noisy = images + 0.2 * torch.rand(images.shape, generator=torch.Generator().manual_seed(0))
     noisy = noisy[:, :1].repeat(1, 3, 1, 1)
-    seen = watch(unpacks, hides, masks, noisy)
+    seen = watch(painted, hides, masks, noisy, unpacks)
     assert seen["hidden"] > 10
     assert any("hidden in the masks" in doubt for doubt in doubts(seen))
+    # What paints the pairs does not decide it, but what takes part in the cycle.
+    assert watch(unpacks, hides, masks, noisy, painted)["hidden"] < 1
 
 
 def test_a_pattern_that_real_images_lack_is_found():
@@ -72,9 +78,9 @@ def test_a_pattern_that_real_images_lack_is_found():
     def woven(given):
         return painted(given) + stripes
 
-    honest = watch(painted, found, masks, images + noise)
+    honest = watch(painted, found, masks, images + noise, painted)
     assert honest["woven"] < 3 and doubts(honest) == []
-    seen = watch(woven, found, masks, images + noise)
+    seen = watch(woven, found, masks, images + noise, woven)
     assert seen["woven"] > 20
     (doubt,) = doubts(seen)
     assert "woven" in doubt
@@ -82,7 +88,7 @@ def test_a_pattern_that_real_images_lack_is_found():
 
 def test_bright_nuclei_are_inverted():
     masks, images = pictures()
-    seen = watch(lambda given: -painted(given), found, masks, images)
+    seen = watch(lambda given: -painted(given), found, masks, images, painted)
     assert seen["contrast"] == pytest.approx(-1.0)
     assert seen["bright"] == 1.0
     (doubt,) = doubts(seen)
@@ -98,7 +104,7 @@ def test_nuclei_with_white_cores_are_told_from_bright_ones():
             image[:, 3 * number + 4 : 3 * number + 9, 10:15] = 1
         return made
 
-    seen = watch(cored, found, masks, images)
+    seen = watch(cored, found, masks, images, cored)
     assert seen["bright"] == pytest.approx(5 * 5 / (14 * 15))
     assert seen["contrast"] > 0
     doubt = doubts(seen)[0]

@@ -13,7 +13,8 @@ import torch
 from nucleigan import masks
 from nucleigan.config import ComputeSettings, GeneratorSettings, MaskSettings, StainSettings
 from nucleigan.errors import NucleiganError
-from nucleigan.models.cyclegan import Painter
+from nucleigan.models.header import PAINTER, SEGMENTER
+from nucleigan.models.painter import Painter
 from nucleigan.models.weights import FORMAT, read_weights, write_weights
 from nucleigan.networks import IMAGE_CHANNELS, build_generator
 from nucleigan.segmentation import Segmenter
@@ -168,15 +169,17 @@ def test_facts_that_ask_for_the_impossible(path, changes, memory_growth):
 CPU = prepare(ComputeSettings(device="cpu", threads=1))
 
 
-def painted(path: Path, settings: GeneratorSettings, latent: int, prefix: str = "") -> np.ndarray:
+def painted(
+    path: Path, settings: GeneratorSettings, latent: int, prefix: str = "", **changes
+) -> np.ndarray:
     """What a generator of random weights paints, which a file holds under the prefixed names."""
     network = build_generator(settings, masks.channels(MaskSettings()) + latent, IMAGE_CHANNELS)
     facts = {
-        "kind": "mask-to-image generator",
+        "kind": PAINTER,
         "generator": settings.model_dump(mode="json"),
         "latent_channels": latent,
         "masks": MaskSettings().model_dump(mode="json"),
-    }
+    } | changes
     write_weights(path, {prefix + name: t for name, t in network.state_dict().items()}, facts)
     return Painter(path, CPU).paint([np.zeros((32, 32), np.int32)], [0])
 
@@ -194,3 +197,20 @@ def test_a_generator_with_other_weights_than_it_names(path):
     assert painted(path, settings, latent=0).shape == (1, 32, 32, 3)
     message = refused(lambda path: painted(path, settings, latent=0, prefix="older."), path)
     assert "train it again" in message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": SEGMENTER},
+        {"latent_channels": None},
+        {"latent_channels": -5},
+        {"masks": {"encoding": "odd"}},
+        {"masks": None},
+        {"generator": {"width": 0}},
+        {"generator": []},
+    ],
+)
+def test_a_generator_that_says_other_things_of_itself(path, changes):
+    settings = GeneratorSettings(kind="resnet", width=4, depth=1, upsampling="resize")
+    refused(lambda path: painted(path, settings, 0, **changes), path)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nucleigan.models.cyclegan import SMOOTHNESS, draw_latent
+from nucleigan.models.painter import SMOOTHNESS, draw_latent
 
 
 def test_half_of_them_are_constant_over_an_image():

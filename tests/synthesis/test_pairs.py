@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from nucleigan.artifacts import open_stack, write_stack
 from nucleigan.config import ComputeSettings, GeneratorSettings, MaskSettings, SynthesisSettings
 from nucleigan.errors import NucleiganError
+from nucleigan.models.header import PAINTER
 from nucleigan.models.weights import write_weights
 from nucleigan.networks import build_generator
 from nucleigan.shards import overlapping, shard_bounds
@@ -36,7 +37,11 @@ def test_overlapping_shards_hold_all_units_and_none_in_vain(count, shards, data)
 @pytest.fixture
 def inputs(tmp_path):
     generator = GeneratorSettings(width=4, depth=1)
-    facts = {"generator": generator.model_dump(), "masks": MaskSettings().model_dump()}
+    facts = {
+        "kind": PAINTER,
+        "generator": generator.model_dump(),
+        "masks": MaskSettings().model_dump(),
+    }
     facts["latent_channels"] = 2
     network = build_generator(generator, 4, 3, init_std=0.2, seed=1)
     write_weights(tmp_path / "generator.safetensors", network.state_dict(), facts)

@@ -8,6 +8,7 @@ from nucleigan.artifacts import write_image, write_stack
 from nucleigan.config import ComputeSettings, GeneratorSettings, MaskSettings, PolygonSettings
 from nucleigan.masks import sample_polygons
 from nucleigan.models.features import features, kernel_distance, nearest, spread, standardise
+from nucleigan.models.header import PAINTER
 from nucleigan.models.weights import write_weights
 from nucleigan.networks import build_generator
 from nucleigan.randomness import generator
@@ -80,7 +81,11 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setattr(quality, "WINDOWS", 100)
     monkeypatch.setattr(quality, "IN_VIEWS", 50)
     settings = GeneratorSettings(width=4, depth=1)
-    facts = {"generator": settings.model_dump(), "masks": MaskSettings().model_dump()}
+    facts = {
+        "kind": PAINTER,
+        "generator": settings.model_dump(),
+        "masks": MaskSettings().model_dump(),
+    }
 
     def judged(latent, images, slide=None):
         network = build_generator(settings, 2 + latent, 3, init_std=0.3, seed=1)

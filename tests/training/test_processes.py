@@ -18,8 +18,8 @@ from safetensors.numpy import load_file
 from nucleigan.artifacts import write_json, write_stack
 from nucleigan.config import ComputeSettings
 from nucleigan.errors import NucleiganError, PassingError
-from nucleigan.models.cyclegan import Painter
 from nucleigan.models.guards import MEASURES
+from nucleigan.models.painter import Painter
 from nucleigan.segmentation import Segmenter
 from nucleigan.training import launcher, processes
 from nucleigan.training.compute import prepare

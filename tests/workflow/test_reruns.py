@@ -85,8 +85,9 @@ def test_cyclegan_epochs_leave_stain_alone(finished):
     assert rules >= (TRAININGS - {"train_judge"}) | SYNTHESIS | JUDGEMENT
 
 
-def test_leaving_out_pairs_trains_again_what_learns_from_them(finished):
-    rules = finished.planned("all", changes={"segmentation": {"minimum_agreement": 0.001}})
+@pytest.mark.parametrize("change", [{"minimum_agreement": 0.001}, {"synthetic_share": 0.2}])
+def test_which_pairs_are_drawn_trains_again_what_learns_from_them(finished, change):
+    rules = finished.planned("all", changes={"segmentation": change})
     assert "train_segmenter" in rules and rules.isdisjoint(SYNTHESIS | {"train_judge"})
 
 
@@ -95,6 +96,8 @@ def test_leaving_out_pairs_trains_again_what_learns_from_them(finished):
     [
         ({"compute": {"device": "cpu"}}, set()),
         ({"phantoms": {"size": 600}}, set()),
+        ({"ingestion": {"max_pages": 9000, "server_seconds": 5.0}}, set()),
+        ({"ingestion": {"min_piece_area": 5.0}}, BEFORE_STAIN),
         ({"evaluation": {"splits": ["test", "val"]}}, JUDGEMENT),
         (
             {"results": "elsewhere"},
