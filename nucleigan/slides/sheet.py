@@ -39,8 +39,14 @@ ALIASES = {
 }
 # Slide names become folder names and wildcards.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-# Under these names, and with this ending, stages leave logs of their own beside those of slides.
-TAKEN, TAKEN_ENDING = {"contact_sheet", "reference", "vectors"}, ".profile"
+# Under these names, and with this ending, stages leave files and logs of their own beside the
+# folders and logs of slides.
+TAKEN_ENDING = ".profile"
+TAKEN = {
+    *("contact_sheet", "contact_sheet.png"),
+    *("reference", "reference.json"),
+    *("vectors", "vectors.csv", "vectors.png"),
+}
 HASH = re.compile(r"[0-9a-f]{64}")
 # Organs become headings of tables, reports and figures, which have signs of their own.
 ORGAN = re.compile(r"\w[^<>|$`\\]{0,63}")

@@ -121,6 +121,7 @@ def test_spaces_byte_order_mark_quotes_and_blank_lines_are_no_faults(tmp_path):
         ),
         (HEADER + TRAIN + TEST + TRAIN, ["line 4", "`slide`", "'a'", "line 2"]),
         (HEADER + "vectors,liver,train,a.tif,a.xml,,\n", ["`slide`", "files of its own"]),
+        (HEADER + "reference.json,liver,train,a.tif,a.xml,,\n", ["`slide`", "files of its own"]),
         (HEADER + "a.profile,liver,train,a.tif,a.xml,,\n", ["`slide`", "files of its own"]),
         (HEADER + "a,liver,train,a.mrxs,a.xml,,\n", ["line 2", "`image`", "'.mrxs'", ".svs"]),
         (HEADER + "a,liver,train,a.tif,a.qpdata,,\n", ["`annotation`", "'.qpdata'", ".geojson"]),
