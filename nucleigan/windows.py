@@ -13,8 +13,6 @@ import numpy as np
 
 # Numbers of a band where nothing else decides: few megabytes, whatever the width of a slide.
 BAND = 1 << 24
-# Sides up to which tifffile decodes the single JPEG of Hamamatsu's files in one piece, pixels.
-WHOLE_JPEG = 65_500
 # TIFF's numbers for the kinds of JPEG whose tables stand apart from the pixels.
 JPEGS = {6, 7, 34892, 33007}
 
@@ -123,23 +121,31 @@ def _shared(start: int, length: int, first: int, last: int) -> tuple[slice, slic
 def page_picture(page: Any) -> Picture:
     """A page of an open TIFF as a picture.
 
-    Without compression the file is mapped; tiles and strips are decoded one by one. What is stored
-    in another way, as separate channels, is decoded whole.
+    Without compression the file is mapped; tiles and strips are decoded one by one, and so are the
+    parts between the restart markers of the single JPEG of Hamamatsu's files. What is stored in
+    another way, as separate channels, is decoded whole.
     """
     if page.is_memmappable:
         return _even(page.asarray(out="memmap"), page)
-    if decoded_whole(page):
+    if _is_apart(page):
         return _even(page.asarray(), page)
     return Segments(page)
 
 
-def decoded_whole(page: Any) -> bool:
-    """Whether no window of a page of a TIFF can be read without all of it."""
+def decoded_at_once(page: Any) -> tuple[int, int]:
+    """Height and width of what has to be decoded of a page of a TIFF to read one pixel."""
     if page.is_memmappable:
-        return False
-    one_jpeg = page.jpegheader is not None
-    one_jpeg &= max(page.imagelength, page.imagewidth) <= WHOLE_JPEG
-    return one_jpeg or int(page.planarconfig) != 1 or page.imagedepth != 1
+        return 1, 1
+    if _is_apart(page):
+        return page.imagelength, page.imagewidth
+    if page.is_tiled:
+        return page.tilelength, page.tilewidth
+    return min(page.rowsperstrip, page.imagelength), page.imagewidth
+
+
+def _is_apart(page: Any) -> bool:
+    """Whether a pixel's channels are not stored beside each other."""
+    return int(page.planarconfig) != 1 or page.imagedepth != 1
 
 
 def _even(pixels: np.ndarray, page: Any) -> np.ndarray:

@@ -21,7 +21,7 @@ from nucleigan.config import IngestionSettings
 from nucleigan.errors import NucleiganError, reason
 from nucleigan.slides.endings import IMAGES, PILLOW, TIFF, check_ending, ending
 from nucleigan.slides.limits import bounded_memory
-from nucleigan.windows import Mapped, Picture, decoded_whole, page_picture
+from nucleigan.windows import Mapped, Picture, decoded_at_once, page_picture
 
 DEFAULTS = IngestionSettings()
 # Bytes a pixel that a decoder may need by right: four channels of 16 bits, twice.
@@ -379,8 +379,9 @@ def _tiff_level(file: Any, path: Path, number: int, limits: IngestionSettings) -
     level = file.series[0].levels[number]
     page = level.keyframe
     _check_pages(path, level, file.filehandle.size)
-    if decoded_whole(page):
-        check_pixels(path, (page.imagelength, page.imagewidth), limits, whole=True)
+    part = decoded_at_once(page)
+    every = part == (page.imagelength, page.imagewidth)
+    check_pixels(path, part, limits, True, "" if every else "a tile or strip of it")
     if int(page.photometric) == PALETTE:
         colours = np.asarray(page.colormap)
         return Mapped(

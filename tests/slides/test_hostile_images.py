@@ -224,16 +224,19 @@ def test_what_is_decoded_as_a_whole_has_a_limit_of_its_own(tmp_path):
     tifffile.imwrite(tmp_path / "tiles.tif", pixels, **parts, tile=(16, 16))
     planes = np.moveaxis(pixels, -1, 0)
     tifffile.imwrite(tmp_path / "planes.tif", planes, **parts, planarconfig="separate")
+    tifffile.imwrite(tmp_path / "strip.tif", pixels, **parts, rowsperstrip=64)
     for name in ("a.png", "a.jpg"):
         Image.fromarray(pixels).save(tmp_path / name)
     within = IngestionSettings(max_pixels_whole=64 * 96)
-    for name in ("a.png", "a.jpg", "planes.tif"):
+    for name in ("a.png", "a.jpg", "planes.tif", "strip.tif"):
         assert read_image(tmp_path / name, within).shape == (64, 96, 3)
         message = complaint(tmp_path / name, max_pixels_whole=64 * 96 - 1)
         assert "64×96 pixels, more than the 6143 of ingestion.max_pixels_whole" in message
     # In tiles it is not held as a whole.
-    small = IngestionSettings(max_pixels_whole=1)
+    small = IngestionSettings(max_pixels_whole=16 * 16)
     np.testing.assert_array_equal(read_image(tmp_path / "tiles.tif", small), pixels)
+    message = complaint(tmp_path / "tiles.tif", max_pixels_whole=16 * 16 - 1)
+    assert "a tile or strip of it has 16×16 pixels" in message
 
 
 def test_too_many_pages(tmp_path):

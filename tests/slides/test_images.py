@@ -1,5 +1,7 @@
 """Images of every format, and what is wrong with those that are refused."""
 
+import io
+
 import numpy as np
 import pytest
 import tifffile
@@ -14,6 +16,9 @@ from nucleigan.slides.images import opened_level, read_header, read_image, read_
 from nucleigan.slides.resample import resample_image, resampled, scaled_shape
 
 APERIO = "Aperio Image Library v12\n40x32|AppMag = 20|MPP = 0.4990|Left = 25.6"
+
+
+RESTARTS = {bytes([0xFF, 0xD0 + number]) for number in range(8)}
 
 
 @pytest.fixture
@@ -48,6 +53,47 @@ def test_lossy_tiff_is_close(tmp_path, picture, compression):
     )
     difference = read_image(tmp_path / "a.svs").astype(int) - picture
     assert np.abs(difference).mean() < 4
+
+
+@pytest.mark.parametrize("subsampling", [0, 2])
+def test_the_single_jpeg_of_hamamatsu_is_read_between_its_restart_markers(tmp_path, subsampling):
+    """Its parts are 64×16 pixels or less, so that no large slide has to be decoded whole."""
+    y, x = np.mgrid[:96, :256]
+    pixels = np.stack([x, 2 * y, 255 - x], axis=-1).astype(np.uint8)
+    stream, blocks = io.BytesIO(), 64 // (16 if subsampling else 8)
+    Image.fromarray(pixels).save(
+        stream, "JPEG", quality=95, subsampling=subsampling, restart_marker_blocks=blocks
+    )
+    content = stream.getvalue()
+    scan = content.index(b"\xff\xda")
+    first = scan + 2 + int.from_bytes(content[scan + 2 : scan + 4])
+    marks = [n + 2 for n in range(first, len(content)) if content[n : n + 2] in RESTARTS]
+    starts = [first, *marks]
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(
+            iter([content]),
+            shape=pixels.shape,
+            dtype=np.uint8,
+            photometric="ycbcr",
+            compression="jpeg",
+            rowsperstrip=96,
+            metadata=None,
+            resolution=(44_000, 44_000),
+            resolutionunit="CENTIMETER",
+            extratags=[
+                (65_420, 4, 1, 1, True),
+                (271, 2, 0, "Hamamatsu", True),
+                (65_426, 4, len(starts), starts, True),
+            ],
+        )
+    assert read_mpp(tmp_path / "a.tif") == pytest.approx(10_000 / 44_000)
+    limits = IngestionSettings(max_pixels_whole=64 * 16)
+    found = read_image(tmp_path / "a.tif", limits).astype(int)
+    # Colours of half the resolution are smoothed within a part alone.
+    difference = np.abs(found - np.asarray(Image.open(io.BytesIO(content))))
+    assert difference.max() <= (12 if subsampling else 0)
+    assert difference.mean() < 1
+    assert "of ingestion.max_pixels_whole" in complaint(tmp_path / "a.tif", max_pixels_whole=500)
 
 
 def test_planes_one_after_another(tmp_path, picture):
