@@ -4,6 +4,7 @@ import argparse
 import io
 import json
 import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
@@ -51,9 +52,14 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument(
         "--max-pixels",
         type=int,
-        help="largest TIFF or SVS that is accepted, instead of ingestion.max_pixels",
+        help="largest image that is accepted, also one that is decoded as a whole, instead of "
+        "ingestion.max_pixels and max_pixels_whole",
     )
     segment.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    segment.add_argument("--threads", type=int, help="processor cores to use, instead of 2")
+    segment.add_argument(
+        "--overwrite", action="store_true", help="replace results that are there already"
+    )
     segment.add_argument(
         "--no-shift",
         action="store_true",
@@ -96,11 +102,15 @@ def _segment(options: argparse.Namespace) -> None:
     from nucleigan.segmentation import Segmenter, segment_file
 
     _check_names(options.images)
-    compute = validate({"compute": {"device": options.device}}, "--device").compute
+    given: dict[str, object] = {"device": options.device}
+    compute = validate({"compute": given}, "--device").compute
+    if options.threads is not None:
+        given["threads"] = options.threads
+        compute = validate({"compute": given}, "--threads").compute
     limits = IngestionSettings()
     if options.max_pixels is not None:
-        given = {"ingestion": {"max_pixels": options.max_pixels}}
-        limits = validate(given, "--max-pixels").ingestion
+        most = dict.fromkeys(("max_pixels", "max_pixels_whole"), options.max_pixels)
+        limits = validate({"ingestion": most}, "--max-pixels").ingestion
     segmenter = Segmenter.load(options.model, compute)
     if options.no_shift:
         segmenter.prediction = segmenter.prediction.model_copy(update={"shift": (0.0, 0.0)})
@@ -111,13 +121,19 @@ def _segment(options: argparse.Namespace) -> None:
         )
         # Its lines of progress are no results.
         try:
+            if not options.overwrite:
+                _check_absent(labels, polygons)
             with redirect_stdout(sys.stderr):
                 count = segment_file(segmenter, path, labels, polygons, options.mpp, limits)
         # What is wrong with one image says nothing of the next.
-        except NucleiganError as error:
+        except Exception as error:
             if len(options.images) == 1:
                 raise
-            print(f"error: {error}", file=sys.stderr)
+            sentence = explained(error)
+            if sentence is None:
+                traceback.print_exception(error)
+                sentence = f"{path}: {reason(error)}."
+            print(f"error: {sentence}", file=sys.stderr)
             failed.append(path)
         else:
             print(f"{path}: {count} nuclei")
@@ -125,6 +141,15 @@ def _segment(options: argparse.Namespace) -> None:
         raise NucleiganError(
             f"{len(failed)} of {len(options.images)} images were not segmented: "
             f"{', '.join(map(str, failed))}."
+        )
+
+
+def _check_absent(*outputs: Path) -> None:
+    """Somebody may have drawn or corrected what lies there."""
+    there = [path for path in outputs if path.exists()]
+    if there:
+        raise NucleiganError(
+            f"{there[0]}: is there already; choose another --output, or replace it by --overwrite."
         )
 
 

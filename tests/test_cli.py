@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
+import torch
 from PIL import Image
 from scipy.ndimage import center_of_mass
 from tiny_workflow import SIDE, draw_slide
@@ -100,6 +102,77 @@ def test_a_slide_may_be_larger_than_by_default_or_not(tmp_path, capsys):
     for most, status in (("255", 1), ("256", 0), ("0", 1)):
         assert main(["segment", *given, "--device", "cpu", "--max-pixels", most]) == status
     assert "max_pixels" in capsys.readouterr().err
+
+
+def test_results_that_are_there_are_replaced_if_that_is_asked_for_alone(tmp_path, capsys):
+    """As an annotation that somebody has drawn in QuPath beside the slide."""
+    for name in ("x.png", "z.png"):
+        Image.fromarray(np.full((16, 16, 3), 200, np.uint8)).save(tmp_path / name)
+    (tmp_path / "x.geojson").write_text("mine")
+    images = [str(tmp_path / name) for name in ("x.png", "z.png")]
+    given = [str(MODEL), *images, "--output", str(tmp_path), "--mpp", "0.25", "--device", "cpu"]
+    assert main(["segment", *given]) == 1
+    said = capsys.readouterr()
+    assert f"error: {tmp_path / 'x.geojson'}: is there already" in said.err
+    assert said.out.startswith(f"{images[1]}: ")
+    assert (tmp_path / "x.geojson").read_text() == "mine"
+    assert not (tmp_path / "x.labels.tif").exists()
+    assert main(["segment", *given, "--overwrite"]) == 0
+    assert "FeatureCollection" in (tmp_path / "x.geojson").read_text()
+
+
+def test_what_is_doubtful_about_an_image_is_said(tmp_path, capsys):
+    path = tmp_path / "x.tif"
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    tifffile.imwrite(path, pixels, resolution=(40_000, 40_000), resolutionunit="CENTIMETER")
+    given = [str(MODEL), str(path), "--output", str(tmp_path), "--mpp", "0.5"]
+    assert main(["segment", *given, "--device", "cpu"]) == 0
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "warning: " in line]
+    for doubt in (
+        "--mpp 0.5, which is followed",
+        "is enlarged to 0.25",
+        "100% of the slide is black",
+    ):
+        assert sum(doubt in warning and str(path) in warning for warning in warnings) == 1, doubt
+
+
+def test_a_wrong_magnification_makes_no_picture_larger_than_is_accepted(tmp_path, capsys):
+    Image.fromarray(np.full((16, 16, 3), 200, np.uint8)).save(tmp_path / "x.png")
+    given = [str(MODEL), str(tmp_path / "x.png"), "--output", str(tmp_path / "o"), "--mpp", "2.5"]
+    assert main(["segment", *given, "--device", "cpu", "--max-pixels", "1000"]) == 1
+    said = capsys.readouterr().err
+    assert "at the model's 0.25 µm per pixel it has 160×160 pixels, more than the 1000" in said
+    assert not (tmp_path / "o").exists()
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path):
+    Image.fromarray(np.full((16, 16, 3), 200, np.uint8)).save(tmp_path / "x.png")
+    left = tmp_path / "o" / ".x.labels.tif.partial"
+    left.mkdir(parents=True)
+    (left / "image.tif").write_bytes(bytes(100))
+    given = [str(MODEL), str(tmp_path / "x.png"), "--output", str(tmp_path / "o"), "--mpp", "0.25"]
+    assert main(["segment", *given, "--device", "cpu", "--threads", "1"]) == 0
+    assert torch.get_num_threads() == 1
+    assert {path.name for path in (tmp_path / "o").iterdir()} == {"x.labels.tif", "x.geojson"}
+    assert main(["segment", *given, "--device", "cpu", "--threads", "0"]) == 1
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(5, "broken"), ValueError("odd")])
+def test_whatever_fails_at_one_image_the_next_one_has_its_turn(
+    tmp_path, capsys, monkeypatch, error
+):
+    def segmented(_, path, *rest):
+        if path.stem == "x":
+            raise error
+        return 3
+
+    monkeypatch.setattr("nucleigan.segmentation.segment_file", segmented)
+    images = [str(tmp_path / name) for name in ("x.png", "z.png")]
+    given = [str(MODEL), *images, "--output", str(tmp_path), "--device", "cpu"]
+    assert main(["segment", *given]) == 1
+    said = capsys.readouterr()
+    assert said.out == f"{images[1]}: 3 nuclei\n"
+    assert said.err.splitlines()[-1].endswith(f"not segmented: {images[0]}.")
 
 
 def test_signs_that_a_terminal_does_not_know_end_nothing(tmp_path):

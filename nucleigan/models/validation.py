@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -11,14 +12,29 @@ from nucleigan.config import DecodingSettings, MaskSettings
 from nucleigan.metrics import aggregated_jaccard
 from nucleigan.models.contract import Method
 
-# Image (H, W, 3) uint8 and label map (H, W) of a slide, or of parts of it.
-Fields = list[tuple[np.ndarray, np.ndarray]]
+Told = TypeVar("Told")
 # Of a slide with more pixels than so many squares of this side, so many parts no larger than such
 # a square are looked at: each of 70 sets of thresholds decodes them, and they stay in memory.
 FIELDS, SIDE = 8, 1024
 
 
-def fields(image: str | Path, labels: str | Path) -> Fields:
+class Part(NamedTuple):
+    """A part of a validation slide, or all of it.
+
+    Attributes
+    ----------
+    image, truth
+        (H, W, 3) uint8, and its label map (H, W).
+    share
+        How much it counts among the parts: by its pixels of nuclei; 1 altogether.
+    """
+
+    image: np.ndarray
+    truth: np.ndarray
+    share: float
+
+
+def looked_at(image: str | Path, labels: str | Path) -> list[Part]:
     """A validation slide as it is looked at: whole, or in parts that hold nuclei.
 
     Parameters
@@ -33,7 +49,7 @@ def fields(image: str | Path, labels: str | Path) -> Fields:
     with open_image(image) as picture, open_image(labels) as truth:
         height, width = truth.shape
         if height * width <= FIELDS * SIDE**2:
-            return [(picture[:, :], truth[:, :])]
+            return [Part(picture[:, :], truth[:, :], 1.0)]
         sides = [
             itertools.pairwise(np.linspace(0, length, -(-length // SIDE) + 1).astype(int))
             for length in (height, width)
@@ -41,16 +57,34 @@ def fields(image: str | Path, labels: str | Path) -> Fields:
         parts = [tuple(slice(*ends) for ends in both) for both in itertools.product(*sides)]
         chosen = [part for part in parts if truth[part].any()] or parts[:1]
         places = np.linspace(0, len(chosen) - 1, min(FIELDS, len(chosen))).round().astype(int)
-        return [(picture[chosen[place]], truth[chosen[place]]) for place in places]
+        found = [(picture[chosen[place]], truth[chosen[place]]) for place in places]
+    nuclei = [np.count_nonzero(map_) for _, map_ in found]
+    total = sum(nuclei)
+    return [
+        Part(pixels, map_, count / total if total else 1.0)
+        for (pixels, map_), count in zip(found, nuclei, strict=True)
+    ]
 
 
-def telling(slides: Iterable[Fields]) -> list[Fields]:
-    """The slides that have nuclei, or all where none has.
+def has_nuclei(parts: Sequence[Part]) -> bool:
+    """Whether there is anything to find on a slide."""
+    return any(part.truth.any() for part in parts)
+
+
+def telling(found: Iterable[tuple[bool, Told]]) -> list[Told]:
+    """What was found on the slides that have nuclei, or on all where none has.
 
     Where there is nothing to find, a single false nucleus makes an AJI of 0 of 1.
+
+    Parameters
+    ----------
+    found
+        Of each slide whether it has nuclei, and what was found.
     """
-    slides = list(slides)
-    return [slide for slide in slides if any(truth.any() for _, truth in slide)] or slides
+    told: dict[bool, list[Told]] = {True: [], False: []}
+    for has, one in found:
+        told[has].append(one)
+    return told[True] or told[False]
 
 
 class Validation:
@@ -71,7 +105,8 @@ class Validation:
         method: Method,
         mask_settings: MaskSettings,
     ) -> None:
-        self.slides = telling(map(fields, images, labels))
+        slides = map(looked_at, images, labels)
+        self.slides = telling((has_nuclei(parts), parts) for parts in slides)
         self.decode = method.decode
         self.mask_settings = mask_settings
         default = DecodingSettings()
@@ -89,10 +124,10 @@ class Validation:
         """
         found = np.zeros(len(self.markers))
         for slide in self.slides:
-            for image, truth in slide:
+            for image, truth, share in slide:
                 mask = guess(image)
                 for place, (marker, summit) in enumerate(self.markers):
                     decoding = DecodingSettings(marker=marker, summit=summit)
                     labels = self.decode(mask, self.mask_settings, decoding)
-                    found[place] += aggregated_jaccard(truth, labels) / len(slide)
+                    found[place] += share * aggregated_jaccard(truth, labels)
         return float(found.max() / len(self.slides))

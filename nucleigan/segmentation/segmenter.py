@@ -1,5 +1,6 @@
 """A trained segmenter as one file: load it, give it an image, get the nuclei."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -179,13 +180,17 @@ class Segmenter:
         """The label map (H, W) int32 of such a mask."""
         return self.method.decode(mask, self.mask_settings, decoding)
 
-    def normalizer(self, image: Picture) -> Callable[[np.ndarray], np.ndarray]:
+    def normalizer(
+        self, image: Picture, warn: Callable[[str], object] = warnings.warn
+    ) -> Callable[[np.ndarray], np.ndarray]:
         """What gives parts of a slide the stains of the model's reference.
 
         Parameters
         ----------
         image
             The slide, (H, W, 3) uint8; its stains are estimated from all of it.
+        warn
+            Is told where the estimate is doubtful, as of an image with hardly any tissue.
         """
         if self.facts["stain_reference"] is None:
             return whitened
@@ -194,6 +199,8 @@ class Segmenter:
 
         reference = StainProfile.from_dict(self.facts["stain_reference"])
         source = estimate_stains(image, self.stain_settings)
+        for doubt in source.warnings:
+            warn(f"stains: {doubt}")
         return lambda part: normalize(part, source, reference, self.stain_settings)
 
 

@@ -1,10 +1,10 @@
 """Slides to nuclei with a trained model: the stage of the workflow, and files outside of it."""
 
+import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from PIL import Image
@@ -16,7 +16,7 @@ from nucleigan.figures.overlay import hits, overlay
 from nucleigan.progress import progress
 from nucleigan.segmentation.export import Features, geojson
 from nucleigan.segmentation.segmenter import Segmenter
-from nucleigan.slides.images import DEFAULTS, opened_level, read_header
+from nucleigan.slides.images import DEFAULTS, check_pixels, opened_level, read_header
 from nucleigan.slides.resample import (
     resample_labels,
     resampled,
@@ -24,7 +24,7 @@ from nucleigan.slides.resample import (
     scaled_shape,
     shrunk,
 )
-from nucleigan.slides.sheet import check_mpp
+from nucleigan.slides.sheet import check_mpp, magnification_doubts
 from nucleigan.windows import Picture, bands
 
 # Pictures for people are at most this large, pixels.
@@ -118,20 +118,22 @@ def segment_file(
     if mpp is None:
         raise NucleiganError(f"{image}: does not say how many µm a pixel has; give it with --mpp.")
     check_mpp(mpp, str(image))
-    factor = mpp / float(segmenter.facts["mpp"])
+    working = float(segmenter.facts["mpp"])
+    factor = mpp / working
     shape = scaled_shape(header.shape, factor)
-    labels_output = Path(labels_output)
-    labels_output.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".", dir=labels_output.parent) as name, ExitStack() as files:
-        scaled, normalized = Path(name) / "image.tif", Path(name) / "normalized.tif"
+    check_pixels(Path(image), shape, limits, False, f"at the model's {working:g} µm per pixel it")
+    for doubt in magnification_doubts(image, header.mpp, mpp, working, "--mpp"):
+        _warn(doubt)
+    with _workspace(Path(labels_output)) as folder, ExitStack() as files:
+        scaled, normalized = folder / "image.tif", folder / "normalized.tif"
         level = files.enter_context(opened_level(image, 1 / factor, limits))
         for warning in level.warnings:
-            print(f"warning: {warning}", file=sys.stderr)
+            _warn(warning)
         rows = resampled(level.picture, shape, level.extent)
         rows = progress(rows, shape[0], "rows read", len)
         write_bands(scaled, (*shape, 3), np.uint8, rows)
         picture = files.enter_context(open_image(scaled))
-        normalize = segmenter.normalizer(picture)
+        normalize = segmenter.normalizer(picture, lambda doubt: _warn(f"{image}: {doubt}"))
         rows = progress(map(normalize, bands(picture)), shape[0], "rows normalised", len)
         write_bands(normalized, picture.shape, np.uint8, rows)
         picture = files.enter_context(open_image(normalized))
@@ -141,6 +143,22 @@ def segment_file(
         labels = resampled_labels(rows, shape, header.shape)
         write_bands(labels_output, header.shape, np.int32, labels, mpp)
     return features.count
+
+
+@contextmanager
+def _workspace(output: Path) -> Iterator[Path]:
+    """A hidden folder beside an output; of the same name always, so that no killed run's stays."""
+    folder = output.with_name(f".{output.name}.partial")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _warn(sentence: str) -> None:
+    print(f"warning: {sentence}", file=sys.stderr)
 
 
 def _label_rows(segmenter: Segmenter, picture: Picture, features: Features) -> Iterator[np.ndarray]:

@@ -11,7 +11,7 @@ from nucleigan.artifacts import write_table
 from nucleigan.config import ComputeSettings, DecodingSettings, PredictionSettings
 from nucleigan.metrics import aggregated_jaccard
 from nucleigan.models.methods import load_method
-from nucleigan.models.validation import fields, telling
+from nucleigan.models.validation import has_nuclei, looked_at, telling
 from nucleigan.models.weights import read_weights, write_weights
 from nucleigan.progress import progress
 from nucleigan.segmentation.segmenter import Segmenter
@@ -64,17 +64,23 @@ def choose_thresholds(
     if slides:
         segmenter = Segmenter(tensors, facts, computing.prepare(compute))
         markers = segmenter.markers
-        told = telling(fields(slide["image"], slide["labels"]) for slide in slides)
         found = []
-        for parts in progress(told, len(told), "slides"):
+        for slide in progress(slides, len(slides), "slides"):
+            parts = looked_at(slide["image"], slide["labels"])
             tried = [
                 try_thresholds(
-                    segmenter.predict(image), truth, segmenter.decode, settings.decoding, markers
+                    segmenter.predict(part.image),
+                    part.truth,
+                    segmenter.decode,
+                    settings.decoding,
+                    markers,
                 )
-                for image, truth in parts
+                for part in parts
             ]
-            found.append(np.mean([one["aji"] for one in tried], axis=0))
-        table = tried[0].assign(aji=np.mean(found, axis=0))
+            shares = [part.share for part in parts]
+            aji = np.average([one["aji"] for one in tried], axis=0, weights=shares)
+            found.append((has_nuclei(parts), aji))
+        table = tried[0].assign(aji=np.mean(telling(found), axis=0))
         best = table.iloc[int(table["aji"].to_numpy().argmax())]
         chosen = {name: None if pd.isna(best[name]) else float(best[name]) for name in THRESHOLDS}
         facts["prediction"]["decoding"] |= chosen

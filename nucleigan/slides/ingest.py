@@ -20,13 +20,9 @@ from nucleigan.progress import progress
 from nucleigan.slides.annotations import read_annotation
 from nucleigan.slides.images import opened_level, read_header
 from nucleigan.slides.resample import resample_labels, resampled, scaled_shape, shrunk
-from nucleigan.slides.sheet import Slide
+from nucleigan.slides.sheet import Slide, magnification_doubts
 from nucleigan.slides.tissue import tissue_mask
 
-# Sheet and file may differ by rounding; beyond this they contradict each other.
-MPP_TOLERANCE = 0.05
-# Enlarging beyond this invents detail, as from 20× to 40×.
-ENLARGED = 1.2
 PICTURE_SIDE = 800
 # Twenty times a large nucleus, µm².
 LARGEST_NUCLEUS = 2000
@@ -154,16 +150,7 @@ def _magnification(
             f"slide {slide.slide}: neither the sample sheet nor {slide.image} says how many µm "
             "a pixel has; fill in the column `mpp`."
         )
-    if stated is not None and abs(stated / mpp - 1) > MPP_TOLERANCE:
-        warnings.append(
-            f"{slide.image} states {stated:.4g} µm per pixel, the sample sheet {mpp:.4g}; the "
-            "sheet is followed"
-        )
-    if mpp / working > ENLARGED:
-        warnings.append(
-            f"{slide.image} has {mpp:.4g} µm per pixel and is enlarged to {working:.4g}; detail "
-            "that was not scanned stays missing"
-        )
+    warnings += magnification_doubts(slide.image, stated, mpp, working, "the sample sheet")
     return mpp
 
 

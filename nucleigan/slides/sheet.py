@@ -59,6 +59,10 @@ LONGEST_PATH, LONGEST_PART = 2000, 255
 # Similarity of a column's name to one of ours, by which it may be that one, misspelt.
 ALIKE = 0.75
 PLAUSIBLE_MPP = (0.05, 10.0)
+# Sheet and file may differ by rounding; beyond this they contradict each other.
+MPP_TOLERANCE = 0.05
+# Enlarging beyond this invents detail, as from 20× to 40×.
+ENLARGED = 1.2
 
 
 @dataclass(frozen=True)
@@ -534,6 +538,33 @@ def check_mpp(mpp: float, where: str) -> None:
     low, high = PLAUSIBLE_MPP
     if not low <= mpp <= high:
         raise NucleiganError(f"{where}: mpp is {mpp:g}; expected {low} to {high} µm per pixel.")
+
+
+def magnification_doubts(
+    image: str | Path, stated: float | None, mpp: float, working: float, source: str
+) -> list[str]:
+    """Sentences about a magnification that may be wrong, or is too low.
+
+    Parameters
+    ----------
+    image
+        For the sentences.
+    stated, mpp, working
+        µm per pixel: what the file says, what is taken for true, and what it is brought to.
+    source
+        Who says what is taken for true.
+    """
+    doubts = []
+    if stated is not None and abs(stated / mpp - 1) > MPP_TOLERANCE:
+        doubts.append(
+            f"{image} states {stated:.4g} µm per pixel, {source} {mpp:.4g}, which is followed"
+        )
+    if mpp / working > ENLARGED:
+        doubts.append(
+            f"{image} has {mpp:.4g} µm per pixel and is enlarged to {working:.4g}; detail that "
+            "was not scanned stays missing"
+        )
+    return doubts
 
 
 def _mpp(text: str, where: str) -> float | None:

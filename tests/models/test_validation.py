@@ -5,7 +5,7 @@ import numpy as np
 from nucleigan.artifacts import write_image
 from nucleigan.config import MaskSettings
 from nucleigan.models.methods import load_method
-from nucleigan.models.validation import Validation, fields, telling
+from nucleigan.models.validation import Validation, has_nuclei, looked_at, telling
 
 KINDS = ("image", "labels")
 
@@ -34,19 +34,21 @@ def test_large_slides_are_looked_at_in_parts_with_nuclei(tmp_path, monkeypatch):
     labels = np.zeros((100, 70), np.int32)
     for number, (row, column) in enumerate([(5, 5), (30, 60), (60, 30), (60, 60), (90, 10)], 1):
         labels[row : row + 4, column : column + 4] = number
+    labels[10:14, 2:14] = 6
     paths = tmp_path / "image.tif", tmp_path / "labels.tif"
     for path, pixels in zip(paths, (image, labels), strict=True):
         write_image(path, pixels)
-    (first, first_truth), (last, last_truth) = fields(*paths)
+    (first, first_truth, share), (last, last_truth, rest) = looked_at(*paths)
+    assert (share, rest) == (4 / 5, 1 / 5)
     np.testing.assert_array_equal(first, image[:25, :23])
     np.testing.assert_array_equal(first_truth, labels[:25, :23])
     np.testing.assert_array_equal(last, image[75:, :23])
     np.testing.assert_array_equal(last_truth, labels[75:, :23])
     write_image(tmp_path / "none.tif", 0 * labels)
-    empty, full = fields(paths[0], tmp_path / "none.tif"), fields(*paths)
-    assert [truth.shape for _, truth in empty] == [(25, 23)]
-    assert telling([empty, full])[0] is full and len(telling([empty, full])) == 1
-    assert telling([empty])[0] is empty
+    empty = looked_at(paths[0], tmp_path / "none.tif")
+    assert [part.truth.shape for part in empty] == [(25, 23)]
+    assert not has_nuclei(empty) and has_nuclei(looked_at(*paths))
+    assert telling([(False, "a"), (True, "b")]) == ["b"] and telling([(False, "a")]) == ["a"]
     monkeypatch.setattr("nucleigan.models.validation.FIELDS", 7)
-    ((whole, _),) = fields(*paths)
+    ((whole, _, _),) = looked_at(*paths)
     np.testing.assert_array_equal(whole, image)
