@@ -18,6 +18,7 @@ from nucleigan.metrics.errors import (
     classify,
 )
 from nucleigan.metrics.table import Contingency, contingency
+from nucleigan.windows import Picture
 
 # Okabe & Ito 2008, and white: told apart with every common kind of colour vision.
 COLOURS = {
@@ -31,9 +32,12 @@ COLOURS = {
 
 
 def draw_errors(
-    image: np.ndarray, truth: np.ndarray, prediction: np.ndarray
+    image: Picture,
+    truth: np.ndarray,
+    prediction: np.ndarray,
+    place: tuple[slice, slice] = np.s_[:, :],
 ) -> tuple[np.ndarray, Errors]:
-    """Draw the contours of all nuclei in the colours of their classes.
+    """Draw the contours of nuclei in the colours of their classes.
 
     Contours of errors are three pixels wide, those of hits one. Hits, inexact and invented nuclei
     are drawn as predicted, missed ones as they are; of split and merged nuclei both contours are
@@ -45,11 +49,13 @@ def draw_errors(
         (H, W, 3) uint8.
     truth, prediction
         (H, W) integers.
+    place
+        The part that is drawn, rows and columns; the classes are those of the whole.
 
     Returns
     -------
     drawn
-        (H, W, 3) uint8.
+        (h, w, 3) uint8, the part.
     errors
         The class of every nucleus.
 
@@ -65,14 +71,23 @@ def draw_errors(
         )
     table = contingency(truth, prediction)
     errors = classify(table)
-    drawn = image.copy()
+    # Contours are cut at the part's border as if they went on, and widened ones reach into it.
+    ends = [part.indices(length)[:2] for part, length in zip(place, truth.shape, strict=True)]
+    lengths = zip(ends, truth.shape, strict=True)
+    grown = tuple(slice(max(0, low - 2), min(high + 2, length)) for (low, high), length in lengths)
+    truth, prediction = truth[grown], prediction[grown]
+    drawn = np.array(image[grown])
     # Errors that name more than one nucleus last, over what they consist of.
     for name in (HIT, INEXACT, INVENTED, MISSED, SPLIT, MERGED):
         edge = _edge(truth, prediction, table, errors, name)
         if name != HIT:
             edge = ndimage.binary_dilation(edge, np.ones((3, 3), bool))
         drawn[edge] = COLOURS[name]
-    return drawn, errors
+    inner = tuple(
+        slice(low - part.start, high - part.start)
+        for (low, high), part in zip(ends, grown, strict=True)
+    )
+    return drawn[inner], errors
 
 
 def _edge(

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nucleigan.artifacts import read_table, read_tiff
+from nucleigan.artifacts import open_image, read_table, read_tiff
 from nucleigan.evaluation.columns import MODEL, NAMES_ARE_TEXT
 from nucleigan.evaluation.curves import shown_split
 from nucleigan.figures.errors import css_colours, draw_errors
@@ -77,15 +77,13 @@ def legend() -> str:
 
 
 def _tile(row: Any, paths: Mapping[str, Any]) -> str:
-    image, truth, prediction = (
-        read_tiff(paths[kind]) for kind in ("image", "labels", "prediction")
-    )
-    drawn, errors = draw_errors(image, truth, prediction)
+    truth, prediction = (read_tiff(paths[kind]) for kind in ("labels", "prediction"))
+    with open_image(paths["image"]) as image:
+        drawn, errors = draw_errors(image, truth, prediction, window(truth))
     counts = ", ".join(f"{count} {name}" for name, count in errors.counts().items())
-    place = window(truth)
-    part = "" if drawn[place].shape == drawn.shape else ", its densest part"
+    part = "" if drawn.shape[:2] == truth.shape else ", its densest part"
     caption = f"{row.slide} ({row.organ}){part}: AJI {row.aji:.3f}, F1 {row.f1:.3f}; {counts}."
-    return page.photograph(drawn[place], caption, SIDE)
+    return page.photograph(drawn, caption, SIDE)
 
 
 def window(truth: np.ndarray) -> tuple[slice, slice]:

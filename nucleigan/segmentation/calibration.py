@@ -7,13 +7,16 @@ import numpy as np
 import pandas as pd
 
 from nucleigan import masks
-from nucleigan.artifacts import read_table, read_tiff, write_table
-from nucleigan.config import ComputeSettings
+from nucleigan.artifacts import open_image, read_table, write_table
+from nucleigan.config import ComputeSettings, MaskSettings
 from nucleigan.progress import progress
 from nucleigan.segmentation.segmenter import Segmenter
+from nucleigan.windows import Picture
 
 # A sample is enough, and networks are slow: at most so many slides, the middle of each (pixels).
 SLIDES, SIDE = 16, 384
+# Larger than nuclei, pixels: how wide a boundary is may depend on all of a nucleus.
+AROUND = 128
 BINS = 20
 COLUMNS = ["low", "high", "pixels", "predicted", "observed"]
 
@@ -46,14 +49,25 @@ def calibrate(
     chosen = np.linspace(0, len(slides) - 1, min(SLIDES, len(slides))).astype(int)
     for number in progress(chosen, len(chosen), "slides"):
         slide = slides[number]
-        image, labels = read_tiff(slide["image"]), read_tiff(slide["labels"])
-        place = middle(image.shape[:2])
-        mask = segmenter.predict(image[place])
-        predicted.append((mask[0].ravel() + 1) / 2)
-        observed.append(masks.encode(labels, segmenter.mask_settings)[0][place].ravel() > 0)
+        with open_image(slide["image"]) as image, open_image(slide["labels"]) as labels:
+            place = middle(image.shape[:2])
+            mask = segmenter.predict(image[place])
+            predicted.append((mask[0].ravel() + 1) / 2)
+            observed.append(_encoded(labels, place, segmenter.mask_settings).ravel() > 0)
         print(f"{slide['slide']}: {mask[0].size} pixels", flush=True)
     table = reliability(np.concatenate(predicted), np.concatenate(observed))
     write_table(output, table, digits=6)
+
+
+def _encoded(labels: Picture, place: tuple[slice, ...], settings: MaskSettings) -> np.ndarray:
+    """The first channel of a part of a label map, encoded with what lies around it."""
+    ends = [part.indices(length)[:2] for part, length in zip(place, labels.shape, strict=True)]
+    tops = [max(0, low - AROUND) for low, _ in ends]
+    around = [slice(top, high + AROUND) for top, (_, high) in zip(tops, ends, strict=True)]
+    rows, columns = (
+        slice(low - top, high - top) for top, (low, high) in zip(tops, ends, strict=True)
+    )
+    return masks.encode(labels[*around], settings)[0, rows, columns]
 
 
 def middle(shape: tuple[int, ...]) -> tuple[slice, ...]:

@@ -156,6 +156,17 @@ def test_contours_have_the_colours_of_their_classes():
     assert (drawn[15, 15] == 200).all() and (image == 200).all()
 
 
+@pytest.mark.parametrize("place", [np.s_[0:30, 0:200], np.s_[7:52, 10:60], np.s_[40:200, 53:54]])
+def test_a_part_is_drawn_as_it_is_in_the_whole(place):
+    truth = discs((15, 15, 8), (60, 15, 8), (40, 40, 9), (52, 55, 6))
+    prediction = discs((15, 15, 8), (15, 60, 8), (40, 44, 12), (53, 59, 3))
+    image = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3)).astype(np.uint8)
+    whole, errors = draw_errors(image, truth, prediction)
+    part, same = draw_errors(image, truth, prediction, place)
+    np.testing.assert_array_equal(part, whole[place])
+    assert same.counts() == errors.counts()
+
+
 def test_image_of_another_size():
     with pytest.raises(NucleiganError, match="one size"):
         draw_errors(np.zeros((4, 5, 3), np.uint8), NOTHING, NOTHING)

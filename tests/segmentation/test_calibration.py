@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nucleigan import masks
+from nucleigan.config import MaskSettings
 from nucleigan.figures.curves import calibration, calibration_error
-from nucleigan.segmentation.calibration import BINS, SIDE, middle, reliability
+from nucleigan.segmentation.calibration import BINS, SIDE, _encoded, middle, reliability
 
 
 def test_groups_of_known_pixels():
@@ -40,6 +42,19 @@ def test_without_pixels(tmp_path):
     assert np.isnan(calibration_error(table))
     calibration({"a": table, "b": pd.DataFrame(table)}, tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize("encoding", ["filled", "outline", "interior_boundary"])
+def test_a_part_is_encoded_as_it_is_in_the_whole(encoding):
+    y, x = np.mgrid[:700, :500]
+    labels = ((y // 30) * 20 + x // 25 + 1) * ((y % 30 < 27) & (x % 25 < 24))
+    settings = MaskSettings(encoding=encoding)
+    place = middle(labels.shape)
+    whole = masks.encode(labels, settings)[0]
+    np.testing.assert_array_equal(_encoded(labels, place, settings), whole[place])
+    small = labels[:100, :90]
+    found = _encoded(small, middle(small.shape), settings)
+    np.testing.assert_array_equal(found, masks.encode(small, settings)[0])
 
 
 def test_the_middle_of_large_and_small_slides():
