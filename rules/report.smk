@@ -1,5 +1,7 @@
 # Figures over all models and slides, and the page that the report starts with.
 
+from nucleigan.splits import shown_split
+
 # Sections of the configuration that the main run depends on: the page names no others.
 SECTIONS = set(type(SETTINGS).model_fields) - {
     "results",
@@ -21,6 +23,14 @@ if GIVEN:
     # What is configured for trainings says nothing of the model's.
     del SHOWN["patches"]
     SHOWN["segmentation"] = {"model", "methods", "data"}
+
+# Of the split that figures show.
+CALIBRATED = [
+    name
+    for name in JUDGED_WITH_TRUTH
+    if SLIDES[name].split
+    == shown_split(SLIDES[judged].split for judged in JUDGED_WITH_TRUTH)
+]
 
 
 rule compare_stains:
@@ -49,8 +59,8 @@ rule compare_stains:
 rule calibrate:
     input:
         model=results(f"segmentation/{RUN}/model.safetensors"),
-        images=expand(results("stain/{slide}/image.tif"), slide=JUDGED_WITH_TRUTH),
-        labels=expand(results("slides/{slide}/labels.tif"), slide=JUDGED_WITH_TRUTH),
+        images=expand(results("stain/{slide}/image.tif"), slide=CALIBRATED),
+        labels=expand(results("slides/{slide}/labels.tif"), slide=CALIBRATED),
     output:
         table=results(f"evaluation/{RUN}/calibration.csv"),
     log:
@@ -64,8 +74,7 @@ rule calibrate:
         gpu=GPUS,
         device=SETTINGS.compute.device,
     params:
-        slides=JUDGED_WITH_TRUTH,
-        splits=[SLIDES[name].split for name in JUDGED_WITH_TRUTH],
+        slides=CALIBRATED,
         compute=section("compute", "device", "tensorboard", "processes"),
         code=code("calibrate.py"),
         method_code=method_code,
@@ -112,6 +121,34 @@ rule draw_curves:
 
 rule start_page:
     input:
+        **(
+            dict(
+                sheet=results("synthesis/contact_sheet.png"),
+                quality=results("synthesis/quality.csv"),
+                agreement=results("synthesis/agreement.csv"),
+                painter=rules.train_cyclegan.output.generator,
+            )
+            if USES_SYNTHETIC
+            else {}
+        ),
+        # Everything below only where there is something to judge by.
+        **(
+            dict(
+                organs=rules.compare_models.output.organs,
+                slides_table=rules.compare_models.output.slides,
+                aji=rules.compare_models.output.figure,
+                f1=rules.draw_curves.output.f1_figure,
+                sizes=rules.draw_curves.output.sizes_figure,
+                calibration=rules.draw_curves.output.calibration_figure,
+            )
+            if JUDGED_WITH_TRUTH
+            else {}
+        ),
+        **{
+            f"{name}_{kind}": getattr(getattr(rules, f"compare_{name}").output, kind)
+            for name in COMPARISONS
+            for kind in ("organs", "differences", "figure")
+        },
         slides=expand(results("slides/{slide}/slide.json"), slide=SLIDES),
         reference=results("stain/reference.json"),
         models=of_runs(results(f"segmentation/{RUN}/model.safetensors"), RUNS),
@@ -119,41 +156,7 @@ rule start_page:
             *([results("cyclegan/history.png")] if USES_SYNTHETIC else []),
             *of_runs(results(f"segmentation/{RUN}/history.png"), TRAINED),
         ],
-        synthesis=(
-            [
-                results("synthesis/contact_sheet.png"),
-                results("synthesis/quality.csv"),
-                results("synthesis/agreement.csv"),
-                rules.train_cyclegan.output.generator,
-            ]
-            if USES_SYNTHETIC
-            else []
-        ),
-        # Everything below only where there is something to judge by.
-        tables=(
-            [rules.compare_models.output.organs, rules.compare_models.output.slides]
-            if JUDGED_WITH_TRUTH
-            else []
-        ),
-        plots=(
-            [
-                rules.compare_models.output.figure,
-                rules.draw_curves.output.f1_figure,
-                rules.draw_curves.output.sizes_figure,
-                rules.draw_curves.output.calibration_figure,
-            ]
-            if JUDGED_WITH_TRUTH
-            else []
-        ),
-        comparisons=[
-            path
-            for name in COMPARISONS
-            for path in (
-                getattr(rules, f"compare_{name}").output.organs,
-                getattr(rules, f"compare_{name}").output.differences,
-                getattr(rules, f"compare_{name}").output.figure,
-            )
-        ],
+        # Names: one list of files would show each under whatever stands at its place.
         training_sets=(
             rules.plot_training_sets.output.figure if "ablation" in COMPARISONS else []
         ),

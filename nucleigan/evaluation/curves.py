@@ -1,6 +1,6 @@
 """Curves of the evaluation: F1 over IoU thresholds, detection over the size of nuclei."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +13,11 @@ from nucleigan.evaluation.intervals import BETWEEN_0_AND_1, interval_of_mean
 from nucleigan.evaluation.summary import mean
 from nucleigan.metrics.objects import THRESHOLDS
 from nucleigan.organs import organ_name
+from nucleigan.splits import shown_split
 
 # Groups of nuclei by size, each with as many nuclei.
 SIZES = 8
 GROUP = ["method", "data"]
-
-
-def shown_split(splits: Iterable[str]) -> str:
-    """The split that figures show: test slides, or else the first by name."""
-    return min(splits, key=lambda split: (split != "test", split))
 
 
 def draw_curves(

@@ -72,20 +72,20 @@ def table(summaries: Sequence[Summary], measure: str) -> Table:
     rows = [
         [organ, str(slides[organ] or "–")]
         + [_cell(s, organ, measure) + _lacking(s, organ, slides[organ]) for s in summaries]
-        + [_number(figures.get(organ, math.nan), measure) for figures in others.values()]
+        + [number(figures.get(organ, math.nan), measure) for figures in others.values()]
         for organ in organs
     ]
     last = [
         [OVERALL, str(sum(slides.values()))]
         + [_cell(s, OVERALL, measure) for s in summaries]
-        + [_number(mean(figures.values()), measure) for figures in others.values()]
+        + [number(mean(figures.values()), measure) for figures in others.values()]
     ]
     shared = [o for o in organs if o in ORGANS and all(o in s.slides for s in summaries)]
     if others and shared and shared != organs:
         last.append(
             [f"{OVERALL} of shared organs ({len(shared)})", str(sum(slides[o] for o in shared))]
             + [_shared_cell(s, shared, measure) for s in summaries]
-            + [_number(mean(figures[o] for o in shared), measure) for figures in others.values()]
+            + [number(mean(figures[o] for o in shared), measure) for figures in others.values()]
         )
     if others and shared and measure == "aji":
         last.append(_gains(summaries, shared, others))
@@ -142,15 +142,15 @@ def _cell(summary: Summary, organ: str, measure: str) -> str:
     if measures is None:
         return "–"
     middle, deviation = measures[measure]
-    text = _number(middle, measure)
+    text = number(middle, measure)
     if not math.isnan(deviation):
-        text += f" ± {_number(deviation, measure)}"
+        text += f" ± {number(deviation, measure)}"
     if measure == "hausdorff":
-        text += f" ({_number(measures['match_rate'][0], 'match_rate')})"
+        text += f" ({number(measures['match_rate'][0], 'match_rate')})"
     if organ == OVERALL and measure in WITH_INTERVAL:
         interval = summary.interval(OVERALL, measure)
         if not math.isnan(interval.low):
-            text += f" [{_number(interval.low, measure)}, {_number(interval.high, measure)}]"
+            text += f" [{number(interval.low, measure)}, {number(interval.high, measure)}]"
         elif not math.isnan(middle):
             text += f" ({NO_INTERVAL})"
     return text
@@ -166,13 +166,14 @@ def _shared_cell(summary: Summary, organs: Sequence[str], measure: str) -> str:
     def over_organs(name: str) -> float:
         return mean(summary.organs[organ][name][0] for organ in organs)
 
-    text = _number(over_organs(measure), measure)
+    text = number(over_organs(measure), measure)
     if measure == "hausdorff":
-        text += f" ({_number(over_organs('match_rate'), 'match_rate')})"
+        text += f" ({number(over_organs('match_rate'), 'match_rate')})"
     return text
 
 
-def _number(value: float, measure: str) -> str:
+def number(value: float, measure: str) -> str:
+    """A figure of a measure as a cell."""
     if math.isnan(value):
         return "–"
     return f"{value:.2f}" if measure in ("hausdorff", "match_rate") else f"{value:.3f}"

@@ -12,10 +12,10 @@ import pandas as pd
 
 from nucleigan.artifacts import atomic, read_table
 from nucleigan.evaluation.columns import NAMES_ARE_TEXT
-from nucleigan.evaluation.curves import shown_split
 from nucleigan.evaluation.summary import OVERALL, sorted_organs
 from nucleigan.figures.evaluation import BAR_COLOURS
 from nucleigan.figures.legends import label
+from nucleigan.splits import shown_split
 
 KINDS = {"real": "real", "both": "real and synthetic", "synthetic": "synthetic"}
 # Axes beside each other.

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from nucleigan.artifacts import open_table
 from nucleigan.evaluation.compare import PHANTOM_REMARK
-from nucleigan.evaluation.curves import shown_split
+from nucleigan.evaluation.intervals import Interval
 from nucleigan.evaluation.published import ORGANS, SOURCE, published
 from nucleigan.evaluation.summary import OVERALL, mean
-from nucleigan.evaluation.tables import NO_INTERVAL, NOTES, TITLES, WITH_INTERVAL
+from nucleigan.evaluation.tables import NOTES, TITLES, WITH_INTERVAL, number, signed
 from nucleigan.report import page
+from nucleigan.splits import shown_split
 
 Row = Mapping[str, str]
 HEADLINE = ("aji", "f1", "dice", "hausdorff")
@@ -24,6 +25,18 @@ STEPS = (
     "They learned for the same number of steps where segmentation.steps_per_epoch names one; an "
     "epoch otherwise is one pass over the pairs, and more pairs are more steps."
 )
+# What figures show, by their names.
+CAPTIONS = {
+    "aji": "AJI by organ: bars are means, dots single slides, markers published figures, whose "
+    "overall mean is that of all nine organs here.",
+    "f1": "F1 over the IoU that a match must exceed: how exact the outlines are.",
+    "sizes": "Part of the true nuclei found, by size: small ones are the hard ones. Lines: 95 % "
+    "intervals.",
+    "calibration": "Calibration: of pixels with this predicted probability, the part that is "
+    "nucleus.",
+    "training_sets": "AJI by training set, over all and organ by organ: dots are means, ± over "
+    "seeds, lines 95 % intervals over slides.",
+}
 # Title and explanation of each target of further models.
 COMPARISONS = {
     "baselines": (
@@ -52,14 +65,14 @@ def results(
     organs_table
         CSV of :func:`nucleigan.evaluation.compare`.
     plots
-        Caption to PNG file; the first is shown as wide as the page.
+        Of :data:`CAPTIONS`, the name to the PNG file; the first is shown as wide as the page.
     phantoms
         Whether the slides were drawn by the package.
     remark
         What else to know of the slides.
     """
     rows, compared = _shown(organs_table)
-    pictures = [page.plot(path, caption) for caption, path in plots.items()]
+    pictures = [page.plot(path, CAPTIONS[name]) for name, path in plots.items()]
     return page.section(
         "How good, and against whom",
         page.paragraph(PHANTOM_REMARK, "note") if phantoms else "",
@@ -86,7 +99,7 @@ def comparison(
     organs_table, differences_table
         CSV of :func:`nucleigan.evaluation.compare`.
     figures
-        Caption to PNG file.
+        Of :data:`CAPTIONS`, the name to the PNG file.
     """
     rows, compared = _shown(organs_table)
     title, explained = COMPARISONS[name]
@@ -103,7 +116,7 @@ def comparison(
             ),
             differences(differences_table, rows[0]["split"], f"{name}-differences"),
         ),
-        *(page.plot(path, caption) for caption, path in figures.items()),
+        *(page.plot(path, CAPTIONS[figure]) for figure, path in figures.items()),
     )
 
 
@@ -146,10 +159,9 @@ def _difference(row: Row) -> str:
     middle, low, high = (_number(row[key]) for key in ("difference", "low", "high"))
     if math.isnan(middle):
         return "–"
-    interval = NO_INTERVAL if math.isnan(low) else f"[{low:+.3f}, {high:+.3f}]"
     deviation = _number(row["difference_sd"])
     spread = "" if math.isnan(deviation) else f" ± {deviation:.3f}"
-    return f"{middle:+.3f}{spread} {interval}"
+    return f"{middle:+.3f}{spread} {signed(Interval(low, high))}"
 
 
 def summary(rows: Sequence[Row], split: str) -> str:
@@ -176,7 +188,7 @@ def headline(rows: Sequence[Row], compared: bool, prefix: str = "") -> str:
         means = {
             name: mean(values[o] for o in shared if o in values) for name, values in figures.items()
         }
-        cells = [_text(means[measure], measure) for measure in HEADLINE]
+        cells = [number(means[measure], measure) for measure in HEADLINE]
         shown.append([f"{method} ({SOURCE})", "", *cells])
     header = ["model", "slides", *(SHORT[measure] for measure in HEADLINE)]
     return page.table(header, shown, name=f"{prefix}headline")
@@ -197,7 +209,7 @@ def by_organ(rows: Sequence[Row], measure: str, compared: bool, prefix: str = ""
             for model in models
         ]
         cells += [
-            _text(mean(figures[o] for o in known if o in figures), measure)
+            number(mean(figures[o] for o in known if o in figures), measure)
             for figures in others.values()
         ]
         shown.append([organ, slides, *cells])
@@ -207,16 +219,16 @@ def by_organ(rows: Sequence[Row], measure: str, compared: bool, prefix: str = ""
 
 def cell(row: Row, measure: str) -> str:
     """A figure with its deviation over seeds, and its interval or, of a distance, match rate."""
-    text = _text(_number(row[measure]), measure)
+    text = number(_number(row[measure]), measure)
     deviation = _number(row[f"{measure}_sd"])
     if not math.isnan(deviation):
-        text += f" ± {_text(deviation, measure)}"
+        text += f" ± {number(deviation, measure)}"
     if measure == "hausdorff":
-        return f"{text} ({_text(_number(row['match_rate']), 'match_rate')})"
+        return f"{text} ({number(_number(row['match_rate']), 'match_rate')})"
     if measure in WITH_INTERVAL:
         low, high = (_number(row[f"{measure}_{end}"]) for end in ("low", "high"))
         if not math.isnan(low):
-            text += f" [{_text(low, measure)}, {_text(high, measure)}]"
+            text += f" [{number(low, measure)}, {number(high, measure)}]"
     return text
 
 
@@ -226,9 +238,3 @@ def _name(row: Row) -> str:
 
 def _number(text: str) -> float:
     return float(text or "nan")
-
-
-def _text(value: float, measure: str) -> str:
-    if math.isnan(value):
-        return "–"
-    return f"{value:.2f}" if measure in ("hausdorff", "match_rate") else f"{value:.3f}"

@@ -83,15 +83,15 @@ def write_start(
         Folder of the workflow's code, for its commit.
     evaluation
         None without annotated slides, else ``organs`` and ``slides`` (CSV of all models), ``plots``
-        (caption to PNG), ``model`` (``method``, ``data``, ``seed`` of the one whose
-        slides are shown) and ``tiles`` (dictionaries with ``slide``, ``image``, ``labels`` and
-        ``prediction``).
+        (of :data:`nucleigan.report.results.CAPTIONS`, the name to the PNG), ``model`` (``method``,
+        ``data``, ``seed`` of the one whose slides are shown) and ``tiles`` (dictionaries with
+        ``slide``, ``image``, ``labels`` and ``prediction``).
     synthesis
         None without synthetic pairs, else ``sheet`` (PNG), ``quality`` and ``agreement`` (CSV), and
         ``painter`` (weights of the generator).
     comparisons
         Target of further models to its ``organs`` and ``differences`` (CSV) and ``figures``
-        (caption to PNG).
+        (as ``plots``).
     unjudged
         Slides that were segmented and have no annotation to be judged by.
     """

@@ -8,11 +8,11 @@ import numpy as np
 
 from nucleigan.artifacts import open_image, read_table, read_tiff
 from nucleigan.evaluation.columns import MODEL, NAMES_ARE_TEXT
-from nucleigan.evaluation.curves import shown_split
 from nucleigan.figures.errors import css_colours, draw_errors
 from nucleigan.metrics.errors import MEANINGS
 from nucleigan.metrics.objects import centroids
 from nucleigan.report import page
+from nucleigan.splits import shown_split
 
 EACH = 3
 # Of larger slides a window of this side is shown, pixels.

@@ -14,7 +14,6 @@ from nucleigan.evaluation.curves import (
     detection_by_size,
     draw_curves,
     f1_over_thresholds,
-    shown_split,
 )
 from nucleigan.metrics.objects import THRESHOLDS
 
@@ -90,11 +89,6 @@ def test_nuclei_of_one_size_or_none():
     areas = [10] * 7 + [90] * 4
     table = detection_by_size(pd.DataFrame(nuclei("a", "liver", [0.9] * 11, areas)), mpp=1)
     assert table["nuclei"].tolist() == [7, 4] and table["rate"].tolist() == [1, 1]
-
-
-def test_figures_show_test_slides_if_there_are_any():
-    assert shown_split(["val", "test", "train"]) == "test"
-    assert shown_split(["val", "train", "val"]) == "train"
 
 
 def judged(folder):

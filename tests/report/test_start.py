@@ -207,7 +207,7 @@ def test_all_parts_in_order(tmp_path, html_tables):
             evaluation={
                 "organs": tmp_path / "organs.csv",
                 "slides": tmp_path / "slides.csv",
-                "plots": {"A plot.": tmp_path / "aji.png"},
+                "plots": {"aji": tmp_path / "aji.png"},
                 "model": {"method": "cgan", "data": "both", "seed": "0"},
                 "tiles": [{"slide": name, **tile} for name in ("liver0", "liver1", "kidney0")],
             },
