@@ -91,11 +91,13 @@ def unpaired_batches(config: Config) -> Callable[[int], cyclegan.Batch]:
 
     def make(step: int) -> cyclegan.Batch:
         images, encoded = pairs(step)
+        numbers = range(step * len(images), (step + 1) * len(images))
+        latent = cyclegan.draw_latents(config.cyclegan, numbers, 0)
         if not config.cyclegan.lambda_nuclei:
-            return cyclegan.Batch(images, encoded)
+            return cyclegan.Batch(images, encoded, latent)
         encoded = encoded[0::2].repeat(2, axis=0)
         nuclei = encoded[:, 0] > 0
-        return cyclegan.Batch(images, encoded, cyclegan.Looks(nuclei, images, nuclei))
+        return cyclegan.Batch(images, encoded, latent, cyclegan.Looks(nuclei, images, nuclei))
 
     return make
 

@@ -48,6 +48,13 @@ MEMORY = (
 )
 
 
+GPU_MEMORY = (
+    "the GPU has too little memory; make batch_size, crop or the generator's width smaller, or "
+    "prediction.tile where a trained model is used, share a batch among more GPUs "
+    "(compute.processes), or choose a larger GPU"
+)
+
+
 # What PyTorch says then; the last is all that its library of layers for CPUs has to say.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "could not create a primitive")
 
@@ -166,7 +173,14 @@ def _last(error: Exception) -> str:
 
 def _passes(error: Exception) -> bool:
     """Whether another try may go well: not where a file, a setting or a number is wrong."""
-    return isinstance(error, PassingError) or not isinstance(error, NucleiganError)
+    if isinstance(error, PassingError):
+        return True
+    return not isinstance(error, NucleiganError) and not _overfills_gpu(error)
+
+
+def _overfills_gpu(error: Exception) -> bool:
+    """More memory for the job would not help, and another try would fail as this one."""
+    return isinstance(error, RuntimeError) and "cuda out of memory" in str(error).lower()
 
 
 def _in_full(error: Exception) -> str:
@@ -181,8 +195,10 @@ def explained(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, OSError) and error.errno in WHAT_TO_DO:
         return f"{error.filename or 'A file of this job'}: {WHAT_TO_DO[error.errno]}"
-    # PyTorch says so in a RuntimeError, of the CPU's memory as of a GPU's.
     words = str(error).lower()
+    if _overfills_gpu(error):
+        return f"{GPU_MEMORY} ({shown(' '.join(str(error).split()), 200)})."
+    # PyTorch says so in a RuntimeError.
     told = any(part in words for part in OUT_OF_MEMORY)
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and told):
         return f"{MEMORY} ({shown(' '.join(str(error).split()) or 'MemoryError', 200)})."

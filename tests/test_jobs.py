@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from nucleigan.errors import NucleiganError
-from nucleigan.jobs import MEMORY, job
+from nucleigan.jobs import GPU_MEMORY, MEMORY, _passes, job
 
 
 def test_what_is_printed_goes_to_log_and_terminal(tmp_path, capsys):
@@ -63,12 +63,20 @@ def test_a_log_that_cannot_be_written_is_one_sentence(tmp_path, capsys):
     assert caught.value.code == 1 and str(tmp_path / "file") in said and "begun" not in said
 
 
-@pytest.mark.parametrize("words", ["CUDA out of memory", "could not create a primitive"])
-def test_a_layer_that_finds_no_memory_is_one_sentence(tmp_path, capsys, words):
+@pytest.mark.parametrize(
+    ("words", "advice", "again"),
+    [
+        ("CUDA out of memory. Tried", GPU_MEMORY, False),
+        ("could not create a primitive", MEMORY, True),
+    ],
+)
+def test_a_layer_that_finds_no_memory_is_one_sentence(tmp_path, capsys, words, advice, again):
+    """More memory of the machine's own is no help where the GPU's is used up."""
     with pytest.raises(SystemExit), job(tmp_path / "a.log"):
         raise RuntimeError(words)
     said = capsys.readouterr().err
-    assert said.startswith(f"error: {MEMORY} ({words}") and said.count("\n") == 1
+    assert said.startswith(f"error: {advice} ({words}") and said.count("\n") == 1
+    assert _passes(RuntimeError(words)) == again
 
 
 @pytest.mark.parametrize("what", ["import numpy as n; n.ones(1 << 40)", "torch.ones(1 << 40)"])

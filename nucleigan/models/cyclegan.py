@@ -131,12 +131,15 @@ class Batch(NamedTuple):
     ----------
     images, masks
         (B, 3, H, W) and (B, C, H, W) float32 in [-1, 1], not paired.
+    latent
+        Random numbers beside the masks, and beside those found in the images, (2, B, L, H, W).
     looks
         Where the looks of nuclei count.
     """
 
     images: np.ndarray
     masks: np.ndarray
+    latent: torch.Tensor
     looks: Looks | None = None
 
 
@@ -186,9 +189,10 @@ class CycleGAN:
             for part in (batch.images, batch.masks)
         )
         looks = [torch.from_numpy(part).to(self.compute.device) for part in batch.looks or ()]
+        latent = batch.latent.to(self.compute.device)
         nets = self.networks
         with frozen(nets.judge_image, nets.judge_mask):
-            fake_images, fake_masks, losses = self._generator_losses(images, masks_)
+            fake_images, fake_masks, losses = self._generator_losses(images, masks_, latent)
             if looks:
                 losses["nuclei"] = self.settings.lambda_nuclei * self.nuclei(fake_images, *looks)
             self.optimise_generators.zero_grad(set_to_none=True)
@@ -214,15 +218,15 @@ class CycleGAN:
         return {name: loss.detach() for name, loss in losses.items()}
 
     def _generator_losses(
-        self, images: torch.Tensor, masks_: torch.Tensor
+        self, images: torch.Tensor, masks_: torch.Tensor, latent: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
         nets, weights = self.networks, self.settings
         with self.compute.autocast():
-            fake_images = torch.tanh(nets.to_image(self._with_latent(masks_)))
+            fake_images = torch.tanh(nets.to_image(torch.cat([masks_, latent[0]], dim=1)))
             fake_masks = torch.tanh(nets.to_mask(images))
             again_masks = torch.tanh(nets.to_mask(fake_images))
             noisy = fake_masks + weights.mask_noise * processes.normal_like(fake_masks)
-            again_images = torch.tanh(nets.to_image(self._with_latent(noisy)))
+            again_images = torch.tanh(nets.to_image(torch.cat([noisy, latent[1]], dim=1)))
             judged_images = nets.judge_image(fake_images)
             judged_masks = nets.judge_mask(fake_masks)
         losses = {
@@ -240,13 +244,6 @@ class CycleGAN:
             )
         return fake_images.float(), fake_masks.float(), losses
 
-    def _with_latent(self, masks_: torch.Tensor) -> torch.Tensor:
-        """Masks with random numbers beside them, from torch's generator (seeded every step)."""
-        batch, _, height, width = masks_.shape
-        everywhere = batch * processes.count()
-        latent = draw_latent(self.settings.latent_channels, everywhere, height, width, None)
-        return torch.cat([masks_, processes.mine(latent).to(masks_)], dim=1)
-
     @torch.inference_mode()
     def watch(self, shown: np.ndarray, windows: np.ndarray) -> dict[str, float]:
         """:func:`nucleigan.models.guards.watch` of fixed masks and real windows.
@@ -260,7 +257,7 @@ class CycleGAN:
         # masks of each other.
         painter, nets = self.average.network, self.networks
         height, width = shown.shape[2:]
-        latent = draw_latent(self.settings.latent_channels, 1, height, width, [0])
+        latent = draw_latent(self.settings.latent_channels, height, width, [0])
 
         def run(network: nn.Module, given: torch.Tensor) -> torch.Tensor:
             given = given.contiguous(memory_format=computing.CHANNELS_LAST)
@@ -318,6 +315,13 @@ class CycleGAN:
         self.past_masks.load(state["past_masks"])
         self.spectrum.load(state["spectrum"])
         self.nuclei.load(state["nuclei"])
+
+
+def draw_latents(settings: CycleGANSettings, numbers: Sequence[int], seed: int) -> torch.Tensor:
+    """The random numbers of a batch, see :class:`Batch`; ``numbers`` are those of its images."""
+    channels, crop = settings.latent_channels, settings.crop
+    both = [[torch_seed(seed, "latent", place, number) for number in numbers] for place in range(2)]
+    return torch.stack([draw_latent(channels, crop, crop, seeds) for seeds in both])
 
 
 def polarity_loss(images: torch.Tensor, masks_: torch.Tensor) -> torch.Tensor:
@@ -408,7 +412,8 @@ def train(
         if settings.lambda_nuclei:
             looks = draw_looks(numbers, np.stack(within))
             named += f" and, annotated, {[draw_annotated(number) for number in numbers]}"
-        return Batch(np.stack(pictures), np.stack(encoded), looks), named
+        latent = draw_latents(settings, numbers, seed)
+        return Batch(np.stack(pictures), np.stack(encoded), latent, looks), named
 
     def draw_looks(numbers: range, painted: np.ndarray) -> Looks:
         pictures, nuclei = [], []
@@ -489,6 +494,7 @@ def train(
         end_of_epoch,
         compute_settings.tensorboard,
         best,
+        compute.preparing,
     )
     if processes.rank() > 0:
         return

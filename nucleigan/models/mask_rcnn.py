@@ -35,6 +35,19 @@ BOXES = 128
 LEAST = 2
 
 
+class AsTheyCome(GeneralizedRCNNTransform):
+    """Images are at one scale and in [-1, 1] already: neither resized nor standardised."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 1, [0.0] * 3, [1.0] * 3)
+
+    def resize(
+        self, image: torch.Tensor, target: dict[str, torch.Tensor] | None = None
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor] | None]:
+        """The same, in training and after it."""
+        return image, target
+
+
 class InstanceNetwork(nn.Module):
     """torchvision's detector, and its instances as a mask."""
 
@@ -53,30 +66,36 @@ class InstanceNetwork(nn.Module):
             box_detections_per_img=DETECTIONS,
             box_batch_size_per_image=BOXES,
         )
-        # Images come at one scale and in [-1, 1]: neither resizing nor standardising.
-        self.detector.transform = GeneralizedRCNNTransform(
-            1, 1, [0.0] * 3, [1.0] * 3, _skip_resize=True
-        )
+        self.detector.transform = AsTheyCome()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) to (B, C, H, W), before tanh; in training mode use :meth:`losses`."""
-        drawn = np.stack([self._draw(found, x.shape[2:]) for found in self.detector(list(x))])
+        with _in_full(x):
+            instances = self.detector(list(x))
+        drawn = np.stack([self._draw(found, x.shape[2:]) for found in instances])
         return torch.from_numpy(np.arctanh(np.clip(drawn, -0.999, 0.999))).to(x.device)
 
     def losses(self, x: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
         """The terms of the loss of images (B, 3, H, W) with label maps (B, 1, H, W)."""
-        return self.detector(list(x), [boxes(one[0].long()) for one in labels])
+        with _in_full(x):
+            return self.detector(list(x), [boxes(one[0].long()) for one in labels])
 
     def _draw(self, found: dict[str, torch.Tensor], size: torch.Size) -> np.ndarray:
         """Instances as a mask; where they overlap, the one with the higher score is in front."""
         labels = np.zeros(size, np.int32)
         scores = [0.0]
-        for score, probability in zip(found["scores"], found["masks"][:, 0], strict=True):
-            here = (probability > 0.5).cpu().numpy() & (labels == 0)
-            labels[here] = len(scores)
-            scores.append(float(score))
+        # Fetched at once: a GPU is waited for twice an image, and not for every nucleus.
+        certain = (found["masks"][:, 0] > 0.5).cpu().numpy()
+        for score, seen in zip(found["scores"].tolist(), certain, strict=True):
+            labels[seen & (labels == 0)] = len(scores)
+            scores.append(score)
         certainty = np.array(scores, np.float32)[labels]
         return (masks.encode(labels, self.mask_settings) + 1) * certainty - 1
+
+
+def _in_full(x: torch.Tensor) -> torch.autocast:
+    """Float32 inside: in bfloat16 the corners of boxes lie at every second or fourth pixel."""
+    return torch.autocast(x.device.type, enabled=False)
 
 
 def boxes(labels: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -1,5 +1,6 @@
 """A trained generator from masks to images, and the random numbers that it is given beside them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,7 @@ from nucleigan.training.data import from_network
 SMOOTHNESS = 4.0
 
 
-def draw_latent(
-    channels: int, batch: int, height: int, width: int, seeds: list[int] | None
-) -> torch.Tensor:
+def draw_latent(channels: int, height: int, width: int, seeds: Sequence[int]) -> torch.Tensor:
     """Standard normal numbers (B, channels, H, W).
 
     Half of the channels are constant over an image; of the others the first is of each pixel, the
@@ -32,15 +31,15 @@ def draw_latent(
     ----------
     channels
         May be 0.
-    batch, height, width
+    height, width
         Of the masks.
     seeds
-        One an image; None draws from torch's global generator.
+        One an image.
     """
-    drawn = torch.empty(batch, channels, height, width)
+    drawn = torch.empty(len(seeds), channels, height, width)
     constant = channels // 2
-    for number, image in enumerate(drawn):
-        rng = None if seeds is None else torch.Generator().manual_seed(seeds[number])
+    for seed, image in zip(seeds, drawn, strict=True):
+        rng = torch.Generator().manual_seed(seed)
         image[:constant] = torch.randn(constant, 1, 1, generator=rng)
         image[constant:].normal_(generator=rng)
         for channel in image[constant + 1 :: 2].numpy():
@@ -75,8 +74,8 @@ def with_latent(encoded: np.ndarray, channels: int, seeds: list[int]) -> torch.T
     -------
     (B, C + channels, H, W).
     """
-    batch, _, height, width = encoded.shape
-    latent = draw_latent(channels, batch, height, width, seeds)
+    height, width = encoded.shape[2:]
+    latent = draw_latent(channels, height, width, seeds)
     return torch.cat([torch.from_numpy(encoded), latent], dim=1)
 
 

@@ -219,6 +219,7 @@ def train_segmenter(
         end_of_epoch,
         compute_settings.tensorboard,
         best,
+        compute.preparing,
     )
     if processes.rank() > 0:
         return

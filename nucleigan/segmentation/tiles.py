@@ -14,6 +14,8 @@ from nucleigan.windows import Picture
 
 # (quarter turns, mirrored), ordered so that the first 2 and 4 are balanced as well.
 VIEWS = [(quarter, mirrored) for mirrored in (False, True) for quarter in (0, 2, 1, 3)]
+# So many views a pass: a GPU is idle with one, and on a CPU more bring nothing.
+TOGETHER = {"cpu": 1, "cuda": len(VIEWS)}
 # Of an image that nobody has named another for, pixels.
 TILE = 256
 # Rows that are given on at a time: what follows holds several copies of them.
@@ -183,12 +185,18 @@ def _one_tile(
     average = torch.zeros((), device=compute.device)
     for scale in scales:
         scaled = _resized(base, max(1, round(tile * scale / factor)) * factor)
-        summed = torch.zeros((), device=compute.device)
-        for quarter, mirrored in VIEWS[:views]:
-            view = torch.rot90(scaled, quarter, (2, 3))
-            view = view.flip(3) if mirrored else view
+        seen = [torch.rot90(scaled, quarter, (2, 3)) for quarter, _ in VIEWS[:views]]
+        seen = [
+            one.flip(3) if mirrored else one
+            for one, (_, mirrored) in zip(seen, VIEWS, strict=False)
+        ]
+        found: list[torch.Tensor] = []
+        for some in torch.cat(seen).split(TOGETHER[compute.device.type]):
             with compute.autocast():
-                mask = torch.tanh(network(view.contiguous(memory_format=CHANNELS_LAST)).float())
+                mask = torch.tanh(network(some.contiguous(memory_format=CHANNELS_LAST)).float())
+            found += mask.split(1)
+        summed = torch.zeros((), device=compute.device)
+        for mask, (quarter, mirrored) in zip(found, VIEWS, strict=False):
             mask = mask.flip(3) if mirrored else mask
             summed = summed + torch.rot90(mask, -quarter, (2, 3))
         average = average + _resized(summed / views, tile)

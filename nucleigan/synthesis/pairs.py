@@ -75,7 +75,7 @@ def synthesize(
     def painted() -> Iterator[np.ndarray]:
         # What the generator is given is made beside the forward pass before.
         batches = -(-(stop - start) // settings.batch_size)
-        for first, labels, given in prefetch(prepared, 0, batches):
+        for first, labels, given in prefetch(prepared, 0, batches, painter.compute.preparing):
             images = painter.paint_given(given)
             for place, (image, one) in enumerate(zip(images, labels, strict=True)):
                 rows.append(_row(first + place, image, one))

@@ -44,6 +44,11 @@ class Compute:
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
 
+    @property
+    def preparing(self) -> int:
+        """Threads that prepare what the network sees; beside a GPU all of the job's are free."""
+        return torch.get_num_threads() if self.device.type == "cuda" else 1
+
     def facts(self) -> dict[str, str]:
         """For the records of a run."""
         return {
@@ -67,6 +72,8 @@ def prepare(settings: ComputeSettings) -> Compute:
     precision = settings.precision
     if precision == "auto":
         precision = "bfloat16" if _multiplies_bfloat16(device) else "float32"
+    # Convolutions of float32 would otherwise be of fewer bits on GPUs that have such.
+    torch.backends.cudnn.allow_tf32 = precision != "float32"
     return Compute(device, precision)
 
 

@@ -3,12 +3,13 @@
 What step ``n`` sees is a function of the seed and ``n``, so a resumed run sees what it would have.
 """
 
-import queue
-import threading
+import itertools
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import accumulate
 from pathlib import Path
 from typing import TypeVar
@@ -19,8 +20,8 @@ from nucleigan.artifacts import Stack, open_stack
 from nucleigan.errors import NucleiganError
 from nucleigan.randomness import generator
 
-# Batches prepared ahead; two hide an uneven one.
-AHEAD = 3
+# Batches prepared ahead of those that threads work on; two hide an uneven one.
+AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -80,14 +81,15 @@ class Pairs:
 
 def order(count: int, seed: int, *unit: object) -> Callable[[int], int]:
     """The index of the ``n``-th patch drawn: pass after pass, each in its own random order."""
-    shuffled: dict[int, np.ndarray] = {}
+
+    # Threads that make batches ahead may be in two turns at once.
+    @lru_cache(maxsize=2)
+    def shuffled(turn: int) -> np.ndarray:
+        return generator(seed, *unit, "order", turn).permutation(count)
 
     def draw(n: int) -> int:
         turn, place = divmod(n, count)
-        if turn not in shuffled:
-            shuffled.clear()
-            shuffled[turn] = generator(seed, *unit, "order", turn).permutation(count)
-        return int(shuffled[turn][place])
+        return int(shuffled(turn)[place])
 
     return draw
 
@@ -95,42 +97,33 @@ def order(count: int, seed: int, *unit: object) -> Callable[[int], int]:
 Batch = TypeVar("Batch")
 
 
-def prefetch(make: Callable[[int], Batch], start: int, stop: int) -> Iterator[Batch]:
-    """Yield ``make(n)`` for the steps from start to stop, made ahead by a thread.
+def prefetch(
+    make: Callable[[int], Batch], start: int, stop: int, threads: int = 1
+) -> Iterator[Batch]:
+    """Yield ``make(n)`` for the steps from start to stop in their order, made ahead by threads.
 
-    The thread spends its time in libraries that release the interpreter's lock.
+    Parameters
+    ----------
+    make
+        A function of the step alone, which spends its time in libraries that release the
+        interpreter's lock.
+    start, stop
+        The first step, and the one after the last.
+    threads
+        How many steps are made at a time.
     """
-    ready: queue.Queue = queue.Queue(AHEAD)
-    stopped = threading.Event()
-
-    def put(item: object) -> None:
-        while not stopped.is_set():
-            try:
-                ready.put(item, timeout=0.1)
-                return
-            except queue.Full:
-                continue
-
-    def work() -> None:
+    steps = iter(range(start, stop))
+    ahead: deque[Future[Batch]] = deque()
+    with ThreadPoolExecutor(threads, thread_name_prefix="patches") as pool:
         try:
-            for step in range(start, stop):
-                put((make(step), None))
-                if stopped.is_set():
-                    return
-        except BaseException as error:
-            put((None, error))
-
-    thread = threading.Thread(target=work, name="patches", daemon=True)
-    thread.start()
-    try:
-        for _ in range(start, stop):
-            batch, error = ready.get()
-            if error is not None:
-                raise error
-            yield batch
-    finally:
-        stopped.set()
-        thread.join()
+            for step in itertools.islice(steps, threads + AHEAD):
+                ahead.append(pool.submit(make, step))
+            while ahead:
+                batch = ahead.popleft().result()
+                ahead.extend(pool.submit(make, step) for step in itertools.islice(steps, 1))
+                yield batch
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def to_network(image: np.ndarray) -> np.ndarray:

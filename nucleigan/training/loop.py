@@ -59,6 +59,7 @@ def run(
     end_of_epoch: Callable[[int], dict[str, float]] | None = None,
     tensorboard: bool = False,
     kept: Resumable | None = None,
+    threads: int = 1,
 ) -> pd.DataFrame:
     """Train to the end, from the last checkpoint if there is one.
 
@@ -68,7 +69,7 @@ def run(
         The networks and their losses.
     make_batch
         Gives the batch of a step, and the name of its patches for error messages. It must be a
-        function of the step alone.
+        function of the step alone, that threads may call at the same time.
     steps_per_epoch
         Steps of an epoch.
     settings
@@ -85,6 +86,8 @@ def run(
         Whether to write the losses for TensorBoard, too, in a folder beside ``folder``.
     kept
         What ``end_of_epoch`` keeps from epoch to epoch; it becomes part of the checkpoints.
+    threads
+        That make batches ahead.
 
     Returns
     -------
@@ -117,7 +120,7 @@ def run(
     epoch_began = saved_at - spent["seconds"]
     waited = spent["waiting_seconds"]
     reporter = Reporter(last, "steps", first)
-    batches = prefetch(make_batch, first, last)
+    batches = prefetch(make_batch, first, last, threads)
     logs = Path(folder).with_name("tensorboard") if tensorboard and leads else None
     with _sigterm() as stop, Events(logs, first) as events:
         for step in range(first, last):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from nucleigan.artifacts import write_stack
 from nucleigan.config import (
@@ -93,6 +94,8 @@ def test_two_processes_make_the_batch_of_one(monkeypatch, stacks):
         parts.append(batches(monkeypatch, stacks, ["labels"], lambda_nuclei=1.0))
     for one, first, second in zip(whole, *parts, strict=True):
         assert (one.masks == np.concatenate([first.masks, second.masks])).all()
+        assert one.latent.shape == (2, 4, 3, 32, 32) and len(one.latent.unique()) > 30_000 / 4
+        assert torch.equal(one.latent, torch.cat([first.latent, second.latent], dim=1))
         for name in ("painted", "images", "nuclei"):
             both = [getattr(part.looks, name) for part in (first, second)]
             assert (getattr(one.looks, name) == np.concatenate(both)).all()

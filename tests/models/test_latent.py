@@ -8,7 +8,7 @@ from nucleigan.models.painter import SMOOTHNESS, draw_latent
 
 
 def test_half_of_them_are_constant_over_an_image():
-    drawn = draw_latent(4, 3, 32, 48, [1, 2, 3])
+    drawn = draw_latent(4, 32, 48, [1, 2, 3])
     assert drawn.shape == (3, 4, 32, 48)
     assert (drawn[:, :2].flatten(2).std(dim=2) == 0).all()
     assert len(drawn[:, :2, 0, 0].unique()) == 6
@@ -16,7 +16,7 @@ def test_half_of_them_are_constant_over_an_image():
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (64, 96)])
 def test_the_others_are_standard_normal(height, width):
-    local = draw_latent(4, 200, height, width, list(range(200)))[:, 2:].numpy()
+    local = draw_latent(4, height, width, list(range(200)))[:, 2:].numpy()
     # Of each pixel alone, and smooth.
     for channel in (0, 1):
         over_images = local[:, channel].std(axis=0)
@@ -27,7 +27,7 @@ def test_the_others_are_standard_normal(height, width):
 
 def test_smooth_numbers_resemble_each_other_as_far_as_a_nucleus_reaches():
     """Noise under a Gaussian of σ resembles itself at a distance d by exp(-d² / 4σ²)."""
-    pixel, smooth = draw_latent(2 * 2, 50, 128, 128, list(range(50)))[:, 2:].numpy().swapaxes(0, 1)
+    pixel, smooth = draw_latent(2 * 2, 128, 128, list(range(50)))[:, 2:].numpy().swapaxes(0, 1)
     for apart in (4, 8, 16):
         expected = np.exp(-(apart**2) / (4 * SMOOTHNESS**2))
         for axis in (1, 2):
@@ -38,11 +38,8 @@ def test_smooth_numbers_resemble_each_other_as_far_as_a_nucleus_reaches():
 
 def test_they_follow_the_seed_alone():
     torch.manual_seed(1)
-    first = draw_latent(5, 2, 16, 16, [3, 4])
+    first = draw_latent(5, 16, 16, [3, 4])
     torch.manual_seed(2)
-    again = draw_latent(5, 2, 16, 16, [4, 3])
+    again = draw_latent(5, 16, 16, [4, 3])
     assert torch.equal(first, again.flip(0))
-    free = draw_latent(5, 1, 16, 16, None)
-    torch.manual_seed(2)
-    assert torch.equal(free, draw_latent(5, 1, 16, 16, None))
-    assert draw_latent(0, 2, 16, 16, [1, 2]).shape == (2, 0, 16, 16)
+    assert draw_latent(0, 16, 16, [1, 2]).shape == (2, 0, 16, 16)

@@ -72,7 +72,8 @@ def test_the_slope_penalty_makes_the_image_judge_flatter(weight):
     model.set_rate(20.0)
     images = torch.rand(2, 3, 16, 16).mul(2).sub(1).numpy()
     masks_ = torch.rand(2, 2, 16, 16).sub(0.5).sign().numpy()
-    losses = [model.step(Batch(images, masks_), np.random.default_rng(n)) for n in range(12)]
+    batch = Batch(images, masks_, torch.zeros(2, 2, 0, 16, 16))
+    losses = [model.step(batch, np.random.default_rng(n)) for n in range(12)]
     slope = slope_penalty(model.networks.judge_image, torch.from_numpy(images)).item()
     if weight:
         assert losses[-1]["slope"].item() < losses[0]["slope"].item() / 2
@@ -159,7 +160,8 @@ def test_cyclegan_generator_losses_by_hand():
     nets.to_image, nets.to_mask = Scale(0.5), Scale(2.0)
     nets.judge_image, nets.judge_mask = Scale(1.0), Scale(-1.0)
     image, mask = torch.full((1, 3, 4, 4), 0.3), torch.full((1, 3, 4, 4), -0.6)
-    fake_image, fake_mask, losses = model._generator_losses(image, mask)
+    latent = torch.zeros(2, 1, 0, 4, 4)
+    fake_image, fake_mask, losses = model._generator_losses(image, mask, latent)
     n, m = math.tanh(0.5 * -0.6), math.tanh(2 * 0.3)
     assert fake_image.mean().item() == pytest.approx(n, rel=1e-5)
     assert fake_mask.mean().item() == pytest.approx(m, rel=1e-5)
@@ -186,7 +188,7 @@ def batch(seed, channels, kind):
         rng.uniform(-1, 1, (2, 3, 32, 32)).astype(np.float32),
         rng.uniform(-1, 1, (2, channels, 32, 32)).astype(np.float32),
     )
-    return Batch(*pair) if kind == "cyclegan" else pair
+    return Batch(*pair, torch.zeros(2, 2, 0, 32, 32)) if kind == "cyclegan" else pair
 
 
 def build(kind, seed=0, compute=CPU, **changes):

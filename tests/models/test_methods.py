@@ -22,6 +22,7 @@ from nucleigan.metrics import aggregated_jaccard
 from nucleigan.models import cnn3, dist, mask_rcnn
 from nucleigan.models.classical import METHOD as CLASSICAL
 from nucleigan.models.methods import METHODS, load_method, method_module
+from nucleigan.models.supervised import seeded
 from nucleigan.models.train import (
     Source,
     agreeing,
@@ -238,6 +239,23 @@ def test_instances_are_drawn_by_their_score():
     decoding = DecodingSettings(foreground=0.5, marker=0.5)
     labels = load_method("mask_rcnn").decode(drawn, MaskSettings(), decoding)
     assert labels.max() == 2 and labels[20, 28] == labels[20, 12] != labels[20, 40]
+
+
+def test_boxes_are_not_rounded_where_networks_are():
+    """In bfloat16 corners beyond 256 pixels would lie at every second pixel."""
+    with seeded(0):
+        network = mask_rcnn.InstanceNetwork("resnet18", MaskSettings()).eval()
+    image = torch.rand(1, 3, 64, 320, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    seen = []
+    network.detector.backbone.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    with torch.no_grad():
+        expected = network(image)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = network(image)
+    assert found.unique().numel() > 1
+    assert torch.equal(found, expected)
+    # Nor is the image made larger or smaller, once trained as little as before.
+    assert torch.equal(seen[0], image)
 
 
 def test_the_classical_method_finds_stained_discs():

@@ -9,7 +9,7 @@ from torch import nn
 
 from nucleigan.config import ComputeSettings
 from nucleigan.segmentation import Segmenter
-from nucleigan.segmentation.tiles import predict
+from nucleigan.segmentation.tiles import TOGETHER, predict
 from nucleigan.training.compute import prepare
 from nucleigan.training.data import to_network
 
@@ -53,9 +53,11 @@ def test_tiles_equal_the_whole_image_when_the_overlap_covers_the_field_of_view()
     assert np.abs(tiled - whole).mean() < 2e-3
 
 
+@pytest.mark.parametrize("together", [1, 3, 8])
 @pytest.mark.parametrize("views", [2, 8])
-def test_views_of_a_directed_network_average(views):
+def test_views_of_a_directed_network_average(views, together, monkeypatch):
     """A network that looks right only: the average of all views must look everywhere."""
+    monkeypatch.setitem(TOGETHER, "cpu", together)
 
     class Right(nn.Module):
         factor = 1

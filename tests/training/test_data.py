@@ -1,5 +1,8 @@
 """What each step sees."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 
@@ -42,8 +45,15 @@ def test_pairs_must_match(tmp_path):
         Pairs.open([tmp_path / "i.tif"], [tmp_path / "l.tif"])
 
 
-def test_prefetch_keeps_order_and_passes_errors_on():
-    assert list(prefetch(lambda n: n * n, 2, 7)) == [4, 9, 16, 25, 36]
+@pytest.mark.parametrize("threads", [1, 4])
+def test_prefetch_keeps_order_and_passes_errors_on(threads):
+    def square(n):
+        # The later, the faster.
+        time.sleep((7 - n) / 200)
+        return n * n
+
+    assert list(prefetch(square, 2, 7, threads)) == [4, 9, 16, 25, 36]
+    assert list(prefetch(square, 7, 7, threads)) == []
 
     def fail(n):
         if n == 3:
@@ -51,7 +61,25 @@ def test_prefetch_keeps_order_and_passes_errors_on():
         return n
 
     with pytest.raises(ValueError, match="three"):
-        list(prefetch(fail, 0, 5))
+        list(prefetch(fail, 0, 5, threads))
+    # Who stops early waits for no more than what is being made.
+    made = []
+    for _ in prefetch(made.append, 0, 10**6, threads):
+        break
+    assert len(made) <= 2 * threads + 2
+
+
+def test_steps_are_made_side_by_side():
+    """Two that wait for each other are both begun."""
+    meeting = threading.Barrier(2, timeout=20)
+    assert len(list(prefetch(lambda _: meeting.wait(), 0, 4, threads=2))) == 4
+
+
+def test_orders_are_drawn_from_by_several_threads():
+    draw = order(7, 0, "x")
+    expected = [draw(n) for n in range(70)]
+    again = order(7, 0, "x")
+    assert list(prefetch(again, 0, 70, threads=4)) == expected
 
 
 def test_pixels_survive_the_way_to_the_network_and_back():
