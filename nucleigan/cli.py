@@ -52,8 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument(
         "--max-pixels",
         type=int,
-        help="largest image that is accepted, also one that is decoded as a whole, instead of "
-        "ingestion.max_pixels and max_pixels_whole",
+        help="largest image that is accepted, also one that is decoded as a whole, in the place "
+        "of ingestion.max_pixels and max_pixels_whole",
     )
     segment.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     segment.add_argument("--threads", type=int, help="processor cores to use, instead of 2")
@@ -119,6 +119,11 @@ def _segment(options: argparse.Namespace) -> None:
         labels, polygons = (
             options.output / f"{path.stem}{ending}" for ending in (".labels.tif", ".geojson")
         )
+        # As where a call for many images was killed, and is given again.
+        done = labels.exists() and polygons.exists()
+        if done and not options.overwrite and len(options.images) > 1:
+            print(f"{path}: its results are there already, and stay", file=sys.stderr)
+            continue
         # Its lines of progress are no results.
         try:
             if not options.overwrite:
@@ -145,7 +150,7 @@ def _segment(options: argparse.Namespace) -> None:
 
 
 def _check_absent(*outputs: Path) -> None:
-    """Somebody may have drawn or corrected what lies there."""
+    """Raise where there is an output: somebody may have drawn or corrected it."""
     there = [path for path in outputs if path.exists()]
     if there:
         raise NucleiganError(

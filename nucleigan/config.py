@@ -99,8 +99,9 @@ class IngestionSettings(Settings):
     )
     max_pixels_whole: Count = Field(
         250_000_000,
-        description="Largest image that is decoded as a whole (PNG, JPEG, TIFF of one strip or "
-        "with separate channels), and largest label map, pixels; more is refused.",
+        description="Largest image that is decoded as a whole (PNG, JPEG, TIFF of one "
+        "compressed strip or with separate channels), and largest label map, pixels; more is "
+        "refused.",
     )
     max_pages: Count = Field(10_000, description="Most pages of a TIFF; more is refused.")
     max_vertices: Count = Field(

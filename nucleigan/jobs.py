@@ -51,11 +51,13 @@ MEMORY = (
 GPU_MEMORY = (
     "the GPU has too little memory; make batch_size, crop or the generator's width smaller, or "
     "prediction.tile where a trained model is used, share a batch among more GPUs "
-    "(compute.processes), or choose a larger GPU"
+    "(compute.processes), end what else runs on it, or choose a larger one"
 )
 
 
-# What PyTorch says then; the last is all that its library of layers for CPUs has to say.
+# What PyTorch, drivers and libraries say of a GPU's memory.
+GPU_WORDS = ("cuda out of memory", "cuda error: out of memory", "hip out of memory", "alloc_failed")
+# And of the machine's; the last is all that its library of layers for CPUs has to say.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "could not create a primitive")
 
 INTERRUPTED = "interrupted by Ctrl-C; run the same command again to go on."
@@ -180,7 +182,8 @@ def _passes(error: Exception) -> bool:
 
 def _overfills_gpu(error: Exception) -> bool:
     """More memory for the job would not help, and another try would fail as this one."""
-    return isinstance(error, RuntimeError) and "cuda out of memory" in str(error).lower()
+    words = str(error).lower()
+    return isinstance(error, RuntimeError) and any(part in words for part in GPU_WORDS)
 
 
 def _in_full(error: Exception) -> str:

@@ -24,12 +24,10 @@ if GIVEN:
     del SHOWN["patches"]
     SHOWN["segmentation"] = {"model", "methods", "data"}
 
-# Of the split that figures show.
+# The slides of the split that figures show.
+SPLITS = {SLIDES[name].split for name in JUDGED_WITH_TRUTH}
 CALIBRATED = [
-    name
-    for name in JUDGED_WITH_TRUTH
-    if SLIDES[name].split
-    == shown_split(SLIDES[judged].split for judged in JUDGED_WITH_TRUTH)
+    name for name in JUDGED_WITH_TRUTH if SLIDES[name].split == shown_split(SPLITS)
 ]
 
 
@@ -121,6 +119,7 @@ rule draw_curves:
 
 rule start_page:
     input:
+        # Names: one list of files would show each under whatever stands at its place.
         **(
             dict(
                 sheet=results("synthesis/contact_sheet.png"),
@@ -131,7 +130,7 @@ rule start_page:
             if USES_SYNTHETIC
             else {}
         ),
-        # Everything below only where there is something to judge by.
+        # Only where there is something to judge by, as the images, labels and predictions below.
         **(
             dict(
                 organs=rules.compare_models.output.organs,
@@ -156,7 +155,6 @@ rule start_page:
             *([results("cyclegan/history.png")] if USES_SYNTHETIC else []),
             *of_runs(results(f"segmentation/{RUN}/history.png"), TRAINED),
         ],
-        # Names: one list of files would show each under whatever stands at its place.
         training_sets=(
             rules.plot_training_sets.output.figure if "ablation" in COMPARISONS else []
         ),

@@ -16,7 +16,9 @@ from tiny_workflow import SIDE, draw_slide
 
 from nucleigan.cli import main
 from nucleigan.config import ComputeSettings, Config
+from nucleigan.errors import NucleiganError
 from nucleigan.segmentation import Segmenter
+from nucleigan.segmentation.stage import _workspace
 from nucleigan.slides import read_image, read_labels
 from nucleigan.slides.sheet import read_sheet
 
@@ -119,6 +121,11 @@ def test_results_that_are_there_are_replaced_if_that_is_asked_for_alone(tmp_path
     assert not (tmp_path / "x.labels.tif").exists()
     assert main(["segment", *given, "--overwrite"]) == 0
     assert "FeatureCollection" in (tmp_path / "x.geojson").read_text()
+    (tmp_path / "x.geojson").write_text("mine again")
+    # What a killed call has made it need not make again.
+    assert main(["segment", *given]) == 0
+    assert "there already, and stay" in capsys.readouterr().err
+    assert (tmp_path / "x.geojson").read_text() == "mine again"
 
 
 def test_what_is_doubtful_about_an_image_is_said(tmp_path, capsys):
@@ -141,7 +148,8 @@ def test_a_wrong_magnification_makes_no_picture_larger_than_is_accepted(tmp_path
     given = [str(MODEL), str(tmp_path / "x.png"), "--output", str(tmp_path / "o"), "--mpp", "2.5"]
     assert main(["segment", *given, "--device", "cpu", "--max-pixels", "1000"]) == 1
     said = capsys.readouterr().err
-    assert "at the model's 0.25 µm per pixel it has 160×160 pixels, more than the 1000" in said
+    assert "at the model's 0.25 µm per pixel it has 160×160 pixels, more than 1000" in said
+    assert "--mpp" in said
     assert not (tmp_path / "o").exists()
 
 
@@ -155,6 +163,16 @@ def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path):
     assert torch.get_num_threads() == 1
     assert {path.name for path in (tmp_path / "o").iterdir()} == {"x.labels.tif", "x.geojson"}
     assert main(["segment", *given, "--device", "cpu", "--threads", "0"]) == 1
+
+
+def test_two_runs_do_not_make_one_file_at_once(tmp_path, capsys):
+    output = tmp_path / "x.labels.tif"
+    with _workspace(output) as folder:
+        (folder / "image.tif").write_bytes(b"mine")
+        with pytest.raises(NucleiganError, match="another run is making it"), _workspace(output):
+            pass
+        assert (folder / "image.tif").read_bytes() == b"mine"
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError(5, "broken"), ValueError("odd")])

@@ -67,6 +67,8 @@ def test_a_log_that_cannot_be_written_is_one_sentence(tmp_path, capsys):
     ("words", "advice", "again"),
     [
         ("CUDA out of memory. Tried", GPU_MEMORY, False),
+        ("CUDA error: out of memory", GPU_MEMORY, False),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling", GPU_MEMORY, False),
         ("could not create a primitive", MEMORY, True),
     ],
 )

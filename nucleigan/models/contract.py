@@ -55,7 +55,8 @@ class Method:
         (B, C, h, w) before tanh, with the attribute ``factor``; its weights are loaded into it.
         None for a method without one.
     draw
-        From a label map (H, W) to the (C, H, W) float32 that a training step is given.
+        From a label map (H, W) to the (C, H, W) float32 that a training step is given; a function
+        of its arguments alone, which several threads call at once.
     decode
         From the predicted mask (C, H, W) in [-1, 1] to a label map (H, W) int32.
     predict

@@ -10,7 +10,7 @@ from torch import nn
 
 from nucleigan import masks
 from nucleigan.config import MaskSettings
-from nucleigan.errors import NucleiganError
+from nucleigan.errors import NucleiganError, shown
 from nucleigan.models.header import PAINTER, check_kind
 from nucleigan.models.weights import read_weights
 from nucleigan.networks import IMAGE_CHANNELS, stored_generator
@@ -105,10 +105,10 @@ class Painter:
             inputs = masks.channels(self.mask_settings) + self.latent_channels
             self.network = stored_generator(facts, IMAGE_CHANNELS, inputs).eval()
             self.network.load_state_dict(tensors)
-        except Exception as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise NucleiganError(
-                f"{path}: its weights do not fit the generator it names; it was made by another "
-                "version: train it again."
+                f"{path}: its weights do not fit the generator it names "
+                f"({shown(str(error), 300)}); it was made by another version: train it again."
             ) from error
         self.network.to(compute.device).to(memory_format=computing.CHANNELS_LAST)
         self.compute = compute

@@ -1,5 +1,7 @@
 """Slides to nuclei with a trained model: the stage of the workflow, and files outside of it."""
 
+import fcntl
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -13,10 +15,11 @@ from nucleigan.artifacts import atomic, open_image, read_json, read_tiff, write_
 from nucleigan.config import ComputeSettings, IngestionSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.figures.overlay import hits, overlay
+from nucleigan.lock import NO_LOCKS
 from nucleigan.progress import progress
 from nucleigan.segmentation.export import Features, geojson
 from nucleigan.segmentation.segmenter import Segmenter
-from nucleigan.slides.images import DEFAULTS, check_pixels, opened_level, read_header
+from nucleigan.slides.images import DEFAULTS, opened_level, read_header
 from nucleigan.slides.resample import (
     resample_labels,
     resampled,
@@ -121,7 +124,12 @@ def segment_file(
     working = float(segmenter.facts["mpp"])
     factor = mpp / working
     shape = scaled_shape(header.shape, factor)
-    check_pixels(Path(image), shape, limits, False, f"at the model's {working:g} µm per pixel it")
+    if shape[0] * shape[1] > limits.max_pixels:
+        raise NucleiganError(
+            f"{image}: at the model's {working:g} µm per pixel it has {shape[0]}×{shape[1]} "
+            f"pixels, more than {limits.max_pixels}; correct its --mpp, raise --max-pixels or cut "
+            "the image."
+        )
     for doubt in magnification_doubts(image, header.mpp, mpp, working, "--mpp"):
         _warn(doubt)
     with _workspace(Path(labels_output)) as folder, ExitStack() as files:
@@ -149,12 +157,27 @@ def segment_file(
 def _workspace(output: Path) -> Iterator[Path]:
     """A hidden folder beside an output; of the same name always, so that no killed run's stays."""
     folder = output.with_name(f".{output.name}.partial")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    # The system's lock ends with the process, however that ends.
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        yield folder
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise NucleiganError(
+                f"{output}: another run is making it; wait for its end, or choose another folder."
+            ) from error
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+        for left in folder.iterdir():
+            left.unlink()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
 
 
 def _warn(sentence: str) -> None:

@@ -356,12 +356,12 @@ def _shape_row(name: str, ours: np.ndarray, theirs: np.ndarray) -> dict[str, obj
         known = len(some) > 0 and len(others) > 0 and theirs.std() > 0
         return float(wasserstein_distance(some, others) / theirs.std()) if known else float("nan")
 
-    # The maps were measured in a random order.
+    # In the random order in which the maps were measured.
     halves = np.array_split(theirs, 2)
     return {
         "measure": f"shape: {name}",
         "synthetic": distance(ours, theirs),
         "reference": distance(*halves),
         "meaning": "earth mover's distance to the training nuclei, in their standard deviations; "
-        "the reference is that of half of their maps to the other half",
+        "the reference is that of one half of them to the other, which share slides",
     }
