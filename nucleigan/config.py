@@ -363,7 +363,9 @@ class DiscriminatorSettings(Settings):
     width: Count = Field(64, description="Channels of the first layer (the released code).")
     layers: Count = Field(3, description="Strided layers; 3 gives a 70×70 pixel field of view.")
     norm: Literal["instance", "batch", "group", "none"] = Field(
-        "instance", description="Normalisation of its layers."
+        "none",
+        description="Normalisation after its convolutions; none, as in the released code, since "
+        "any other undoes the spectral one but in the first and the last layer.",
     )
     spectral_norm: bool = Field(
         True, description="Spectral normalisation of its convolutions (Mahmood et al. 2018)."

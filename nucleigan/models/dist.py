@@ -86,7 +86,10 @@ def _trainable(
 
 
 def _network(facts: dict[str, Any]) -> nn.Module:
-    return stored_generator(facts, 1)
+    network = stored_generator(facts, 1)
+    # What it sees enlarged it finds longer.
+    network.lengths = True
+    return network
 
 
 METHOD = Method(

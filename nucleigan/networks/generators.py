@@ -40,9 +40,12 @@ class Generator(nn.Module):
     ----------
     factor
         Heights and widths must be multiples of it.
+    lengths
+        Whether it finds lengths in pixels, proportional to tanh of its output.
     """
 
     factor: int
+    lengths: bool = False
 
     def head(self, outputs: int) -> nn.Sequential:
         """A new last layer: from :meth:`features` to (B, outputs, H, W)."""

@@ -46,7 +46,8 @@ def predict(
     Parameters
     ----------
     network
-        From (B, 3, h, w) to (B, C, h, w) before tanh, with the attribute ``factor``.
+        From (B, 3, h, w) to (B, C, h, w) before tanh, with the attribute ``factor``; ``lengths`` is
+        true where it finds lengths in pixels, proportional to tanh.
     image
         (H, W, 3) uint8, any size.
     compute
@@ -199,7 +200,9 @@ def _one_tile(
         for mask, (quarter, mirrored) in zip(found, VIEWS, strict=False):
             mask = mask.flip(3) if mirrored else mask
             summed = summed + torch.rot90(mask, -quarter, (2, 3))
-        average = average + _resized(summed / views, tile)
+        # Lengths are those of the enlarged tile, in multiples of it.
+        enlarged = scaled.shape[-1] / tile if getattr(network, "lengths", False) else 1.0
+        average = average + _resized(summed / (views * enlarged), tile)
     return moved(average / len(scales), shift)[0].cpu().numpy()
 
 

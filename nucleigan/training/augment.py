@@ -142,7 +142,10 @@ def _colour(image: np.ndarray, jitter: JitterSettings, rng: np.random.Generator)
     brightness = float(np.exp(rng.normal() * jitter.brightness))
     blur = float(rng.random() * jitter.blur)
     if blur > MIN_BLUR:
-        image = ndimage.gaussian_filter(image, (blur, blur, 0), mode="mirror", truncate=2.5)
+        # Of bytes the filter would make bytes without rounding, a grey level too dark.
+        exact = image.astype(np.float32)
+        exact = ndimage.gaussian_filter(exact, (blur, blur, 0), mode="mirror", truncate=2.5)
+        image = np.rint(exact).astype(np.uint8)
     if jitter.stain == 0 and jitter.brightness == 0:
         return np.ascontiguousarray(image)
     mixing = (UNMIX @ np.diag(gains) @ STAINS).astype(np.float32)

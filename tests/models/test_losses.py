@@ -24,6 +24,7 @@ from nucleigan.models.cgan import (
     pixel_losses,
 )
 from nucleigan.models.cyclegan import Batch, CycleGAN, polarity_loss
+from nucleigan.networks import build_discriminator, effective_state
 from nucleigan.training.adversarial import adversarial_loss, frozen, judge_loss, slope_penalty
 from nucleigan.training.compute import prepare
 
@@ -231,6 +232,22 @@ def test_every_network_learns(kind):
     for name, net in networks.items():
         moved = [not torch.equal(a, b) for a, b in zip(before[name], net.parameters(), strict=True)]
         assert any(moved), name
+
+
+def test_spectral_norms_bound_every_layer():
+    """Another normalisation behind a layer would undo its own, whatever its largest value is."""
+    settings = DiscriminatorSettings(width=8, layers=2)
+    bounded = build_discriminator(settings, 3).eval()
+    free = build_discriminator(settings.model_copy(update={"spectral_norm": False}), 3).eval()
+    weights = effective_state(bounded)
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    layers = [name for name in weights if name.endswith("weight")]
+    assert len(layers) == 4
+    with torch.inference_mode():
+        expected = bounded(images)
+        for name in layers:
+            free.load_state_dict(weights | {name: 100 * weights[name]})
+            assert (free(images) - expected).std() > 10 * expected.std()
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

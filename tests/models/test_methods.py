@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.ndimage import center_of_mass
+from torchvision.models.detection.roi_heads import project_masks_on_boxes
 
 from nucleigan.artifacts import write_json, write_stack
 from nucleigan.config import (
@@ -249,6 +251,29 @@ def test_instances_are_drawn_by_their_score():
     decoding = DecodingSettings(foreground=0.5, marker=0.5)
     labels = load_method("mask_rcnn").decode(drawn, MaskSettings(), decoding)
     assert labels.max() == 2 and labels[20, 28] == labels[20, 12] != labels[20, 40]
+
+
+@pytest.mark.parametrize("diameter", [10, 16, 24])
+def test_instances_are_drawn_where_they_were_learned(diameter):
+    """Masks that are what the detector learns them to be come back as the discs they are of."""
+    rng = np.random.default_rng(diameter)
+    apart, overlaps = [], []
+    for _ in range(60):
+        row, column = rng.uniform(30, 70, 2)
+        y, x = np.mgrid[:100, :110]
+        disc = torch.from_numpy((np.hypot(y - row, x - column) < diameter / 2).astype(np.int64))
+        target = mask_rcnn.boxes(disc)
+        noisy = target["boxes"] + torch.from_numpy(rng.normal(0, 0.3, (1, 4))).float()
+        learned = project_masks_on_boxes(
+            target["masks"].float(), noisy, torch.zeros(1, dtype=torch.int64), 28
+        )
+        found = mask_rcnn.pasted(learned[:, None], noisy, 100, 110)[0, 0] > 0.5
+        apart.append(np.subtract(center_of_mass(found.numpy()), center_of_mass(disc.numpy())))
+        overlaps.append(((found & (disc > 0)).sum() / (found | (disc > 0)).sum()).item())
+    assert np.abs(np.mean(apart, axis=0)).max() < 0.1
+    assert np.mean(overlaps) > {10: 0.87, 16: 0.92, 24: 0.95}[diameter]
+    nothing = mask_rcnn.pasted(torch.zeros(0, 1, 28, 28), torch.zeros(0, 4), 5, 6)
+    assert nothing.shape == (0, 1, 5, 6)
 
 
 def test_boxes_are_not_rounded_where_networks_are():

@@ -68,12 +68,13 @@ def test_the_configuration_knows_what_sizes_must_be_multiples_of(kind):
         assert build_generator(settings, 3, 2).factor == settings.factor()
 
 
+@pytest.mark.parametrize("norm", ["none", "instance"])
 @pytest.mark.parametrize("layers", [1, 2, 3])
-def test_the_configuration_knows_the_smallest_picture_of_a_judge(layers):
-    settings = DiscriminatorSettings(width=2, layers=layers)
+def test_the_configuration_knows_the_smallest_picture_of_a_judge(layers, norm):
+    settings = DiscriminatorSettings(width=2, layers=layers, norm=norm)
     judge = build_discriminator(settings, 1, init_std=0.5)
     assert judge(torch.zeros(1, 1, settings.least(), settings.least())).numel() == 1
-    with pytest.raises(ValueError):
+    with pytest.raises((ValueError, RuntimeError)):
         judge(torch.zeros(1, 1, settings.least() - 1, settings.least() - 1))
 
 

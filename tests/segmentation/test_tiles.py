@@ -94,6 +94,20 @@ def test_scales_show_larger_and_smaller_tiles_and_average_at_the_image():
     assert np.abs(np.roll(mask, 1, axis=2) - average).max() > 0.04
 
 
+def test_lengths_seen_enlarged_are_those_of_the_image():
+    class Ruler(nn.Module):
+        """The side of what it sees, in thousands of pixels."""
+
+        factor, lengths = 16, True
+
+        def forward(self, x):
+            return torch.full_like(x[:, :1], np.arctanh(x.shape[-1] / 1000))
+
+    image = np.zeros((64, 64, 3), np.uint8)
+    mask = predict(Ruler(), image, COMPUTE, tile=64, overlap=0, views=2, scales=(0.5, 1.0, 1.3))
+    np.testing.assert_allclose(mask, 0.064, rtol=1e-5)
+
+
 @pytest.mark.parametrize("place", [(10, 36), (40, 36), (46, 40)])
 def test_a_nucleus_that_reaches_into_glass_is_whole(place):
     """Of its few pixels beyond a tile's border the next tile says nothing."""

@@ -90,6 +90,16 @@ def test_same_generator_same_result():
     assert np.array_equal(one[0], two[0]) and np.array_equal(one[1], two[1])
 
 
+def test_blur_makes_nothing_darker():
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    jitter = JitterSettings(resize=256, flip=False, blur=1.0)
+    for seed in range(5):
+        blurred, _ = augment(image, None, 64, jitter, np.random.default_rng(seed))
+        assert blurred.mean() == pytest.approx(image.mean(), abs=0.4)
+    white, _ = augment(np.full_like(image, 255), None, 64, jitter, np.random.default_rng(0))
+    assert (white == 255).all()
+
+
 def test_stain_jitter_leaves_white_white_and_changes_stain():
     image = np.full((32, 32, 3), 255, np.uint8)
     image[:, :16] = (110, 60, 140)
