@@ -91,12 +91,17 @@ def test_which_pairs_are_drawn_trains_again_what_learns_from_them(finished, chan
     assert "train_segmenter" in rules and rules.isdisjoint(SYNTHESIS | {"train_judge"})
 
 
+def test_a_higher_limit_reads_no_slide_again(finished):
+    changes = {"ingestion": {"max_pages": 20_000, "server_seconds": 90.0}}
+    # Which tells the settings.
+    assert finished.planned("all", changes=changes) == {"start_page"}
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
         ({"compute": {"device": "cpu"}}, set()),
         ({"phantoms": {"size": 600}}, set()),
-        ({"ingestion": {"max_pages": 9000, "server_seconds": 5.0}}, set()),
         ({"ingestion": {"min_piece_area": 5.0}}, BEFORE_STAIN),
         ({"evaluation": {"splits": ["test", "val"]}}, JUDGEMENT),
         (
