@@ -95,7 +95,7 @@ def test_further_models_are_compared_in_a_section_of_their_own(tmp_path, html_ta
         "baselines",
         tmp_path / "organs.csv",
         tmp_path / "differences.csv",
-        {"A plot.": tmp_path / "aji.png"},
+        {"aji": tmp_path / "aji.png"},
     )
     assert headings(text) == ["Baselines under the same conditions"]
     found = html_tables(text)
