@@ -156,6 +156,32 @@ def _even(pixels: np.ndarray, page: Any) -> np.ndarray:
     return pixels[..., 0] if pixels.shape[2] == 1 else pixels
 
 
+def surrounded(
+    place: tuple[slice, ...], shape: tuple[int, ...], margin: int
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """A window with a margin around it, as far as the picture goes, and where it lies in that.
+
+    Parameters
+    ----------
+    place
+        Rows and columns of the window, each without a step.
+    shape
+        Height and width of the picture.
+    margin
+        Pixels.
+    """
+    ends = [part.indices(length)[:2] for part, length in zip(place, shape, strict=True)]
+    around = [
+        (max(0, low - margin), min(high + margin, length))
+        for (low, high), length in zip(ends, shape, strict=True)
+    ]
+    inner = [
+        slice(low - first, high - first)
+        for (low, high), (first, _) in zip(ends, around, strict=True)
+    ]
+    return tuple(slice(*part) for part in around), tuple(inner)
+
+
 def bands(picture: Picture, rows: int | None = None) -> Iterator[np.ndarray]:
     """The rows of a picture from top to bottom, some at a time.
 

@@ -18,7 +18,7 @@ from nucleigan.metrics.errors import (
     classify,
 )
 from nucleigan.metrics.table import Contingency, contingency
-from nucleigan.windows import Picture
+from nucleigan.windows import Picture, surrounded
 
 # Okabe & Ito 2008, and white: told apart with every common kind of colour vision.
 COLOURS = {
@@ -72,9 +72,7 @@ def draw_errors(
     table = contingency(truth, prediction)
     errors = classify(table)
     # Contours are cut at the part's border as if they went on, and widened ones reach into it.
-    ends = [part.indices(length)[:2] for part, length in zip(place, truth.shape, strict=True)]
-    lengths = zip(ends, truth.shape, strict=True)
-    grown = tuple(slice(max(0, low - 2), min(high + 2, length)) for (low, high), length in lengths)
+    grown, inner = surrounded(place, truth.shape, 2)
     truth, prediction = truth[grown], prediction[grown]
     drawn = np.array(image[grown])
     # Errors that name more than one nucleus last, over what they consist of.
@@ -83,10 +81,6 @@ def draw_errors(
         if name != HIT:
             edge = ndimage.binary_dilation(edge, np.ones((3, 3), bool))
         drawn[edge] = COLOURS[name]
-    inner = tuple(
-        slice(low - part.start, high - part.start)
-        for (low, high), part in zip(ends, grown, strict=True)
-    )
     return drawn[inner], errors
 
 

@@ -11,7 +11,7 @@ from nucleigan.artifacts import open_image, read_table, write_table
 from nucleigan.config import ComputeSettings, MaskSettings
 from nucleigan.progress import progress
 from nucleigan.segmentation.segmenter import Segmenter
-from nucleigan.windows import Picture
+from nucleigan.windows import Picture, surrounded
 
 # A sample is enough, and networks are slow: at most so many slides, the middle of each (pixels).
 SLIDES, SIDE = 16, 384
@@ -61,13 +61,8 @@ def calibrate(
 
 def _encoded(labels: Picture, place: tuple[slice, ...], settings: MaskSettings) -> np.ndarray:
     """The first channel of a part of a label map, encoded with what lies around it."""
-    ends = [part.indices(length)[:2] for part, length in zip(place, labels.shape, strict=True)]
-    tops = [max(0, low - AROUND) for low, _ in ends]
-    around = [slice(top, high + AROUND) for top, (_, high) in zip(tops, ends, strict=True)]
-    rows, columns = (
-        slice(low - top, high - top) for top, (low, high) in zip(tops, ends, strict=True)
-    )
-    return masks.encode(labels[*around], settings)[0, rows, columns]
+    around, inner = surrounded(place, labels.shape, AROUND)
+    return masks.encode(labels[around], settings)[0][inner]
 
 
 def middle(shape: tuple[int, ...]) -> tuple[slice, ...]:

@@ -43,9 +43,13 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 # folders and logs of slides.
 TAKEN_ENDING = ".profile"
 TAKEN = {
-    *("contact_sheet", "contact_sheet.png"),
-    *("reference", "reference.json"),
-    *("vectors", "vectors.csv", "vectors.png"),
+    "contact_sheet",
+    "contact_sheet.png",
+    "reference",
+    "reference.json",
+    "vectors",
+    "vectors.csv",
+    "vectors.png",
 }
 HASH = re.compile(r"[0-9a-f]{64}")
 # Organs become headings of tables, reports and figures, which have signs of their own.
