@@ -745,7 +745,9 @@ class ComputeSettings(Settings):
 
     device: Device = Field("auto", description="auto, cpu, cuda or cuda:N.")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="auto takes bfloat16 where the machine multiplies it faster."
+        "auto",
+        description="auto takes bfloat16 where the machine multiplies it faster; an unfinished "
+        "training goes on as it began.",
     )
     threads: Count = Field(
         2,

@@ -381,6 +381,20 @@ def train(
         Of everything random.
     """
     compute = computing.prepare(compute_settings)
+    identity = {
+        "settings": settings.model_dump(),
+        "masks": mask_settings.model_dump(),
+        "seed": seed,
+        "threads": compute_settings.threads,
+        "processes": processes.count(),
+        "device": compute.device.type,
+        "precision": compute.precision,
+        "torch": torch.__version__,
+        "data": [stored_digest(path) for path in (*images, *labels, *polygons)],
+        "code": package_digest("nucleigan.models.cyclegan"),
+    }
+    compute = computing.go_on(compute, compute_settings, checkpoint, identity)
+    identity["precision"] = compute.precision
     print(" ".join(f"{key}={value}" for key, value in compute.facts().items()), flush=True)
     real, drawn = Patches.open(images), Patches.open(polygons)
     annotated = Pairs.open(images[: len(labels)], labels)
@@ -469,18 +483,6 @@ def train(
             )
         return nothing | seen
 
-    identity = {
-        "settings": settings.model_dump(),
-        "masks": mask_settings.model_dump(),
-        "seed": seed,
-        "threads": compute_settings.threads,
-        "processes": processes.count(),
-        "device": compute.device.type,
-        "precision": compute.precision,
-        "torch": torch.__version__,
-        "data": [stored_digest(path) for path in (*images, *labels, *polygons)],
-        "code": package_digest("nucleigan.models.cyclegan"),
-    }
     # Trainings of other settings leave their pictures in the same folder.
     of = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     history = loop.run(

@@ -120,7 +120,6 @@ def train_segmenter(
     """
     learned = load_method(method)
     compute = computing.prepare(compute_settings)
-    print(" ".join(f"{key}={value}" for key, value in compute.facts().items()), flush=True)
     sources = open_sources(data, real, synthetic, patches, seed)
     if settings.minimum_agreement > 0:
         sources = [agreeing(source, agreement, settings.minimum_agreement) for source in sources]
@@ -145,6 +144,9 @@ def train_segmenter(
         "start": file_digest(start) if start else None,
         "code": [package_digest(name) for name in (__name__, method_module(method))],
     }
+    compute = computing.go_on(compute, compute_settings, checkpoint, identity)
+    identity["precision"] = compute.precision
+    print(" ".join(f"{key}={value}" for key, value in compute.facts().items()), flush=True)
     facts: dict[str, Any] = {
         "kind": "segmenter",
         "method": method,

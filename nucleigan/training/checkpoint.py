@@ -121,6 +121,38 @@ def newest(folder: str | Path) -> Path | None:
     return next((path for path in paths if path.exists()), None)
 
 
+def begun_with(key: str, folder: str | Path, identity: dict[str, Any]) -> Any:
+    """What the newest checkpoint's identity has for a key, or None if it differs in others as well.
+
+    Parameters
+    ----------
+    key
+        Of ``identity``.
+    folder
+        Of this training run.
+    identity
+        Settings, data and code of the training that goes on.
+    """
+    path = newest(folder)
+    try:
+        found = json.loads(_header(path)["identity"]) if path else {}
+        begun = found[key]
+    except UNREADABLE:
+        return None
+    same = {**found, key: None} == json.loads(as_text({**identity, key: None}))
+    return begun if same else None
+
+
+def as_text(identity: dict[str, Any]) -> str:
+    """An identity as :func:`save` and :func:`load` take it."""
+    return json.dumps(identity, sort_keys=True, default=str)
+
+
+def _header(path: Path) -> dict[str, str]:
+    with safe_open(path, framework="pt") as file:
+        return file.metadata() or {}
+
+
 def clear(folder: str | Path) -> None:
     """Remove the checkpoints of a run that is complete."""
     current, previous = Path(folder) / CURRENT, Path(folder) / PREVIOUS

@@ -5,6 +5,7 @@ import time
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import distributed
 from nucleigan.config import ComputeSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.gpus import allowed
+from nucleigan.training import checkpoint
 
 # Channels beside each other in memory: the layout in which bfloat16 convolutions are fastest.
 CHANNELS_LAST: Any = torch.channels_last
@@ -72,6 +74,38 @@ def prepare(settings: ComputeSettings) -> Compute:
     precision = settings.precision
     if precision == "auto":
         precision = "bfloat16" if _multiplies_bfloat16(device) else "float32"
+    return _at(device, precision)
+
+
+def go_on(
+    compute: Compute, settings: ComputeSettings, folder: str | Path, identity: dict[str, Any]
+) -> Compute:
+    """In the precision in which an unfinished training began, where ``auto`` chose and may choose.
+
+    Another machine, or another moment where both precisions are equally fast, would choose
+    otherwise, and the training would start anew. One begun in bfloat16 goes on in it where the
+    machine has such instructions.
+
+    Parameters
+    ----------
+    compute
+        Of :func:`prepare`.
+    settings
+        What it was prepared by.
+    folder
+        Of the training's checkpoints.
+    identity
+        What the checkpoints belong to; ``precision`` is the one of ``compute``.
+    """
+    if settings.precision != "auto":
+        return compute
+    begun = checkpoint.begun_with("precision", folder, identity)
+    known = begun == "float32" or (begun == "bfloat16" and _knows_bfloat16(compute.device))
+    # Processes that share a training go on together.
+    return _at(compute.device, str(begun)) if _everywhere(known) else compute
+
+
+def _at(device: torch.device, precision: str) -> Compute:
     # Convolutions of float32 would otherwise be of fewer bits on GPUs that have such.
     torch.backends.cudnn.allow_tf32 = precision != "float32"
     return Compute(device, precision)
@@ -135,14 +169,25 @@ def _multiplies_bfloat16(device: torch.device) -> bool:
     On a CPU the instructions alone do not say: with the same flag one kind gives twice the rate of
     float32, another half of it.
     """
+    knows = _knows_bfloat16(device)
+    if device.type == "cuda":
+        return knows
+    faster = knows and _product_seconds(torch.bfloat16) < _product_seconds(torch.float32)
+    # Processes that share a training would not resume it together with precisions of their own.
+    return _everywhere(faster)
+
+
+def _knows_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    knows = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    faster = knows and _product_seconds(torch.bfloat16) < _product_seconds(torch.float32)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def _everywhere(true: bool) -> bool:
+    """Whether it is true in all processes that share a training."""
     if not distributed.is_initialized():
-        return faster
-    # Processes that share a training would not resume it together with precisions of their own.
-    everywhere = torch.tensor(int(faster))
+        return true
+    everywhere = torch.tensor(int(true))
     distributed.all_reduce(everywhere, distributed.ReduceOp.MIN)
     return bool(everywhere)
 

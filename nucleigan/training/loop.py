@@ -1,6 +1,5 @@
 """The training loop: it knows data, schedule, checkpoints and records, and no model."""
 
-import json
 import signal
 import threading
 import time
@@ -99,7 +98,7 @@ def run(
         With status 143, after a checkpoint, if SIGTERM came: the same call goes on from there.
     """
     compute.keep_memory()
-    name = json.dumps(identity, sort_keys=True, default=str)
+    name = checkpoint.as_text(identity)
     first, history, totals, spent = 0, [], {}, {"seconds": 0.0, "waiting_seconds": 0.0}
     leads = processes.rank() == 0
     # The first alone, since it sets aside what belongs to other settings; then all read one file.

@@ -1,10 +1,12 @@
 """The precision that ``auto`` takes."""
 
+import os
+
 import pytest
 import torch
 
 from nucleigan.config import ComputeSettings
-from nucleigan.training import compute
+from nucleigan.training import checkpoint, compute
 from nucleigan.training.compute import prepare
 
 
@@ -43,6 +45,43 @@ def test_a_chosen_precision_is_taken_on_any_machine(machine, precision):
     machine(1.0, 1.0, instructions=False)
     chosen = prepare(ComputeSettings(device="cpu", precision=precision))
     assert chosen.precision == precision
+
+
+@pytest.mark.parametrize(
+    ("begun", "instructions", "wanted", "other_seed", "precision"),
+    [
+        # Both were equally fast, or the training began on another machine.
+        ("float32", True, "auto", False, "float32"),
+        ("bfloat16", True, "auto", False, "bfloat16"),
+        # Emulated it would take ten times as long.
+        ("bfloat16", False, "auto", False, "float32"),
+        # Named by the user, who wants to begin anew.
+        ("bfloat16", True, "float32", False, "float32"),
+        # It starts anew in any case.
+        ("float32", True, "auto", True, "bfloat16"),
+    ],
+)
+def test_an_unfinished_training_goes_on_in_its_precision(
+    machine, tmp_path, begun, instructions, wanted, other_seed, precision
+):
+    # This moment would choose the other one.
+    machine(*((5.4, 10.8) if begun == "float32" else (24.8, 10.8)), instructions)
+    identity = {"seed": 1, "slides": ("a", "b"), "precision": begun}
+    checkpoint.save(tmp_path, {"step": 1}, checkpoint.as_text(identity))
+    settings = ComputeSettings(device="cpu", precision=wanted)
+    chosen = prepare(settings)
+    identity |= {"seed": 2 if other_seed else 1, "precision": chosen.precision}
+    assert compute.go_on(chosen, settings, tmp_path, identity).precision == precision
+
+
+def test_without_a_readable_checkpoint_the_machine_decides(machine, tmp_path):
+    machine(5.4, 10.8)
+    settings = ComputeSettings(device="cpu")
+    identity = {"precision": "float32"}
+    assert compute.go_on(prepare(settings), settings, tmp_path, identity).precision == "bfloat16"
+    checkpoint.save(tmp_path, {"step": 1}, checkpoint.as_text(identity))
+    os.truncate(tmp_path / checkpoint.CURRENT, 20)
+    assert compute.go_on(prepare(settings), settings, tmp_path, identity).precision == "bfloat16"
 
 
 def test_a_product_takes_its_processor_time():
