@@ -91,6 +91,17 @@ def test_nuclei_of_one_size_or_none():
     assert table["nuclei"].tolist() == [7, 4] and table["rate"].tolist() == [1, 1]
 
 
+def test_sizes_count_organs_alike_and_seeds_as_no_slides():
+    """With seeds taken for slides the interval of liver would reach from .15 on."""
+    rows = []
+    for seed in (0, 1):
+        for name, organ, iou in (("a", "liver", 0.9), ("b", "liver", 0.0), ("c", "kidney", 0.9)):
+            rows += nuclei(name, organ, [iou], seed=seed)
+    (found,) = detection_by_size(pd.DataFrame(rows), 0.25).to_dict("records")
+    assert found["nuclei"] == 3 and found["rate"] == pytest.approx((0.5 + 1) / 2)
+    assert (found["rate_low"], found["rate_high"]) == (0, 1)
+
+
 def judged(folder):
     """Tables of a model on two random slides."""
     rng = np.random.default_rng(3)

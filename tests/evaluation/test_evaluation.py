@@ -442,3 +442,29 @@ def test_tables_of_other_columns_are_not_gathered(tmp_path):
 
 def test_no_organ_is_called_like_all_of_them():
     assert sheet.ALL_ORGANS == OVERALL
+
+
+def test_slides_are_paired_by_name_and_a_loss_has_a_negative_interval():
+    """Losses of .1 and .2, whatever the order; t with one degree of freedom is 12.706."""
+    rows = [slide_row("a", slide="x", aji=0.4), slide_row("a", slide="y", aji=0.5)]
+    rows += [slide_row("b", slide="y", aji=0.7), slide_row("b", slide="x", aji=0.5)]
+    (found,) = differences(*summarise(rows), "aji")
+    assert found.difference == pytest.approx(-0.15)
+    half = 12.7062 * np.std([0.1, 0.2], ddof=1) / np.sqrt(2)
+    assert found.interval == pytest.approx((-0.15 - half, -0.15 + half), abs=1e-4)
+
+
+def test_a_gain_of_an_organ_borrows_the_variance_of_the_others():
+    gains = {"liver": [0.1, 0.2], "kidney": [0.3, 0.3]}
+    rows = [
+        slide_row(method, slide=f"{organ}{number}", organ=organ, aji=0.5 + (method == "a") * gain)
+        for method in "ab"
+        for organ, of_slides in gains.items()
+        for number, gain in enumerate(of_slides)
+    ]
+    found = differences(*summarise(rows), "aji")
+    assert {one.organ for one in found} == {OVERALL, *gains}
+    for one in found:
+        organ = None if one.organ == OVERALL else one.organ
+        assert one.interval == pytest.approx(interval_of_mean(gains, organ))
+    assert all(one.interval.high - one.interval.low > 0.1 for one in found)

@@ -63,6 +63,16 @@ def test_border_nuclei_are_cut():
     assert cut > 40
 
 
+def test_nuclei_are_as_dense_at_the_border_as_in_the_middle():
+    wanted = PolygonSettings(density=40, area=300, area_spread=0.2, sparse_fraction=0, clustering=0)
+    covered = np.mean([one > 0 for one in maps(80, wanted, size=128)], axis=0)
+    frame = np.ones((128, 128), bool)
+    frame[6:-6, 6:-6] = False
+    middle = covered[16:-16, 16:-16].mean()
+    # Without nuclei whose centres lie outside the border has .88 of it.
+    assert covered[frame].mean() == pytest.approx(middle, rel=0.06)
+
+
 def test_some_patches_are_sparse():
     wanted = PolygonSettings(sparse_fraction=0.5, density=60, density_spread=0.1)
     counts = np.array([labels.max() for labels in maps(60, wanted)])
@@ -105,6 +115,22 @@ def test_fitting_recovers_what_was_drawn():
     assert fitted.area == pytest.approx(400, rel=0.1)
     assert fitted.area_spread == pytest.approx(0.3, abs=0.08)
     assert fitted.elongation == pytest.approx(1.4, abs=0.12)
+
+
+@pytest.mark.parametrize(("irregularity", "clustering"), [(0.05, 0.1), (0.12, 0.5)])
+def test_fitting_recovers_outlines_and_neighbours(irregularity, clustering):
+    wanted = PolygonSettings(
+        density=50, density_spread=0.6, sparse_fraction=0, area=400, area_spread=0.3,
+        area_spread_between=0.2, elongation=1.4, irregularity=irregularity, clustering=clustering,
+        density_area_correlation=-0.5,
+    )  # fmt: skip
+    fitted = fit_polygons(maps(24, wanted, size=512, seed=3), PolygonSettings())
+    assert fitted.irregularity == pytest.approx(irregularity, abs=0.02)
+    assert fitted.clustering == pytest.approx(clustering, abs=0.12)
+    assert fitted.density_spread == pytest.approx(0.6, abs=0.2)
+    assert fitted.area_spread_between == pytest.approx(0.2, abs=0.06)
+    assert fitted.density_area_correlation == pytest.approx(-0.5, abs=0.25)
+    assert fitted.sparse_fraction < 0.1
 
 
 def test_nuclei_that_lie_far_apart_have_their_spread_as_well():

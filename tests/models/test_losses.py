@@ -174,6 +174,56 @@ def test_cyclegan_generator_losses_by_hand():
     assert losses["cycle_mask"].item() == pytest.approx(cycle_mask, rel=1e-4)
 
 
+def loud(judge):
+    """Weights with which it tells pictures apart."""
+    torch.manual_seed(1)
+    for weight in judge.parameters():
+        torch.nn.init.normal_(weight, 0, 0.3)
+
+
+def told_apart(judge, real, fake):
+    """What it has to learn, and what fools it; both differ with who is taken for whom."""
+    with torch.no_grad():
+        real, fake = judge(real), judge(fake)
+    assert abs(real.mean() - fake.mean()) > 0.05
+    learned = 0.5 * (adversarial_loss(real, True) + adversarial_loss(fake, False))
+    return pytest.approx(learned.item(), rel=1e-4), adversarial_loss(fake, True).item()
+
+
+JUDGE = DiscriminatorSettings(width=4, layers=1, spectral_norm=False)
+
+
+def test_a_step_of_the_segmenter_is_against_its_judge():
+    model = build("cgan", discriminator=JUDGE, pool_size=0, adversarial=2.0)
+    loud(model.judge)
+    model.set_rate(0.0)
+    image, mask = map(torch.from_numpy, batch(0, 2, "cgan"))
+    losses = model.step((image.numpy(), mask.numpy()), np.random.default_rng(0))
+    with torch.no_grad():
+        found = torch.tanh(model.segmenter(image))
+    pairs = (torch.cat([image, one], dim=1) for one in (mask, found))
+    learned, fooled = told_apart(model.judge, *pairs)
+    assert losses["judge"].item() == learned
+    assert losses["fool"].item() == pytest.approx(2 * fooled, rel=1e-4)
+
+
+def test_a_step_of_the_painter_is_against_its_judges():
+    model = build("cyclegan", discriminator=JUDGE, pool_size=0)
+    nets = model.networks
+    loud(nets.judge_image)
+    loud(nets.judge_mask)
+    model.set_rate(0.0)
+    given = batch(0, 2, "cyclegan")
+    losses = model.step(given, np.random.default_rng(0))
+    image, mask = torch.from_numpy(given.images), torch.from_numpy(given.masks)
+    with torch.no_grad():
+        painted, found = torch.tanh(nets.to_image(mask)), torch.tanh(nets.to_mask(image))
+    for kind, real, fake in (("image", image, painted), ("mask", mask, found)):
+        learned, fooled = told_apart(getattr(nets, f"judge_{kind}"), real, fake)
+        assert losses[f"judge_{kind}"].item() == learned
+        assert losses[f"fool_{kind}"].item() == pytest.approx(fooled, rel=1e-4)
+
+
 def test_frozen_networks_collect_no_gradient_but_pass_it_on():
     network = Scale(3.0)
     given = torch.ones(2, requires_grad=True)

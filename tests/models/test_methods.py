@@ -1,5 +1,7 @@
 """Every method of the table: what it draws, predicts and finds where the answer is known."""
 
+from collections import Counter
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,9 +26,10 @@ from nucleigan.metrics import aggregated_jaccard
 from nucleigan.models import cnn3, dist, mask_rcnn
 from nucleigan.models.classical import METHOD as CLASSICAL
 from nucleigan.models.methods import METHODS, load_method, method_module
-from nucleigan.models.supervised import seeded
+from nucleigan.models.supervised import cross_entropy, seeded
 from nucleigan.models.train import (
     Source,
+    _batches,
     agreeing,
     choose_slides,
     drawing,
@@ -392,6 +395,31 @@ def test_shares_are_exact_and_every_pair_comes_equally_often(share):
         assert len(times) == length and np.ptp(times) <= 1
     # A function of the number alone, as a resumed run needs it.
     assert drawing([7, 5], share, 10**9, seed=1)(431) == drawn[431]
+
+
+def test_without_a_share_every_pair_of_both_sources_comes_equally_often():
+    draw = drawing([7, 5], None, 10**9, seed=1)
+    times = Counter(draw(number) for number in range(24))
+    assert times == {(0, place): 2 for place in range(7)} | {(1, place): 2 for place in range(5)}
+
+
+def test_synthetic_pairs_end_with_their_part_of_the_training():
+    """Of eight steps of two pairs the first four hold synthetic ones."""
+    nothing = Patches((np.zeros((5, 64, 64, 3), np.uint8),))
+    pairs = Pairs(nothing, Patches((np.zeros((5, 64, 64), np.int32),)))
+    sources = [Source(name, pairs, np.arange(5)) for name in ("real", "synthetic")]
+    part = {"epochs": 2, "synthetic_share": 0.5, "synthetic_until": 0.5}
+    settings = SETTINGS.model_copy(update=part)
+    make_batch = _batches(sources, load_method("cgan"), settings, MaskSettings(), 4, 1)
+    named = [make_batch(step)[1] for step in range(8)]
+    assert all("synthetic" in names for names in named[:4])
+    assert not any("synthetic" in names for names in named[4:])
+
+
+def test_probabilities_of_supervised_masks_are_those_of_their_loss():
+    """A mask in [-1, 1] is the tanh of an output, and so the sigmoid of twice as much."""
+    loss = cross_entropy(torch.nn.Identity(), torch.ones(1, 1, 2, 2), torch.ones(1, 1, 2, 2))
+    assert loss["cross_entropy"].item() == pytest.approx(np.log1p(np.exp(-2)), rel=1e-6)
 
 
 def test_synthetic_pairs_first_and_real_ones_last():

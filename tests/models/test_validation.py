@@ -1,6 +1,7 @@
 """How validation slides are looked at."""
 
 import numpy as np
+import pytest
 
 from nucleigan.artifacts import write_image
 from nucleigan.config import MaskSettings
@@ -24,6 +25,33 @@ def test_slides_without_nuclei_have_no_say(tmp_path):
 
     assert look("full") == look("full", "none") == 1
     assert look("none") == 0
+    # Of two equal squares one is found.
+    two = (found[0] > 0).astype(np.int32)
+    two[25:35, 25:35] = 2
+    write_image(tmp_path / "two.image.tif", np.full((40, 40, 3), 200, np.uint8))
+    write_image(tmp_path / "two.labels.tif", two)
+    assert look("two") == 0.5 and look("full", "two") == 0.75
+
+
+def test_parts_count_by_their_nuclei(tmp_path, monkeypatch):
+    """Of three equal squares the two in the upper part are found; the middle is empty."""
+    monkeypatch.setattr("nucleigan.models.validation.SIDE", 40)
+    monkeypatch.setattr("nucleigan.models.validation.FIELDS", 2)
+    labels = np.zeros((120, 40), np.int32)
+    for number, (row, column) in enumerate([(5, 5), (20, 25), (90, 10)], 1):
+        labels[row : row + 8, column : column + 8] = number
+    image = np.full((120, 40, 3), 200, np.uint8)
+    image[:40] = 100
+    paths = tmp_path / "image.tif", tmp_path / "labels.tif"
+    for path, pixels in zip(paths, (image, labels), strict=True):
+        write_image(path, pixels)
+
+    def guess(part):
+        seen = (labels[:40] > 0) & (part[..., 0] == 100)
+        return np.repeat(np.where(seen, 1.0, -1.0)[None], 2, axis=0)
+
+    look = Validation([paths[0]], [paths[1]], load_method("cgan"), MaskSettings()).look
+    assert look(guess) == pytest.approx(2 / 3)
 
 
 def test_large_slides_are_looked_at_in_parts_with_nuclei(tmp_path, monkeypatch):

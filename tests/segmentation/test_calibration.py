@@ -5,9 +5,19 @@ import pandas as pd
 import pytest
 
 from nucleigan import masks
-from nucleigan.config import MaskSettings
+from nucleigan.artifacts import write_image
+from nucleigan.config import ComputeSettings, MaskSettings
 from nucleigan.figures.curves import calibration, calibration_error
-from nucleigan.segmentation.calibration import BINS, SIDE, _encoded, middle, reliability
+from nucleigan.models.methods import load_method
+from nucleigan.segmentation import Segmenter
+from nucleigan.segmentation.calibration import (
+    BINS,
+    SIDE,
+    _encoded,
+    calibrate,
+    middle,
+    reliability,
+)
 
 
 def test_groups_of_known_pixels():
@@ -61,3 +71,25 @@ def test_the_middle_of_large_and_small_slides():
     assert np.zeros((1000, SIDE))[middle((1000, SIDE))].shape == (SIDE, SIDE)
     assert middle((1000, SIDE))[0].start == 308
     assert np.zeros((100, 3000))[middle((100, 3000))].shape == (100, SIDE)
+
+
+def test_masks_of_slides_are_read_as_probabilities(tmp_path, monkeypatch):
+    """A network that says .75 everywhere, and three of four pixels that are nucleus."""
+    labels = np.zeros((40, 40), np.int32)
+    labels[:30] = 1
+    write_image(tmp_path / "labels.tif", labels)
+    write_image(tmp_path / "image.tif", np.zeros((40, 40, 3), np.uint8))
+
+    class Sure:
+        method = load_method("cgan")
+        mask_settings = MaskSettings(encoding="filled")
+
+        def predict(self, image):
+            return np.full((1, *image.shape[:2]), 0.5)
+
+    monkeypatch.setattr(Segmenter, "load", lambda *_: Sure())
+    slide = {"slide": "a"} | {kind: str(tmp_path / f"{kind}.tif") for kind in ("image", "labels")}
+    calibrate("model", [slide], tmp_path / "table.csv", ComputeSettings())
+    table = pd.read_csv(tmp_path / "table.csv").set_index("low")
+    assert table["pixels"].sum() == table["pixels"][0.75] == 1600
+    assert table["predicted"][0.75] == table["observed"][0.75] == 0.75

@@ -142,6 +142,40 @@ def test_slides_without_nuclei_choose_nothing(weights, tmp_path):
     assert set(tables[2]["aji"]) <= {0.0, 1.0}
 
 
+def test_slides_have_the_same_say_whatever_they_hold(weights, tmp_path):
+    model, settings = tmp_path / "model.safetensors", PredictionSettings()
+    full = written(tmp_path, "a", discs())
+    half = written(tmp_path, "b", discs() * (discs() < 3))
+    found = []
+    for number, slides in enumerate(([full], [half], [full, half])):
+        table = tmp_path / f"{number}.csv"
+        choose_thresholds(weights, slides, model, table, settings, COMPUTE)
+        found.append(pd.read_csv(table)["aji"].to_numpy())
+    assert not np.allclose(found[0], found[1])
+    np.testing.assert_allclose(found[2], (found[0] + found[1]) / 2, atol=2e-6)
+
+
+def test_parts_of_a_large_slide_count_by_their_nuclei(weights, tmp_path, monkeypatch):
+    """Three discs in the upper third, none in the middle and one in the lower third."""
+    y, x = np.mgrid[:288, :96]
+    labels = np.zeros((288, 96), np.int32)
+    for number, (row, column) in enumerate([(20, 20), (20, 60), (60, 30), (250, 50)], 1):
+        labels[np.hypot(y - row, x - column) < 11] = number
+    model, settings = tmp_path / "model.safetensors", PredictionSettings()
+
+    def tried(name, *parts):
+        slides = [written(tmp_path, f"{name}{n}", part) for n, part in enumerate(parts)]
+        choose_thresholds(weights, slides, model, tmp_path / name, settings, COMPUTE)
+        return pd.read_csv(tmp_path / name)["aji"].to_numpy()
+
+    upper, lower = tried("upper", labels[:96]), tried("lower", labels[192:])
+    monkeypatch.setattr("nucleigan.models.validation.SIDE", 96)
+    monkeypatch.setattr("nucleigan.models.validation.FIELDS", 2)
+    whole = tried("whole", labels)
+    assert not np.allclose(upper, lower)
+    np.testing.assert_allclose(whole, 0.75 * upper + 0.25 * lower, atol=2e-6)
+
+
 def test_the_model_file_holds_what_was_chosen(weights, tmp_path):
     slide = written(tmp_path, "a", discs())
     model, table = tmp_path / "model.safetensors", tmp_path / "thresholds.csv"

@@ -162,6 +162,13 @@ def test_negative_regions_are_holes_in_the_nucleus_that_holds_them(tmp_path):
     assert not warnings
 
 
+def test_a_hole_over_two_nuclei_is_of_the_one_that_holds_most_of_it(tmp_path):
+    # 2 of its 12 columns lie in the first.
+    boxes = box(1, 1, 11, 11), box(11, 1, 31, 11), box(9, 3, 21, 9)
+    labels = read_labels(aperio(tmp_path, *boxes, negative=(2,)), SHAPE)
+    assert (labels == 1).sum() == 100 and (labels == 2).sum() == 200 - 60
+
+
 def test_holes_in_nothing_are_warned_of(tmp_path):
     _, (warning,) = read_annotation(
         aperio(tmp_path, box(1, 1, 11, 11), box(21, 21, 31, 31), negative=(1,)), SHAPE

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from skimage import measure
 
 from nucleigan.config import JitterSettings
+from nucleigan.stain.optical_density import optical_density, to_image
+from nucleigan.stain.vectors import TEXTBOOK
 from nucleigan.training.augment import augment
 
 
@@ -110,3 +112,28 @@ def test_stain_jitter_leaves_white_white_and_changes_stain():
         assert (moved[:, 20:] >= 254).all()
         changes.append(np.abs(moved[:, :12].astype(int) - image[:, :12]).mean())
     assert min(changes) > 0.5
+
+
+@pytest.mark.parametrize("stain", [0, 1])
+def test_stain_jitter_makes_more_or_less_of_a_stain_and_no_other_colour(stain):
+    image = np.tile(to_image(0.8 * TEXTBOOK[stain]), (32, 32, 1))
+    jitter = JitterSettings(resize=256, flip=False, stain=0.4)
+    amounts = []
+    for seed in range(60):
+        moved, _ = augment(image, None, 32, jitter, np.random.default_rng(seed))
+        density = optical_density(moved)[16, 16]
+        amounts.append(np.linalg.norm(density))
+        assert density @ TEXTBOOK[stain] / amounts[-1] > np.cos(np.radians(2))
+    assert np.std(np.log(np.array(amounts) / 0.8)) == pytest.approx(0.4, rel=0.35)
+
+
+def test_brightness_scales_all_colours_alike():
+    image = np.tile(np.array([60, 90, 120], np.uint8), (32, 32, 1))
+    jitter = JitterSettings(resize=256, flip=False, brightness=0.2)
+    factors = []
+    for seed in range(60):
+        moved, _ = augment(image, None, 32, jitter, np.random.default_rng(seed))
+        ratios = np.log((moved[16, 16] + 1.0) / (image[16, 16] + 1.0))
+        assert np.ptp(ratios) < 0.03
+        factors.append(ratios[0])
+    assert np.std(factors) == pytest.approx(0.2, rel=0.35)

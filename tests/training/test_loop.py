@@ -195,3 +195,31 @@ def test_weights_that_the_last_step_spoils_are_no_result(settings, tmp_path):
         loop.run(
             Diverging(last, 1.0, math.nan), lambda n: (n, ""), STEPS, settings, 5, tmp_path, {}
         )
+
+
+class Rated:
+    """Remembers its rates; its loss is the number of the step."""
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+
+    def step(self, batch, rng):
+        return {"loss": torch.tensor(float(batch))}
+
+    def set_rate(self, factor):
+        self.rates.append(factor)
+
+    def state(self):
+        return {}
+
+    def load(self, state):
+        pass
+
+
+def test_epochs_have_their_rates_and_mean_losses(tmp_path):
+    model = Rated()
+    history = train(model, tmp_path)
+    # Constant, then falling, and positive in the last epoch.
+    assert model.rates == [1.0] * 8 + [0.5] * 4
+    assert history["rate"].tolist() == [1.0, 1.0, 0.5]
+    assert history["loss"].tolist() == [1.5, 5.5, 9.5]
