@@ -55,6 +55,7 @@ from nucleigan.training.augment import augment
 from nucleigan.training.average import AveragedNetwork
 from nucleigan.training.best import BestWeights
 from nucleigan.training.data import Pairs, Patches, order, to_network
+from nucleigan.training.identity import begin
 from nucleigan.training.pool import HistoryPool
 
 SAMPLES = 6
@@ -380,22 +381,14 @@ def train(
     seed
         Of everything random.
     """
-    compute = computing.prepare(compute_settings)
-    identity = {
+    training = {
         "settings": settings.model_dump(),
         "masks": mask_settings.model_dump(),
         "seed": seed,
-        "threads": compute_settings.threads,
-        "processes": processes.count(),
-        "device": compute.device.type,
-        "precision": compute.precision,
-        "torch": torch.__version__,
         "data": [stored_digest(path) for path in (*images, *labels, *polygons)],
         "code": package_digest("nucleigan.models.cyclegan"),
     }
-    compute = computing.go_on(compute, compute_settings, checkpoint, identity)
-    identity["precision"] = compute.precision
-    print(" ".join(f"{key}={value}" for key, value in compute.facts().items()), flush=True)
+    compute, identity = begin(compute_settings, checkpoint, training)
     real, drawn = Patches.open(images), Patches.open(polygons)
     annotated = Pairs.open(images[: len(labels)], labels)
     model = CycleGAN(settings, masks.channels(mask_settings), compute, seed)

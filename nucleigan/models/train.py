@@ -24,11 +24,11 @@ from nucleigan.networks import effective_state
 from nucleigan.provenance import package_digest
 from nucleigan.randomness import generator
 from nucleigan.segmentation.tiles import learned_tile, predict
-from nucleigan.training import compute as computing
 from nucleigan.training import loop, processes
 from nucleigan.training.augment import augment
 from nucleigan.training.best import BestWeights
 from nucleigan.training.data import Pairs, order, to_network
+from nucleigan.training.identity import begin
 
 Paths = tuple[list[str], ...]
 SAMPLES = 6
@@ -119,23 +119,17 @@ def train_segmenter(
         maps.
     """
     learned = load_method(method)
-    compute = computing.prepare(compute_settings)
     sources = open_sources(data, real, synthetic, patches, seed)
     if settings.minimum_agreement > 0:
         sources = [agreeing(source, agreement, settings.minimum_agreement) for source in sources]
     for source in sources:
         print(f"{len(source)} {source.name} pairs {' '.join(source.slides)}".rstrip(), flush=True)
-    identity = {
+    training = {
         "method": method,
         "data": data,
         "settings": settings.model_dump(exclude={"methods", "data", "seeds"}),
         "masks": mask_settings.model_dump(),
         "seed": seed,
-        "threads": compute_settings.threads,
-        "processes": processes.count(),
-        "device": compute.device.type,
-        "precision": compute.precision,
-        "torch": torch.__version__,
         # Those that the images and stacks carry: their pixels are checked where they are read.
         "files": [
             *(stored_digest(path) for part in (*real, *synthetic, *validation) for path in part),
@@ -144,9 +138,7 @@ def train_segmenter(
         "start": file_digest(start) if start else None,
         "code": [package_digest(name) for name in (__name__, method_module(method))],
     }
-    compute = computing.go_on(compute, compute_settings, checkpoint, identity)
-    identity["precision"] = compute.precision
-    print(" ".join(f"{key}={value}" for key, value in compute.facts().items()), flush=True)
+    compute, identity = begin(compute_settings, checkpoint, training)
     facts: dict[str, Any] = {
         "kind": "segmenter",
         "method": method,

@@ -162,8 +162,8 @@ def clear(folder: str | Path) -> None:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], str]:
+    header = _header(path)
     with safe_open(path, framework="pt") as file:
-        header = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if header.pop("checksum") != checksum(tensors, header):
         raise ValueError("its checksum does not fit its content")

@@ -5,16 +5,18 @@ its annotation. ``nucleigan`` commands run there, too; those of Snakemake and ma
 YAML blocks are checked as overlays, CSV blocks as sample sheets.
 """
 
+import argparse
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import warm_snakemake
 import yaml
 
 from nucleigan.cli import main
@@ -22,6 +24,7 @@ from nucleigan.config import PhantomSettings, load
 from nucleigan.evaluation import MEASURES, MODEL, SLIDE, write_rows
 from nucleigan.phantoms.draw import draw_phantom
 from nucleigan.slides import annotations
+from nucleigan.slides.monuseg import KUMAR
 from nucleigan.slides.sheet import Slide, read_sheet, write_sheet
 
 ROOT = Path(__file__).parents[2]
@@ -38,10 +41,23 @@ def blocks(page: Path, language: str) -> list[str]:
 
 def shell_lines() -> list[str]:
     """Every command of the pages once, without comments; paths to `.venv` fall away."""
-    lines = [
-        line for page in PAGES for block in blocks(page, "bash") for line in block.splitlines()
-    ]
-    return sorted({re.sub(r"\s+#.*", "", line).replace(".venv/bin/", "") for line in lines if line})
+    lines = [line for page in PAGES for block in blocks(page, "bash") for line in spelled(block)]
+    return sorted({re.sub(r"\s+#.*", "", line) for line in lines if line})
+
+
+def spelled(block: str) -> list[str]:
+    """The commands of a block, each in a line, those of a loop as often as it runs."""
+    block = block.replace(".venv/bin/", "")
+    if not re.search(r"^for ", block, re.MULTILINE):
+        return re.sub(r"\\\n\s*", "", block).splitlines()
+    said = "".join(
+        f"{program}() {{ printf '%q ' {program} \"$@\"; echo; }}\n"
+        for program in ("snakemake", "python")
+    )
+    done = subprocess.run(
+        ["bash", "-euc", said + block], capture_output=True, text=True, check=True, timeout=60
+    )
+    return [line.strip() for line in done.stdout.splitlines()]
 
 
 def commands(program: str) -> list[str]:
@@ -72,7 +88,17 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / CHALLENGE).mkdir()
     for ending in (".tif", ".xml"):
         shutil.copy(folder / f"slide{ending}", folder / CHALLENGE / f"TCGA-44-2665-01B{ending}")
-    for sheet in ("slides.csv", "monuseg/slides.csv", "monuseg-test/slides.csv"):
+    kumar = [
+        Slide(
+            f"TCGA-{tile}-01Z-00-DX1", organ, split, folder / f"{tile}.tif", folder / f"{tile}.xml"
+        )
+        for organ, both in KUMAR.items()
+        for split, tiles in zip(("train", "test"), both, strict=True)
+        for tile in tiles
+    ]
+    (folder / "monuseg").mkdir()
+    write_sheet(folder / "monuseg/slides.csv", kumar)
+    for sheet in ("slides.csv", "monuseg-test/slides.csv"):
         (folder / sheet).parent.mkdir(exist_ok=True)
         # A copy: no image may be in two splits.
         train = Slide("train", "breast", "train", folder / "slide.svs", slide.annotation, mpp=0.25)
@@ -84,7 +110,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_rows(table, (*MODEL, *SLIDE, *MEASURES), [row])
     for run in ("demo", "mine"):
         (folder / "results" / run / "logs").mkdir(parents=True)
-    for part in ("models", "configs", "profiles"):
+    for part in ("models", "configs", "profiles", "benchmarks"):
         (folder / part).symlink_to(ROOT / part)
     return folder
 
@@ -140,12 +166,30 @@ def test_nucleigan_runs(command, folder):
 
 
 @pytest.mark.parametrize("command", commands("snakemake"))
-def test_snakemake_finds_what_to_do(command, run):
-    arguments = shlex.split(command)[1:]
-    run(
-        *(sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")),
-        *("--dry-run", "--quiet", "all", *arguments),
-    )
+def test_snakemake_finds_what_to_do(command, folder):
+    arguments = ["--snakefile", str(ROOT / "Snakefile"), "--dry-run", "--quiet", "all"]
+    arguments += shlex.split(command)[1:]
+    log = folder / "planned.log"
+    status = warm_snakemake.call(arguments, ROOT, folder, log, patience=300)
+    assert status == 0, log.read_text()
+
+
+class Understood(Exception):
+    """A script's options were read without an error."""
+
+
+@pytest.mark.parametrize("command", commands("python"))
+def test_scripts_know_their_options(command, folder, monkeypatch):
+    script, *arguments = shlex.split(command)[1:]
+    read = argparse.ArgumentParser.parse_args
+
+    def stop(parser: argparse.ArgumentParser) -> None:
+        read(parser, arguments)
+        raise Understood
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
+    with pytest.raises(Understood):
+        runpy.run_path(script, run_name="__main__")
 
 
 @pytest.mark.parametrize("command", commands("make"))
@@ -154,7 +198,7 @@ def test_make_knows_its_targets(command, run):
 
 
 def test_no_other_program_stands_in_the_examples():
-    known = {"nucleigan", "snakemake", "make", "cp"}
+    known = {"nucleigan", "snakemake", "make", "cp", "python"}
     assert {line.split()[0] for line in shell_lines()} <= known
 
 
