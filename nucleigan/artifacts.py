@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 import tifffile
 
-from nucleigan.errors import NucleiganError, reason
+from nucleigan.errors import NucleiganError, let_through, reason
 from nucleigan.windows import Picture, bands, page_picture
 
 if TYPE_CHECKING:
@@ -142,6 +142,7 @@ def open_table(path: str | Path) -> TextIO:
         # What is no UTF-8 cannot be one of ours.
         return Path(path).open(newline="", encoding="utf-8", errors="replace")
     except OSError as error:
+        let_through(error)
         raise _unreadable(path, "a table", error) from error
 
 
@@ -170,6 +171,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
         return facts
     # The last is of brackets within brackets.
     except (OSError, ValueError, RecursionError) as error:
+        let_through(error)
         raise _unreadable(path, "JSON", error) from error
 
 
@@ -309,6 +311,7 @@ def open_image(path: str | Path, in_memory: float | None = None) -> Iterator[Pic
                 raise ValueError("its pixels are not those that were written")
         # Whatever a damaged file makes the decoders raise.
         except Exception as error:
+            let_through(error)
             raise _unreadable(path, "a TIFF", error) from error
         yield picture
 
@@ -456,6 +459,7 @@ def open_stack(path: str | Path) -> Stack:
         pixels = np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)
         return Stack(path, pixels, items)
     except Exception as error:
+        let_through(error)
         raise _unreadable_stack(path, error) from error
 
 
@@ -482,7 +486,6 @@ def stored_digest(path: str | Path) -> str:
         if not described.startswith(DIGEST):
             raise ValueError("it carries no digest")
     except Exception as error:
-        raise NucleiganError(
-            f"{path}: cannot be read as a TIFF ({error}); delete it and run the same command again."
-        ) from error
+        let_through(error)
+        raise _unreadable(path, "a TIFF", error) from error
     return described.removeprefix(DIGEST)

@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     sheet = commands.add_parser("sheet", help="write a sample sheet for a MoNuSeg download")
     sheet.add_argument("folder", type=Path, help="the unpacked download")
     sheet.add_argument("--output", type=Path, required=True, help="CSV to write")
+    sheet.add_argument("--overwrite", action="store_true", help="replace one that is there already")
     sheet.set_defaults(run=_sheet)
 
     segment = commands.add_parser("segment", help="find the nuclei of images with a model file")
@@ -90,6 +91,8 @@ def _parser() -> argparse.ArgumentParser:
 def _sheet(options: argparse.Namespace) -> None:
     from nucleigan.slides import monuseg_sheet, write_sheet
 
+    if not options.overwrite:
+        _check_absent(options.output)
     slides, warnings = monuseg_sheet(options.folder)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -98,8 +101,10 @@ def _sheet(options: argparse.Namespace) -> None:
 
 
 def _segment(options: argparse.Namespace) -> None:
+    from nucleigan.artifacts import file_digest
     from nucleigan.config import IngestionSettings, validate
     from nucleigan.segmentation import Segmenter, segment_file
+    from nucleigan.segmentation.export import read_origin
 
     _check_names(options.images)
     given: dict[str, object] = {"device": options.device}
@@ -114,6 +119,13 @@ def _segment(options: argparse.Namespace) -> None:
     segmenter = Segmenter.load(options.model, compute)
     if options.no_shift:
         segmenter.prediction = segmenter.prediction.model_copy(update={"shift": (0.0, 0.0)})
+    origin = {
+        "model": file_digest(options.model),
+        "shift": segmenter.prediction.shift,
+        "mpp": options.mpp,
+    }
+    # As it comes back from a file.
+    origin = json.loads(json.dumps(origin))
     failed = []
     for path in options.images:
         labels, polygons = (
@@ -121,15 +133,23 @@ def _segment(options: argparse.Namespace) -> None:
         )
         # As where a call for many images was killed, and is given again.
         done = labels.exists() and polygons.exists()
-        if done and not options.overwrite and len(options.images) > 1:
+        again = done and not options.overwrite and len(options.images) > 1
+        if again and read_origin(polygons) == origin:
             print(f"{path}: its results are there already, and stay", file=sys.stderr)
             continue
         # Its lines of progress are no results.
         try:
+            if again:
+                raise NucleiganError(
+                    f"{labels}: is there already, and {polygons} does not say that this model found it "
+                    "with these options; choose another --output, or replace it by --overwrite."
+                )
             if not options.overwrite:
                 _check_absent(labels, polygons)
             with redirect_stdout(sys.stderr):
-                count = segment_file(segmenter, path, labels, polygons, options.mpp, limits)
+                count = segment_file(
+                    segmenter, path, labels, polygons, options.mpp, limits, origin
+                )
         # What is wrong with one image says nothing of the next.
         except Exception as error:
             if len(options.images) == 1:

@@ -1,5 +1,6 @@
 """The one error type that a person can act on."""
 
+import errno
 import reprlib
 
 
@@ -14,6 +15,43 @@ class NucleiganError(Exception):
 
 class PassingError(NucleiganError):
     """One that the same job may not meet again: with more memory, or on another machine."""
+
+
+# Errors of devices, servers, permissions and limits, whatever a file holds.
+OF_THE_MACHINE = {
+    errno.EACCES,
+    errno.EAGAIN,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.ENOTCONN,
+    errno.EPERM,
+    errno.EREMOTEIO,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+}
+# What they say of a GPU's memory.
+GPU_WORDS = ("cuda out of memory", "cuda error: out of memory", "hip out of memory", "alloc_failed")
+
+
+def let_through(error: Exception) -> None:
+    """Raise an error of the machine, which says nothing of the file that was read.
+
+    For handlers of whatever a damaged file makes its reader raise.
+    """
+    if isinstance(error, MemoryError):
+        raise error
+    if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
+        raise error
+    if overfills_gpu(error):
+        raise error
+
+
+def overfills_gpu(error: Exception) -> bool:
+    """Whether PyTorch, a driver or a library says that a GPU has too little memory."""
+    words = str(error).lower()
+    return isinstance(error, RuntimeError) and any(part in words for part in GPU_WORDS)
 
 
 def shown(value: object, length: int = 80) -> str:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from pathlib import Path
 from typing import TextIO
 
-from nucleigan.errors import NucleiganError, PassingError, shown
+from nucleigan.errors import NucleiganError, PassingError, overfills_gpu, shown
 from nucleigan.retries import Failure, forget_failure, leave_failure
 from nucleigan.running import marked
 
@@ -55,9 +55,8 @@ GPU_MEMORY = (
 )
 
 
-# What PyTorch, drivers and libraries say of a GPU's memory.
-GPU_WORDS = ("cuda out of memory", "cuda error: out of memory", "hip out of memory", "alloc_failed")
-# And of the machine's; the last is all that its library of layers for CPUs has to say.
+# What PyTorch says of the machine's memory; the last is all that its library of layers for CPUs has
+# to say.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "could not create a primitive")
 
 INTERRUPTED = "interrupted by Ctrl-C; run the same command again to go on."
@@ -177,13 +176,8 @@ def _passes(error: Exception) -> bool:
     """Whether another try may go well: not where a file, a setting or a number is wrong."""
     if isinstance(error, PassingError):
         return True
-    return not isinstance(error, NucleiganError) and not _overfills_gpu(error)
-
-
-def _overfills_gpu(error: Exception) -> bool:
-    """More memory for the job would not help, and another try would fail as this one."""
-    words = str(error).lower()
-    return isinstance(error, RuntimeError) and any(part in words for part in GPU_WORDS)
+    # More memory for the job would not help a GPU, and another try would fail as this one.
+    return not isinstance(error, NucleiganError) and not overfills_gpu(error)
 
 
 def _in_full(error: Exception) -> str:
@@ -199,7 +193,7 @@ def explained(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno in WHAT_TO_DO:
         return f"{error.filename or 'A file of this job'}: {WHAT_TO_DO[error.errno]}"
     words = str(error).lower()
-    if _overfills_gpu(error):
+    if overfills_gpu(error):
         return f"{GPU_MEMORY} ({shown(' '.join(str(error).split()), 200)})."
     # PyTorch says so in a RuntimeError.
     told = any(part in words for part in OUT_OF_MEMORY)

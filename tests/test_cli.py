@@ -55,6 +55,12 @@ def test_sheet_of_a_public_download(download, capsys):
     assert rows["TCGA-DK-A2I6-01A-01-TS1"].split == "test"
     assert rows["TCGA-XX-0000-01Z-00-DX1"].organ == "unknown"
     assert "TCGA-XX-0000" in capsys.readouterr().err
+    # Somebody may have changed it.
+    output.write_text("mine")
+    assert main(["sheet", str(download), "--output", str(output)]) == 1
+    assert "is there already" in capsys.readouterr().err and output.read_text() == "mine"
+    assert main(["sheet", str(download), "--output", str(output), "--overwrite"]) == 0
+    assert len(read_sheet(output)) == len(rows)
 
 
 def test_mistakes_are_one_sentence(tmp_path, capsys):

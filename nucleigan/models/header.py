@@ -7,7 +7,7 @@ from typing import Any
 
 from safetensors import safe_open
 
-from nucleigan.errors import NucleiganError, reason, shown
+from nucleigan.errors import NucleiganError, let_through, reason, shown
 
 FORMAT = "nucleigan/2"
 # Facts by which networks are told apart.
@@ -33,6 +33,7 @@ def stored_facts(path: str | Path) -> dict[str, Any]:
         with safe_open(path, framework="numpy") as file:
             return facts_in(file.metadata() or {})
     except Exception as error:
+        let_through(error)
         raise unusable(path, error) from error
 
 

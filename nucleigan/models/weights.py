@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from nucleigan.artifacts import atomic
-from nucleigan.errors import NucleiganError, shown
+from nucleigan.errors import NucleiganError, let_through, shown
 from nucleigan.models.header import FORMAT, check_exists, facts_in, unusable
 from nucleigan.training.checkpoint import checksum
 
@@ -42,6 +42,7 @@ def read_weights(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, A
             raise ValueError("its checksum does not fit its content")
     # Whatever a stranger's file makes the readers raise: SafetensorError, RecursionError, ...
     except Exception as error:
+        let_through(error)
         raise unusable(path, error) from error
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():

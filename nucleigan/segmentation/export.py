@@ -14,6 +14,10 @@ from skimage import measure
 from nucleigan.artifacts import atomic
 from nucleigan.masks.streaming import Nucleus, nuclei_of
 
+# A member of its own that GeoJSON allows (RFC 7946, 6.1), before the features, and the most characters
+# that it may take.
+ORIGIN, FEATURES, HEAD = "nucleigan", ', "features": [', 4096
+
 
 def outlines(labels: np.ndarray) -> list[tuple[int, list[list[np.ndarray]]]]:
     """The contours of every nucleus.
@@ -88,16 +92,33 @@ class Features:
 
 @contextmanager
 def geojson(
-    path: str | Path, mpp: float | None = None, scale: tuple[float, float] = (1.0, 1.0)
+    path: str | Path,
+    mpp: float | None = None,
+    scale: tuple[float, float] = (1.0, 1.0),
+    origin: dict[str, Any] | None = None,
 ) -> Iterator[Features]:
     """Write such a file little by little.
 
-    ``scale`` is the file's height and width of a pixel in which the nuclei were found.
+    ``scale`` is the file's height and width of a pixel in which the nuclei were found; ``origin``
+    says what they were found by, for :func:`read_origin`.
     """
+    head: dict[str, Any] = {"type": "FeatureCollection"}
+    if origin is not None:
+        head[ORIGIN] = origin
     with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
-        stream.write('{"type": "FeatureCollection", "features": [')
+        stream.write(json.dumps(head).removesuffix("}") + FEATURES)
         yield Features(stream, mpp, scale)
         stream.write("]}")
+
+
+def read_origin(path: str | Path) -> dict[str, Any] | None:
+    """What the nuclei of such a file were found by; None where it does not say so."""
+    with Path(path).open(encoding="utf-8", errors="replace") as stream:
+        head, found, _ = stream.read(HEAD).partition(FEATURES)
+    try:
+        return json.loads(head + "}")[ORIGIN] if found else None
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _feature(nucleus: Nucleus, mpp: float | None, scale: tuple[float, float]) -> dict[str, Any]:

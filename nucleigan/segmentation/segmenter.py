@@ -17,7 +17,7 @@ from nucleigan.config import (
     PredictionSettings,
     StainSettings,
 )
-from nucleigan.errors import NucleiganError, shown
+from nucleigan.errors import NucleiganError, let_through, shown
 from nucleigan.masks.streaming import Nucleus, decode_bands, nuclei_of
 from nucleigan.models.header import SEGMENTER, check_kind
 from nucleigan.models.methods import load_method
@@ -81,6 +81,7 @@ class Segmenter:
             return cls(tensors, facts, prepared)
         # A stranger's facts may be of any type, and fail anywhere.
         except Exception as error:
+            let_through(error)
             raise NucleiganError(
                 f"{path}: its weights do not fit the network it names ({shown(str(error), 300)}); "
                 "it was made by another version: train it again."

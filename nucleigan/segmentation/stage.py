@@ -4,9 +4,10 @@ import fcntl
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -88,6 +89,7 @@ def segment_file(
     geojson_output: str | Path,
     mpp: float | None = None,
     limits: IngestionSettings = DEFAULTS,
+    origin: dict[str, Any] | None = None,
 ) -> int:
     """Find the nuclei of an image file of any size.
 
@@ -106,10 +108,13 @@ def segment_file(
         µm per pixel; None takes what the file says.
     limits
         Of what is read.
+    origin
+        What the polygons' file says they were found by.
 
     Returns
     -------
-    The number of nuclei.
+    The number of nuclei. The label map lacks those that are smaller than a pixel of the image, with a
+    warning; the polygons have all.
 
     Raises
     ------
@@ -146,11 +151,27 @@ def segment_file(
         write_bands(normalized, picture.shape, np.uint8, rows)
         picture = files.enter_context(open_image(normalized))
         scale = (header.shape[0] / shape[0], header.shape[1] / shape[1])
-        features = files.enter_context(geojson(geojson_output, mpp, scale))
-        rows = _label_rows(segmenter, picture, features)
-        labels = resampled_labels(rows, shape, header.shape)
-        write_bands(labels_output, header.shape, np.int32, labels, mpp)
+        written: set[int] = set()
+        # The polygons first: where the label map is, both are.
+        with geojson(geojson_output, mpp, scale, origin) as features:
+            rows = _label_rows(segmenter, picture, features)
+            labels = _noted(resampled_labels(rows, shape, header.shape), written)
+            write_bands(folder / "labels.tif", header.shape, np.int32, labels, mpp)
+        (folder / "labels.tif").replace(labels_output)
+    lost = features.count - len(written)
+    if lost:
+        _warn(
+            f"{image}: {lost} of {features.count} nuclei are too small for its {mpp:g} µm per pixel: "
+            f"{labels_output} lacks them, {geojson_output} has all."
+        )
     return features.count
+
+
+def _noted(rows: Iterable[np.ndarray], ids: set[int]) -> Iterator[np.ndarray]:
+    """Rows of a label map, whose ids are added to a set."""
+    for labels in rows:
+        ids.update(np.unique(labels[labels > 0]).tolist())
+        yield labels
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from nucleigan.config import IngestionSettings
-from nucleigan.errors import NucleiganError, reason, shown
+from nucleigan.errors import NucleiganError, let_through, reason, shown
 from nucleigan.slides.endings import check_ending, ending
 from nucleigan.slides.images import (
     check_length,
@@ -210,6 +210,7 @@ def read_annotation(
     except MemoryError as error:
         raise too_much_memory(path, settings) from error
     except Exception as error:
+        let_through(error)
         raise NucleiganError(
             f"{path}: cannot be read as an annotation ({reason(error)}); export it again."
         ) from error

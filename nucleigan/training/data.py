@@ -9,12 +9,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import accumulate
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import torch
 
 from nucleigan.artifacts import Stack, open_stack
 from nucleigan.errors import NucleiganError
@@ -102,6 +103,8 @@ def prefetch(
 ) -> Iterator[Batch]:
     """Yield ``make(n)`` for the steps from start to stop in their order, made ahead by threads.
 
+    Each of these uses one core, also for what PyTorch does in it.
+
     Parameters
     ----------
     make
@@ -114,7 +117,10 @@ def prefetch(
     """
     steps = iter(range(start, stop))
     ahead: deque[Future[Batch]] = deque()
-    with ThreadPoolExecutor(threads, thread_name_prefix="patches") as pool:
+    # Threads of theirs would wait for more work by keeping busy the cores that the networks use: a
+    # third of a step's time on two cores.
+    alone = partial(torch.set_num_threads, 1)
+    with ThreadPoolExecutor(threads, thread_name_prefix="patches", initializer=alone) as pool:
         try:
             for step in itertools.islice(steps, threads + AHEAD):
                 ahead.append(pool.submit(make, step))

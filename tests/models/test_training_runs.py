@@ -27,7 +27,7 @@ from nucleigan.config import *
 from nucleigan.models import cyclegan
 from nucleigan.models.train import train_segmenter
 kind, data, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-compute = ComputeSettings(device="cpu", threads=2 if kind == "cgan" else 1)
+compute = ComputeSettings(device="cpu", threads=2)
 small = dict(epochs=6, decay_from=3, steps_per_epoch=20, batch_size=2, crop=32, pool_size=4,
              sample_every=2, checkpoint_seconds=0.05,
              discriminator=DiscriminatorSettings(width=4, layers=2))

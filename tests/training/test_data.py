@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from nucleigan.artifacts import write_stack
 from nucleigan.errors import NucleiganError
@@ -67,6 +68,16 @@ def test_prefetch_keeps_order_and_passes_errors_on(threads):
     for _ in prefetch(made.append, 0, 10**6, threads):
         break
     assert len(made) <= 2 * threads + 2
+
+
+def test_what_is_made_ahead_leaves_the_other_cores_to_the_networks():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        used = list(prefetch(lambda _: torch.get_num_threads(), 0, 6, threads=2))
+        assert used == [1] * 6 and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_steps_are_made_side_by_side():
