@@ -2,7 +2,7 @@
 
 snakemake --cores 2 --configfile configs/demo.yaml     # phantom slides, minutes
 snakemake --cores 2 --config slides=sheet.csv          # your slides, the method at full size
-snakemake --cores 2 --config slides=sheet.csv 'segmentation={model: models/kumar-cpu.safetensors}'
+snakemake --cores 2 --configfile configs/apply.yaml --config slides=sheet.csv
                                                        # your slides, a trained model
 """
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from nucleigan.artifacts import atomic, read_json, read_tiff
+from nucleigan.artifacts import atomic, read_table, read_tiff
 from nucleigan.figures.errors import draw_errors
 from nucleigan.metrics import aggregated_jaccard
 from nucleigan.metrics.errors import CLASSES
@@ -26,6 +26,8 @@ def main() -> None:
     parser.add_argument("--model", default="cgan/both/0", help="method/training set/seed")
     parser.add_argument("--overlays", type=Path, help="folder for pictures")
     options = parser.parse_args()
+    judged = read_table(options.results / "evaluation/slides.csv", keep_default_na=False)
+    organs = dict(zip(judged["slide"], judged["organ"], strict=True))
     rows = []
     for path in sorted((options.results / "predictions" / options.model).glob("*.labels.tif")):
         slide = path.name.removesuffix(".labels.tif")
@@ -35,9 +37,8 @@ def main() -> None:
         truth, found = read_tiff(known), read_tiff(path)
         image = read_tiff(options.results / "stain" / slide / "image.tif")
         drawn, errors = draw_errors(image, truth, found)
-        facts = read_json(options.results / "slides" / slide / "slide.json")
         counts = errors.counts()
-        rows.append((aggregated_jaccard(truth, found), slide, facts["organ"], counts))
+        rows.append((aggregated_jaccard(truth, found), slide, organs[slide], counts))
         if options.overlays:
             with atomic(options.overlays / f"{slide}.png") as temporary:
                 Image.fromarray(drawn).save(temporary)

@@ -134,22 +134,23 @@ def _segment(options: argparse.Namespace) -> None:
         # As where a call for many images was killed, and is given again.
         done = labels.exists() and polygons.exists()
         again = done and not options.overwrite and len(options.images) > 1
-        if again and read_origin(polygons) == origin:
+        found_by = read_origin(polygons) if again else None
+        # Somebody may have saved it from QuPath, which forgets what it was found by.
+        if again and found_by in (None, origin):
             print(f"{path}: its results are there already, and stay", file=sys.stderr)
             continue
         # Its lines of progress are no results.
         try:
             if again:
                 raise NucleiganError(
-                    f"{labels}: is there already, and {polygons} does not say that this model found it "
-                    "with these options; choose another --output, or replace it by --overwrite."
+                    f"{labels}: is there already, and {polygons} says that another model found "
+                    "it, or this one with other options; choose another --output, or replace it "
+                    "by --overwrite."
                 )
             if not options.overwrite:
                 _check_absent(labels, polygons)
             with redirect_stdout(sys.stderr):
-                count = segment_file(
-                    segmenter, path, labels, polygons, options.mpp, limits, origin
-                )
+                count = segment_file(segmenter, path, labels, polygons, options.mpp, limits, origin)
         # What is wrong with one image says nothing of the next.
         except Exception as error:
             if len(options.images) == 1:

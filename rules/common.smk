@@ -24,8 +24,10 @@ from nucleigan.retries import Retries
 from nucleigan.shards import overlapping
 from nucleigan.slides.remote import set_patience
 from nucleigan.slides.sheet import (
+    NOT_READ,
     SPLITS,
     absent,
+    check_read,
     check_slides,
     check_training_sets,
     check_twins,
@@ -82,6 +84,8 @@ def read_inputs():
             "run the demo (--configfile configs/demo.yaml)."
         )
     found = [in_one_spelling(slide) for slide in found]
+    if workflow.is_main_process and settings.slides != "phantoms":
+        check_read(found, Path(settings.results, "slides"))
     given, validation = settings.segmentation.model, settings.validation
     key = "model" if given else "start_from"
     file = getattr(settings.segmentation, key)
@@ -96,6 +100,11 @@ def read_inputs():
         known = {slide.slide for slide in found}
         validation = [name for name in validation if name in known]
     found = hold_out(found, validation)
+    if given and (trained := sorted(written.glob("*/*/*/weights.safetensors"))):
+        raise NucleiganError(
+            f"segmentation.model: {settings.results} holds what a training made ({trained[0]}), which "
+            "the results of the given model would replace; set `results` to another folder."
+        )
     if given:
         settings = settings_of_model(settings, given)
         found = [slide for slide in found if slide.split in settings.evaluation.splits]
@@ -376,6 +385,12 @@ def sheet_row(wildcards):
         key: None if value is None else str(value)
         for key, value in vars(SLIDES[wildcards.slide]).items()
     }
+
+
+def read_row(wildcards):
+    """What of it decides what is read; a corrected organ or a further hash reads nothing again."""
+    row = sheet_row(wildcards)
+    return {key: value for key, value in row.items() if key not in NOT_READ}
 
 
 def truth(wildcards):

@@ -40,7 +40,7 @@ rule ingest_slide:
     conda:
         ENVIRONMENT
     params:
-        row=sheet_row,
+        row=read_row,
         settings=section("ingestion", *nucleigan_config.INGESTION_LIMITS),
         code=code("ingest_slide.py"),
     script:

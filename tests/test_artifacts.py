@@ -118,6 +118,24 @@ def test_a_file_cut_short_is_refused(files, name, part):
     assert (said is None and part > 0.9) or str(path) in said
 
 
+@pytest.mark.parametrize(
+    "error", [MemoryError(), OSError(errno.EIO, "broken"), OSError(errno.EMFILE, "too many")]
+)
+@pytest.mark.parametrize("name", CONTENTS)
+def test_what_fails_of_the_machine_is_no_damage_of_the_file(files, monkeypatch, name, error):
+    """Which would be deleted, though another try may go well."""
+
+    def fail(*_, **__):
+        raise error
+
+    for opener in ("tifffile.TiffFile", "pathlib.Path.open", "pathlib.Path.read_text"):
+        monkeypatch.setattr(opener, fail)
+    monkeypatch.setattr("nucleigan.models.weights.safe_open", fail)
+    with pytest.raises(type(error)) as raised:
+        read(files / name)
+    assert raised.value is error
+
+
 def flipped(path, array, damaged):
     """A copy of a file of pixels with one bit of an array changed in it."""
     content = path.read_bytes()

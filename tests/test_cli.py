@@ -130,8 +130,13 @@ def test_results_that_are_there_are_replaced_if_that_is_asked_for_alone(tmp_path
     (tmp_path / "x.geojson").write_text("mine again")
     # What a killed call has made it need not make again.
     assert main(["segment", *given]) == 0
-    assert "there already, and stay" in capsys.readouterr().err
+    assert capsys.readouterr().err.count("there already, and stay") == 2
     assert (tmp_path / "x.geojson").read_text() == "mine again"
+    # Another model, or other options, would have found something else.
+    assert main(["segment", *given, "--no-shift"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("there already, and stay") == 1
+    assert f"{tmp_path / 'z.labels.tif'}: is there already, and {tmp_path / 'z.geojson'}" in said
 
 
 def test_what_is_doubtful_about_an_image_is_said(tmp_path, capsys):

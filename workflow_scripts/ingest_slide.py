@@ -5,9 +5,11 @@ from nucleigan.jobs import job
 with job(snakemake.log[0]):
     from nucleigan.config import IngestionSettings
     from nucleigan.slides import ingest
-    from nucleigan.slides.sheet import slide_from_row
+    from nucleigan.slides.sheet import slide_from_row, stated_hashes
 
     row = dict(snakemake.params.row)
+    # As limits below, they are checked, and are no reason to read a slide again.
+    row |= stated_hashes(snakemake.config["slides"], row["slide"])
     # What was fetched lies where Snakemake put it.
     for field in ("image", "annotation"):
         if row[f"{field}_address"]:

@@ -23,7 +23,10 @@ with job(snakemake.log[0]):
         compared["ablation"]["figures"]["training_sets"] = given.training_sets
     write_start(
         snakemake.output.page,
-        slides=given.slides,
+        slides=[
+            dict(facts=facts, **row)
+            for facts, row in zip(given.slides, snakemake.params.slides, strict=True)
+        ],
         reference=given.reference,
         settings=snakemake.params.settings,
         models=dict(zip(runs, given.models, strict=True)),

@@ -49,7 +49,7 @@ MATTERS = (
 
 def write_start(
     output: str | Path,
-    slides: Sequence[str | Path],
+    slides: Sequence[Mapping[str, str]],
     reference: str | Path,
     settings: Mapping[str, Any],
     models: Mapping[str, str | Path],
@@ -68,7 +68,7 @@ def write_start(
     output
         HTML, with all pictures inside.
     slides
-        ``slide.json`` of every slide.
+        Dictionaries with ``facts`` (the slide's ``slide.json``), ``organ`` and ``split``.
     reference
         JSON of the stain reference.
     settings
@@ -95,7 +95,7 @@ def write_start(
     unjudged
         Slides that were segmented and have no annotation to be judged by.
     """
-    facts = [read_json(path) for path in slides]
+    facts = [{**read_json(slide["facts"]), **slide} for slide in slides]
     phantoms = settings.get("slides") == "phantoms"
     body = [
         _data(facts, read_json(reference), settings, phantoms),

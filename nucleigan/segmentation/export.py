@@ -14,8 +14,8 @@ from skimage import measure
 from nucleigan.artifacts import atomic
 from nucleigan.masks.streaming import Nucleus, nuclei_of
 
-# A member of its own that GeoJSON allows (RFC 7946, 6.1), before the features, and the most characters
-# that it may take.
+# A member of its own that GeoJSON allows (RFC 7946, 6.1), before the features, and the most
+# characters that it may take.
 ORIGIN, FEATURES, HEAD = "nucleigan", ', "features": [', 4096
 
 

@@ -113,8 +113,8 @@ def segment_file(
 
     Returns
     -------
-    The number of nuclei. The label map lacks those that are smaller than a pixel of the image, with a
-    warning; the polygons have all.
+    The number of nuclei. The label map lacks those that are smaller than a pixel of the image, with
+    a warning; the polygons have all.
 
     Raises
     ------
@@ -161,8 +161,8 @@ def segment_file(
     lost = features.count - len(written)
     if lost:
         _warn(
-            f"{image}: {lost} of {features.count} nuclei are too small for its {mpp:g} µm per pixel: "
-            f"{labels_output} lacks them, {geojson_output} has all."
+            f"{image}: {lost} of {features.count} nuclei are too small for its {mpp:g} µm per "
+            f"pixel: {labels_output} lacks them, {geojson_output} has all."
         )
     return features.count
 

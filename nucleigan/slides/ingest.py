@@ -46,7 +46,7 @@ def ingest(
     image_output, labels_output
         TIFF, (H, W, 3) uint8 and (H, W) int32; no label map without an annotation.
     facts_output
-        JSON: hash, size (pixels), magnification (µm per pixel), nuclei, warnings.
+        JSON: hashes, size (pixels), magnification (µm per pixel), nuclei, warnings.
     picture_output
         PNG of at most 800 pixels, with the contours of the nuclei.
     settings
@@ -73,11 +73,11 @@ def ingest(
             "ingestion.max_pixels; raise the limit, cut the image, or correct its `mpp`."
         )
     # The annotation first: it is the cheaper one to be wrong.
-    labels = None
+    labels = annotation_digest = None
     if labels_output is not None and slide.annotation is not None:
         # A missing one is told by its reader.
         if slide.annotation.is_file():
-            _checked_hash(slide, slide.annotation, slide.annotation_sha256)
+            annotation_digest = _checked_hash(slide, slide.annotation, slide.annotation_sha256)
         labels, remarks = read_annotation(slide.annotation, header.shape, settings, shape)
         warnings += remarks
     nuclei = None if labels is None else int(labels.max(initial=0))
@@ -98,10 +98,9 @@ def ingest(
         facts_output,
         {
             "slide": slide.slide,
-            "organ": slide.organ,
-            "split": slide.split,
             "source": slide.image.name,
             "sha256": digest,
+            "annotation_sha256": annotation_digest,
             "height": shape[0],
             "width": shape[1],
             "mpp": settings.mpp,

@@ -3,6 +3,7 @@
 import csv
 import difflib
 import io
+import json
 import os
 import re
 from collections import Counter
@@ -31,6 +32,9 @@ COLUMNS = (
     "annotation_sha256",
 )
 REQUIRED = ("slide", "organ", "split", "image")
+# By which no other pixels are read.
+HASHES = ("sha256", "annotation_sha256")
+NOT_READ = ("organ", "split", *HASHES)
 # Names that sheets made by others use for our columns.
 ALIASES = {
     "annotation": "labels",
@@ -111,12 +115,15 @@ class Slide:
 
 
 def slide_from_row(row: Mapping[str, str | None]) -> Slide:
-    """A slide from its values as text, for example from another process."""
+    """A slide from its values as text, for example from another process.
+
+    Organ and split may lack where they do not matter.
+    """
     annotation, mpp = row.get("annotation"), row.get("mpp")
     return Slide(
         slide=str(row["slide"]),
-        organ=str(row["organ"]),
-        split=str(row["split"]),
+        organ=row.get("organ") or "",
+        split=row.get("split") or "",
         image=Path(str(row["image"])),
         annotation=Path(annotation) if annotation else None,
         mpp=float(mpp) if mpp else None,
@@ -166,6 +173,70 @@ def read_sheet(
             f"{path}, after line {reader.line_num}: is no CSV ({shown(str(error))}); close its "
             "quotes and separate values by commas."
         ) from error
+
+
+def stated_hashes(path: str | Path, slide: str) -> dict[str, str | None]:
+    """The hashes that a sheet states of a slide's files; drawn slides have no sheet.
+
+    Parameters
+    ----------
+    path
+        The sheet, or ``phantoms``.
+    slide
+        Its name.
+
+    Returns
+    -------
+    ``sha256`` and ``annotation_sha256``.
+    """
+    hashes: dict[str, str | None] = dict.fromkeys(HASHES)
+    if path == "phantoms":
+        return hashes
+    with Path(path).open(encoding="utf-8-sig", newline="") as stream:
+        reader = csv.DictReader(stream)
+        columns = _columns(Path(path), reader.fieldnames or [])
+        for row in reader:
+            if (row[columns["slide"]] or "").strip() == slide:
+                values = {name: (row.get(column) or "").strip() for name, column in columns.items()}
+                return {name: _hash(name, values, str(path)) for name in HASHES}
+    return hashes
+
+
+def check_read(slides: Iterable[Slide], folder: Path) -> None:
+    """Refuse hashes that slides do not have which were read already.
+
+    Parameters
+    ----------
+    slides
+        Those of the sheet.
+    folder
+        Of what was read: ``{slide}/slide.json``.
+
+    Raises
+    ------
+    NucleiganError
+        Names the slide, the hash that was found and the expected one.
+    """
+    for slide in slides:
+        facts = folder / slide.slide / "slide.json"
+        places = (slide.image_address, slide.annotation_address)
+        files = (slide.image, slide.annotation)
+        for name, path, address in zip(HASHES, files, places, strict=True):
+            expected = getattr(slide, name)
+            if expected is None or path is None or not facts.exists():
+                continue
+            found = json.loads(facts.read_text(encoding="utf-8")).get(name)
+            if found in (None, expected):
+                continue
+            # What has changed since will be read again, and looked at then.
+            there = address is None and path.exists()
+            if there and path.stat().st_mtime > facts.stat().st_mtime:
+                continue
+            raise NucleiganError(
+                f"slide {slide.slide}: what was read from {address or path} has the SHA-256 "
+                f"{found}, but the sample sheet expects {expected}; correct the sheet, or fetch "
+                f"the file again and delete {facts}."
+            )
 
 
 def hold_out(slides: Sequence[Slide], names: Sequence[str]) -> list[Slide]:

@@ -6,9 +6,9 @@ import numpy as np
 from shapely.geometry import shape
 
 from nucleigan.config import IngestionSettings
-from nucleigan.masks.streaming import Nucleus
+from nucleigan.masks.streaming import Nucleus, nuclei_of
 from nucleigan.segmentation import outlines, write_geojson
-from nucleigan.segmentation.export import geojson
+from nucleigan.segmentation.export import geojson, read_origin
 from nucleigan.slides import read_annotation
 
 
@@ -33,6 +33,21 @@ def test_areas_in_a_coarser_file_are_not_rounded_before_they_are_measured(tmp_pa
         features.add([nucleus])
     (feature,) = json.loads((tmp_path / "nuclei.geojson").read_text())["features"]
     assert feature["properties"]["measurements"] == {"Area px^2": 2, "Area µm^2": 2.5}
+
+
+def test_a_file_says_what_its_nuclei_were_found_by(tmp_path):
+    origin = {"model": "abc", "shift": [-0.5, 0.0], "mpp": None, "odd": ', "features": ['}
+    labels = np.zeros((30, 30), np.int32)
+    labels[5:15, 5:15] = 1
+    path = tmp_path / "nuclei.geojson"
+    with geojson(path, 0.25, origin=origin) as features:
+        features.add(nuclei_of(labels))
+    assert read_origin(path) == json.loads(path.read_text())["nucleigan"] == origin
+    found, _ = read_annotation(path, labels.shape, IngestionSettings())
+    np.testing.assert_array_equal(found, labels)
+    for other in ("", "mine", '{"type": "FeatureCollection", "features": []}', "[1]", "\xff"):
+        path.write_text(other, encoding="latin-1")
+        assert read_origin(path) is None
 
 
 def test_no_nuclei_is_an_empty_collection(tmp_path):

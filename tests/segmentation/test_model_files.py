@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from nucleigan.cli import main
 from nucleigan.config import ComputeSettings
@@ -20,6 +21,18 @@ def test_weights_of_another_encoding(model, tmp_path, capsys):
     assert status == 1
     assert said.startswith("error: ") and len(said.splitlines()) == 1
     assert "expected (2," in said
+
+
+def test_a_full_gpu_is_no_fault_of_the_model(model, monkeypatch):
+    full = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+    def fill(*_, **__):
+        raise full
+
+    monkeypatch.setattr(torch.nn.Module, "to", fill)
+    with pytest.raises(torch.OutOfMemoryError) as raised:
+        Segmenter.load(model(), COMPUTE)
+    assert raised.value is full
 
 
 @pytest.mark.parametrize("encoding", ["unheard_of", "", None, 3])

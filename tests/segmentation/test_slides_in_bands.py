@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 from scipy.ndimage import center_of_mass
 from shapely.geometry import shape
 
@@ -17,6 +18,7 @@ from nucleigan.config import (
     PhantomSettings,
     StainSettings,
 )
+from nucleigan.masks.streaming import nuclei_of
 from nucleigan.metrics import aggregated_jaccard
 from nucleigan.models.weights import read_weights, write_weights
 from nucleigan.phantoms.render import render
@@ -157,6 +159,29 @@ def test_a_file_gives_what_its_pixels_give(slide, model, tmp_path, monkeypatch, 
         assert polygon.area == pytest.approx(areas[number], rel=0.15, abs=12)
         assert polygon.centroid.x == pytest.approx(xs.mean() + 0.5, abs=1)
         assert polygon.centroid.y == pytest.approx(ys.mean() + 0.5, abs=1)
+
+
+def test_nuclei_that_are_smaller_than_a_pixel_of_the_file_are_told_of(
+    model, tmp_path, monkeypatch, capsys
+):
+    segmenter = segmenters.Segmenter.load(model, COMPUTE)
+    small, large = np.zeros((2, 80, 80), np.int32)
+    # In the corner of a pixel of the file, which takes what lies in its middle.
+    small[8::16, 8::16] = np.arange(1, 26).reshape(5, 5)
+    large[8:72, 8:72] = np.arange(1, 65).reshape(8, 8).repeat(8, 0).repeat(8, 1)
+    image = tmp_path / "coarse.png"
+    Image.fromarray(np.full((10, 10, 3), 200, np.uint8)).save(image)
+    outputs = tmp_path / "labels.tif", tmp_path / "nuclei.geojson"
+    for labels, lost in ((small, 25), (large, 0)):
+        bands = [(labels, list(nuclei_of(labels)))]
+        monkeypatch.setattr(segmenter, "segment_bands", lambda _, bands=bands: iter(bands))
+        count = segment_file(segmenter, image, *outputs, mpp=8 * MPP)
+        assert count == labels.max() == len(json.loads(outputs[1].read_text())["features"])
+        assert count - lost == len(np.unique(tifffile.imread(outputs[0]))) - 1
+        said = capsys.readouterr().err
+        assert (f"{lost} of {count} nuclei are too small for its 2 µm per pixel" in said) == bool(
+            lost
+        )
 
 
 def test_glass_is_not_shown_to_the_network(slide, model, monkeypatch):

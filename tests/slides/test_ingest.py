@@ -8,7 +8,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from nucleigan.artifacts import read_json
+from nucleigan.artifacts import file_digest, read_json
 from nucleigan.config import IngestionSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.slides import Slide, ingest, read_image, read_mpp
@@ -66,10 +66,9 @@ def test_at_its_own_magnification(slide, tmp_path, capsys):
     assert read_mpp(tmp_path / "out" / "image.tif") == pytest.approx(0.25)
     assert facts == {
         "slide": "a",
-        "organ": "liver",
-        "split": "train",
         "source": "a.tif",
         "sha256": slide.sha256,
+        "annotation_sha256": file_digest(slide.annotation),
         "height": 60,
         "width": 80,
         "mpp": 0.25,

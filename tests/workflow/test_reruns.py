@@ -6,7 +6,9 @@ import time
 from dataclasses import replace
 
 import pytest
-from tiny_workflow import only_error
+from tiny_workflow import ROOT, only_error
+
+from nucleigan.artifacts import file_digest
 
 BEFORE_STAIN = {"ingest_slide", "show_slides", "fit_polygons", "draw_polygons", "show_polygons"}
 STAIN = {"profile_stain", "choose_reference", "normalize_slide", "show_stain"}
@@ -126,8 +128,34 @@ def with_sheet(finished, before, after):
 
 
 def test_a_changed_slide_reruns_its_own_slide_jobs(finished):
-    changed = with_sheet(finished, "test2,kidney,test", "test2,liver,test")
+    changed = with_sheet(finished, "test2.npy,0.25", "test2.npy,0.26")
     assert changed.make("slides", options=["--dry-run"]).count("rule ingest_slide:") == 1
+
+
+def test_another_organ_of_a_judged_slide_is_judged_anew_and_not_read(finished):
+    changed = with_sheet(finished, "test2,kidney,test", "test2,liver,test")
+    rules = changed.planned("all")
+    assert "compare_models" in rules
+    assert rules.isdisjoint(BEFORE_STAIN | STAIN | TRAININGS | SYNTHESIS | {"segment_slide"})
+
+
+def test_hashes_are_looked_at_and_read_nothing_again(finished):
+    digest, labels = (
+        file_digest(finished.sheet.parent / name) for name in ("train1.png", "train1.npy")
+    )
+    for before, after in ((digest, ""), (f"{digest},", f"{digest},{labels}")):
+        assert with_sheet(finished, before, after).planned("all") == set()
+    for before, after in ((digest, "0" * 64), (f"{digest},", f"{digest},{'0' * 64}")):
+        changed = with_sheet(finished, before, after)
+        line = only_error(changed.run("all", options=["--dry-run"]))
+        name = "train1.npy" if after.startswith(digest) else "train1.png"
+        assert all(word in line for word in ("slide train1", name, "0" * 64, "slide.json")), line
+
+
+def test_a_given_model_does_not_replace_what_was_trained(finished):
+    changes = {"segmentation": {"model": str(ROOT / "models/kumar-cpu.safetensors")}}
+    line = only_error(finished.run("all", changes=changes, options=["--dry-run"]))
+    assert "weights.safetensors" in line and "set `results` to another folder" in line
 
 
 # Its page shows the configuration.
