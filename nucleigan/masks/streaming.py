@@ -22,6 +22,9 @@ from nucleigan.masks.decoding import (
 
 # Regions are decoded together until they cover this many pixels.
 TOGETHER = 4_000_000
+# Rows are looked at once they are this part of those that are kept: a region that goes on and on
+# would otherwise be looked at from its beginning with every band.
+PATIENCE = 0.5
 
 
 @dataclass
@@ -62,8 +65,13 @@ class _Rows:
     seeds: np.ndarray
     inside: np.ndarray
 
-    def followed_by(self, other: "_Rows") -> "_Rows":
-        return _Rows(*map(np.concatenate, zip(self._parts(), other._parts(), strict=True)))
+    @staticmethod
+    def joined(bands: list["_Rows"]) -> "_Rows":
+        """Several, from top to bottom."""
+        return _Rows(*map(np.concatenate, zip(*(band._parts() for band in bands), strict=True)))
+
+    def __len__(self) -> int:
+        return len(self.foreground)
 
     def __getitem__(self, part: tuple[slice, slice] | slice) -> "_Rows":
         return _Rows(*(array[part] for array in self._parts()))
@@ -106,8 +114,13 @@ def decode_bands(
     # Nuclei that are known, of rows that are not yet given away; and those that have an id, too.
     waiting: list[Nucleus] = []
     drawn: list[Nucleus] = []
+    coming: list[_Rows] = []
     for new, last in _prepared(masks, decoding):
-        rows = new if rows is None else rows.followed_by(new)
+        coming.append(new)
+        if rows is not None and not last and sum(map(len, coming)) < PATIENCE * len(rows):
+            continue
+        rows = _Rows.joined(coming if rows is None else [rows, *coming])
+        coming = []
         regions = ndimage.label(rows.foreground | rows.seeds, EIGHT)[0]
         boxes = ndimage.find_objects(regions)
         unfinished = np.zeros(len(boxes) + 1, bool)
