@@ -118,6 +118,10 @@ def test_a_setting_reruns_what_depends_on_it(finished, changes, expected):
     assert rules == set() or expected
 
 
+# Its page shows the configuration.
+PAGE = {"start_page"}
+
+
 def with_sheet(finished, before, after):
     """The same run with a sheet that is written otherwise."""
     text = finished.sheet.read_text()
@@ -144,7 +148,7 @@ def test_hashes_are_looked_at_and_read_nothing_again(finished):
         file_digest(finished.sheet.parent / name) for name in ("train1.png", "train1.npy")
     )
     for before, after in ((digest, ""), (f"{digest},", f"{digest},{labels}")):
-        assert with_sheet(finished, before, after).planned("all") == set()
+        assert with_sheet(finished, before, after).planned("all") <= PAGE
     for before, after in ((digest, "0" * 64), (f"{digest},", f"{digest},{'0' * 64}")):
         changed = with_sheet(finished, before, after)
         line = only_error(changed.run("all", options=["--dry-run"]))
@@ -156,10 +160,6 @@ def test_a_given_model_does_not_replace_what_was_trained(finished):
     changes = {"segmentation": {"model": str(ROOT / "models/kumar-cpu.safetensors")}}
     line = only_error(finished.run("all", changes=changes, options=["--dry-run"]))
     assert "weights.safetensors" in line and "set `results` to another folder" in line
-
-
-# Its page shows the configuration.
-PAGE = {"start_page"}
 
 
 def test_another_spelling_of_the_same_reruns_nothing(finished):
