@@ -185,9 +185,7 @@ rule start_page:
         ),
         runs=of_runs(RUN, RUNS),
         trainings=[*(["CycleGAN"] if USES_SYNTHETIC else []), *of_runs(RUN, TRAINED)],
-        slides=[
-            dict(organ=slide.organ, split=slide.split) for slide in SLIDES.values()
-        ],
+        slides=[dict(organ=slide.organ, split=slide.split) for slide in SLIDES.values()],
         judged=JUDGED_WITH_TRUTH,
         unjudged=UNJUDGED,
         comparisons=list(COMPARISONS),
