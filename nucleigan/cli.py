@@ -104,7 +104,6 @@ def _segment(options: argparse.Namespace) -> None:
     from nucleigan.artifacts import file_digest
     from nucleigan.config import IngestionSettings, validate
     from nucleigan.segmentation import Segmenter, segment_file
-    from nucleigan.segmentation.export import read_origin
 
     _check_names(options.images)
     given: dict[str, object] = {"device": options.device}
@@ -131,29 +130,17 @@ def _segment(options: argparse.Namespace) -> None:
         labels, polygons = (
             options.output / f"{path.stem}{ending}" for ending in (".labels.tif", ".geojson")
         )
-        # As where a call for many images was killed, and is given again.
-        done = labels.exists() and polygons.exists()
-        again = done and not options.overwrite and len(options.images) > 1
-        found_by = read_origin(polygons) if again else None
-        # Somebody may have saved it from QuPath, which forgets what it was found by.
-        if again and found_by in (None, origin):
-            print(f"{path}: its results are there already, and stay", file=sys.stderr)
-            continue
+        several = len(options.images) > 1
         # Its lines of progress are no results.
         try:
-            if again:
-                raise NucleiganError(
-                    f"{labels}: is there already, and {polygons} says that another model found "
-                    "it, or this one with other options; choose another --output, or replace it "
-                    "by --overwrite."
-                )
-            if not options.overwrite:
-                _check_absent(labels, polygons)
+            if not options.overwrite and _stay(labels, polygons, origin, several):
+                print(f"{path}: its results are there already, and stay", file=sys.stderr)
+                continue
             with redirect_stdout(sys.stderr):
                 count = segment_file(segmenter, path, labels, polygons, options.mpp, limits, origin)
         # What is wrong with one image says nothing of the next.
         except Exception as error:
-            if len(options.images) == 1:
+            if not several:
                 raise
             sentence = explained(error)
             if sentence is None:
@@ -168,6 +155,28 @@ def _segment(options: argparse.Namespace) -> None:
             f"{len(failed)} of {len(options.images)} images were not segmented: "
             f"{', '.join(map(str, failed))}."
         )
+
+
+def _stay(labels: Path, polygons: Path, origin: dict[str, object], several: bool) -> bool:
+    """Whether both outputs are there, as where a call for several images was killed before its end.
+
+    Raises where one is there that this call does not make.
+    """
+    from nucleigan.segmentation.export import read_origin
+
+    found_by = read_origin(polygons) if polygons.exists() else None
+    if labels.exists() and polygons.exists() and several:
+        # Somebody may have saved it from QuPath, which forgets what it was found by.
+        if found_by in (None, origin):
+            return True
+        raise NucleiganError(
+            f"{labels}: is there already, and {polygons} says that another model found it, or this "
+            "one with other options; choose another --output, or replace it by --overwrite."
+        )
+    # The polygons come first: a call that is killed between both leaves them alone.
+    if labels.exists() or found_by != origin:
+        _check_absent(labels, polygons)
+    return False
 
 
 def _check_absent(*outputs: Path) -> None:

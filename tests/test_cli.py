@@ -132,6 +132,11 @@ def test_results_that_are_there_are_replaced_if_that_is_asked_for_alone(tmp_path
     assert main(["segment", *given]) == 0
     assert capsys.readouterr().err.count("there already, and stay") == 2
     assert (tmp_path / "x.geojson").read_text() == "mine again"
+    # One that was killed between both outputs of an image goes on.
+    (tmp_path / "z.labels.tif").unlink()
+    assert main(["segment", *given]) == 0
+    assert (tmp_path / "z.labels.tif").exists()
+    capsys.readouterr()
     # Another model, or other options, would have found something else.
     assert main(["segment", *given, "--no-shift"]) == 1
     said = capsys.readouterr().err
