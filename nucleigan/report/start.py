@@ -227,6 +227,9 @@ def _synthesis(synthesis: Mapping[str, str | Path] | None, settings: Mapping[str
         page.paragraph(
             f"{left_out} of {len(agreement)} pairs were left out of the trainings: the judge finds "
             f"their masks with an AJI below {minimum:g} (segmentation.minimum_agreement)."
+            if minimum > 0
+            else f"All {len(agreement)} pairs took part in the trainings, however well the judge "
+            "finds their masks (segmentation.minimum_agreement is 0)."
         ),
         page.table(["measure", "synthetic", "real", "meaning"], rows, "synthesis", kind="text"),
         page.paragraph(

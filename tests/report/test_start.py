@@ -193,26 +193,25 @@ def test_all_parts_in_order(tmp_path, html_tables):
     (tmp_path / "benchmarks/stain/a.tsv").write_text("s\th:m:s\tmax_rss\n75.2\t0:01:15\t812.4\n")
     paths = {"image": "image", "labels": "labels", "prediction": "labels"}
     tile = {kind: tmp_path / f"{name}.tif" for kind, name in paths.items()}
-    write_start(
-        **basics(
-            tmp_path,
-            histories={"CycleGAN": tmp_path / "sheet.png"},
-            settings={"slides": "phantoms", "segmentation": {"minimum_agreement": 0.65}},
-            synthesis={
-                "sheet": tmp_path / "sheet.png",
-                "quality": tmp_path / "quality.csv",
-                "agreement": tmp_path / "agreement.csv",
-                "painter": tmp_path / "generator.safetensors",
-            },
-            evaluation={
-                "organs": tmp_path / "organs.csv",
-                "slides": tmp_path / "slides.csv",
-                "plots": {"aji": tmp_path / "aji.png"},
-                "model": {"method": "cgan", "data": "both", "seed": "0"},
-                "tiles": [{"slide": name, **tile} for name in ("liver0", "liver1", "kidney0")],
-            },
-        )
+    given = basics(
+        tmp_path,
+        histories={"CycleGAN": tmp_path / "sheet.png"},
+        settings={"slides": "phantoms", "segmentation": {"minimum_agreement": 0.65}},
+        synthesis={
+            "sheet": tmp_path / "sheet.png",
+            "quality": tmp_path / "quality.csv",
+            "agreement": tmp_path / "agreement.csv",
+            "painter": tmp_path / "generator.safetensors",
+        },
+        evaluation={
+            "organs": tmp_path / "organs.csv",
+            "slides": tmp_path / "slides.csv",
+            "plots": {"aji": tmp_path / "aji.png"},
+            "model": {"method": "cgan", "data": "both", "seed": "0"},
+            "tiles": [{"slide": name, **tile} for name in ("liver0", "liver1", "kidney0")],
+        },
     )
+    write_start(**given)
     text = (tmp_path / "start.html").read_text(encoding="utf-8")
     assert headings(text) == [
         "What was run, on which data",
@@ -231,6 +230,9 @@ def test_all_parts_in_order(tmp_path, html_tables):
     found = html_tables(text)
     assert found["synthesis"][1] == ["a < b", "1.23", "–", "m"]
     assert found["cost"][1] == ["stain", "1", "0:01:15", "0:01:15", "812"]
+    write_start(**given | {"settings": {"segmentation": {"minimum_agreement": 0.0}}})
+    text = (tmp_path / "start.html").read_text(encoding="utf-8")
+    assert "All 3 pairs took part in the trainings" in text
 
 
 def test_best_and_worst():
