@@ -163,6 +163,7 @@ def _stay(labels: Path, polygons: Path, origin: dict[str, object], several: bool
     Raises where one is there that this call does not make.
     """
     from nucleigan.segmentation.export import read_origin
+    from nucleigan.segmentation.stage import workspace
 
     found_by = read_origin(polygons) if polygons.exists() else None
     if labels.exists() and polygons.exists() and several:
@@ -173,8 +174,8 @@ def _stay(labels: Path, polygons: Path, origin: dict[str, object], several: bool
             f"{labels}: is there already, and {polygons} says that another model found it, or this "
             "one with other options; choose another --output, or replace it by --overwrite."
         )
-    # The polygons come first: a call that is killed between both leaves them alone.
-    if labels.exists() or found_by != origin:
+    # The polygons come first: a call that is killed between both leaves them, and its workspace.
+    if labels.exists() or found_by != origin or not workspace(labels).exists():
         _check_absent(labels, polygons)
     return False
 

@@ -20,19 +20,19 @@ class PassingError(NucleiganError):
 # Errors of devices, servers, permissions and limits, whatever a file holds.
 OF_THE_MACHINE = {
     errno.EACCES,
-    errno.EAGAIN,
     errno.EIO,
     errno.EMFILE,
     errno.ENFILE,
-    errno.ENOMEM,
     errno.ENOTCONN,
     errno.EPERM,
     errno.EREMOTEIO,
     errno.ESTALE,
     errno.ETIMEDOUT,
 }
-# What they say of a GPU's memory.
+# What PyTorch, drivers and libraries say of a GPU's memory.
 GPU_WORDS = ("cuda out of memory", "cuda error: out of memory", "hip out of memory", "alloc_failed")
+# And of the machine's; the last is all that its library of layers for CPUs has to say.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "could not create a primitive")
 
 
 def let_through(error: Exception) -> None:
@@ -40,18 +40,27 @@ def let_through(error: Exception) -> None:
 
     For handlers of whatever a damaged file makes its reader raise.
     """
-    if isinstance(error, MemoryError):
+    failed = isinstance(error, OSError) and error.errno in OF_THE_MACHINE
+    if failed or lacks_memory(error) or _says(error, ("cuda error",)):
         raise error
-    if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
-        raise error
-    if overfills_gpu(error):
-        raise error
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Whether there is too little memory, of the machine or of a GPU."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    # PyTorch says so in a RuntimeError.
+    return isinstance(error, MemoryError) or _says(error, GPU_WORDS + OUT_OF_MEMORY)
 
 
 def overfills_gpu(error: Exception) -> bool:
-    """Whether PyTorch, a driver or a library says that a GPU has too little memory."""
-    words = str(error).lower()
-    return isinstance(error, RuntimeError) and any(part in words for part in GPU_WORDS)
+    """Whether a GPU has too little memory."""
+    return _says(error, GPU_WORDS)
+
+
+def _says(error: Exception, words: tuple[str, ...]) -> bool:
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and any(part in said for part in words)
 
 
 def shown(value: object, length: int = 80) -> str:

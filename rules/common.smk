@@ -100,7 +100,8 @@ def read_inputs():
         known = {slide.slide for slide in found}
         validation = [name for name in validation if name in known]
     found = hold_out(found, validation)
-    if given and (trained := sorted(written.glob("*/*/*/weights.safetensors"))):
+    trained = sorted(written.glob("*/*/*/weights.safetensors")) if given else []
+    if workflow.is_main_process and trained:
         raise NucleiganError(
             f"segmentation.model: {settings.results} holds what a training made ({trained[0]}), which "
             "the results of the given model would replace; set `results` to another folder."

@@ -130,7 +130,6 @@ def test_what_fails_of_the_machine_is_no_damage_of_the_file(files, monkeypatch, 
 
     for opener in ("tifffile.TiffFile", "pathlib.Path.open", "pathlib.Path.read_text"):
         monkeypatch.setattr(opener, fail)
-    monkeypatch.setattr("nucleigan.models.weights.safe_open", fail)
     with pytest.raises(type(error)) as raised:
         read(files / name)
     assert raised.value is error

@@ -18,7 +18,7 @@ from nucleigan.cli import main
 from nucleigan.config import ComputeSettings, Config
 from nucleigan.errors import NucleiganError
 from nucleigan.segmentation import Segmenter
-from nucleigan.segmentation.stage import _workspace
+from nucleigan.segmentation.stage import _working_in, workspace
 from nucleigan.slides import read_image, read_labels
 from nucleigan.slides.sheet import read_sheet
 
@@ -134,6 +134,9 @@ def test_results_that_are_there_are_replaced_if_that_is_asked_for_alone(tmp_path
     assert (tmp_path / "x.geojson").read_text() == "mine again"
     # One that was killed between both outputs of an image goes on.
     (tmp_path / "z.labels.tif").unlink()
+    assert main(["segment", *given]) == 1
+    assert f"{tmp_path / 'z.geojson'}: is there already" in capsys.readouterr().err
+    workspace(tmp_path / "z.labels.tif").mkdir()
     assert main(["segment", *given]) == 0
     assert (tmp_path / "z.labels.tif").exists()
     capsys.readouterr()
@@ -183,9 +186,12 @@ def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path):
 
 def test_two_runs_do_not_make_one_file_at_once(tmp_path, capsys):
     output = tmp_path / "x.labels.tif"
-    with _workspace(output) as folder:
+    with _working_in(workspace(output)) as folder:
         (folder / "image.tif").write_bytes(b"mine")
-        with pytest.raises(NucleiganError, match="another run is making it"), _workspace(output):
+        with (
+            pytest.raises(NucleiganError, match="another run works there"),
+            _working_in(workspace(output)),
+        ):
             pass
         assert (folder / "image.tif").read_bytes() == b"mine"
     assert not list(tmp_path.iterdir())

@@ -44,6 +44,8 @@ def test_any_other_error_is_in_the_log_in_full(tmp_path, capsys):
         (errno.ENOSPC, "no space is left on its device; free some"),
         (errno.EROFS, "its device takes no writing"),
         (errno.EACCES, "this user may not go there"),
+        (errno.EMFILE, "too many files are open; raise the limit"),
+        (errno.ESTALE, "its server does not answer"),
     ],
 )
 def test_what_a_disk_refuses_is_one_sentence(tmp_path, capsys, number, words):

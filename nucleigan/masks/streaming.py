@@ -1,7 +1,7 @@
 """Masks of slides that do not fit into memory, decoded in bands of rows to the same nuclei.
 
 A connected region of nuclei is decoded when its last row is there, so that none is cut. What stays
-in memory are the rows that unfinished regions reach back to.
+in memory are the rows that unfinished regions reach back to, and half as many again.
 """
 
 from collections.abc import Iterable, Iterator

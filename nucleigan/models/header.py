@@ -61,9 +61,12 @@ def facts_in(header: Mapping[str, str]) -> dict[str, Any]:
 
 
 def check_exists(path: str | Path) -> None:
-    """Raise where there is no such file."""
+    """Raise where there is no such file, or where it cannot be opened."""
     if not Path(path).is_file():
         raise NucleiganError(f"{path}: there is no such model file; check the path.")
+    # Safetensors says of whatever fails that there is no such file.
+    with Path(path).open("rb"):
+        pass
 
 
 def check_kind(path: str | Path, facts: Mapping[str, Any], kind: str) -> None:

@@ -137,7 +137,7 @@ def segment_file(
         )
     for doubt in magnification_doubts(image, header.mpp, mpp, working, "--mpp"):
         _warn(doubt)
-    with _workspace(Path(labels_output)) as folder, ExitStack() as files:
+    with _working_in(workspace(Path(labels_output))) as folder, ExitStack() as files:
         scaled, normalized = folder / "image.tif", folder / "normalized.tif"
         level = files.enter_context(opened_level(image, 1 / factor, limits))
         for warning in level.warnings:
@@ -174,10 +174,14 @@ def _noted(rows: Iterable[np.ndarray], ids: set[int]) -> Iterator[np.ndarray]:
         yield labels
 
 
+def workspace(output: Path) -> Path:
+    """The hidden folder beside a label map that is being made; a killed run leaves it there."""
+    return output.with_name(f".{output.name}.partial")
+
+
 @contextmanager
-def _workspace(output: Path) -> Iterator[Path]:
-    """A hidden folder beside an output; of the same name always, so that no killed run's stays."""
-    folder = output.with_name(f".{output.name}.partial")
+def _working_in(folder: Path) -> Iterator[Path]:
+    """Such a folder, empty; removed in the end."""
     folder.mkdir(parents=True, exist_ok=True)
     # The system's lock ends with the process, however that ends.
     handle = os.open(folder, os.O_RDONLY)
@@ -186,7 +190,7 @@ def _workspace(output: Path) -> Iterator[Path]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise NucleiganError(
-                f"{output}: another run is making it; wait for its end, or choose another folder."
+                f"{folder}: another run works there; wait for its end, or choose another folder."
             ) from error
         except OSError as error:
             if error.errno not in NO_LOCKS:

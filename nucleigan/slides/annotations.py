@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from nucleigan.config import IngestionSettings
-from nucleigan.errors import NucleiganError, let_through, reason, shown
+from nucleigan.errors import NucleiganError, lacks_memory, let_through, reason, shown
 from nucleigan.slides.endings import check_ending, ending
 from nucleigan.slides.images import (
     check_length,
@@ -207,9 +207,9 @@ def read_annotation(
             return _tidy(labels, settings.min_piece_area), warnings
     except NucleiganError:
         raise
-    except MemoryError as error:
-        raise too_much_memory(path, settings) from error
     except Exception as error:
+        if lacks_memory(error):
+            raise too_much_memory(path, settings) from error
         let_through(error)
         raise NucleiganError(
             f"{path}: cannot be read as an annotation ({reason(error)}); export it again."

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nucleigan.config import IngestionSettings
-from nucleigan.errors import NucleiganError, let_through, reason
+from nucleigan.errors import NucleiganError, lacks_memory, let_through, reason
 from nucleigan.slides.endings import IMAGES, PILLOW, TIFF, check_ending, ending
 from nucleigan.slides.limits import bounded_memory
 from nucleigan.windows import Mapped, Picture, decoded_at_once, page_picture
@@ -304,7 +304,7 @@ def check_pixels(
 def _damaged(path: Path, error: Exception, limits: IngestionSettings) -> NucleiganError:
     if isinstance(error, NucleiganError):
         return error
-    if isinstance(error, MemoryError):
+    if lacks_memory(error):
         return too_much_memory(path, limits)
     let_through(error)
     return NucleiganError(f"{path}: cannot be read as an image ({reason(error)}); fetch it again.")

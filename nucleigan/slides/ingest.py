@@ -99,6 +99,7 @@ def ingest(
         {
             "slide": slide.slide,
             "source": slide.image.name,
+            "annotation": slide.annotation.name if slide.annotation else None,
             "sha256": digest,
             "annotation_sha256": annotation_digest,
             "height": shape[0],

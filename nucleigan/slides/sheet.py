@@ -3,7 +3,6 @@
 import csv
 import difflib
 import io
-import json
 import os
 import re
 from collections import Counter
@@ -199,7 +198,9 @@ def stated_hashes(path: str | Path, slide: str) -> dict[str, str | None]:
             if (row[columns["slide"]] or "").strip() == slide:
                 values = {name: (row.get(column) or "").strip() for name, column in columns.items()}
                 return {name: _hash(name, values, str(path)) for name in HASHES}
-    return hashes
+    raise NucleiganError(
+        f"{path}: the slide {slide!r} is not in it any more; run the same command again."
+    )
 
 
 def check_read(slides: Iterable[Slide], folder: Path) -> None:
@@ -217,20 +218,24 @@ def check_read(slides: Iterable[Slide], folder: Path) -> None:
     NucleiganError
         Names the slide, the hash that was found and the expected one.
     """
+    from nucleigan.artifacts import read_json
+
     for slide in slides:
         facts = folder / slide.slide / "slide.json"
-        places = (slide.image_address, slide.annotation_address)
-        files = (slide.image, slide.annotation)
-        for name, path, address in zip(HASHES, files, places, strict=True):
-            expected = getattr(slide, name)
-            if expected is None or path is None or not facts.exists():
+        if not (slide.sha256 or slide.annotation_sha256) or not facts.exists():
+            continue
+        read = read_json(facts)
+        for name, source, path, address in (
+            ("sha256", "source", slide.image, slide.image_address),
+            ("annotation_sha256", "annotation", slide.annotation, slide.annotation_address),
+        ):
+            expected, found = getattr(slide, name), read.get(name)
+            if path is None or expected is None or found in (None, expected):
                 continue
-            found = json.loads(facts.read_text(encoding="utf-8")).get(name)
-            if found in (None, expected):
-                continue
-            # What has changed since will be read again, and looked at then.
+            # Another file, or one that has changed since, will be read, and looked at then.
             there = address is None and path.exists()
-            if there and path.stat().st_mtime > facts.stat().st_mtime:
+            changed = there and path.stat().st_mtime > facts.stat().st_mtime
+            if changed or read.get(source) != path.name:
                 continue
             raise NucleiganError(
                 f"slide {slide.slide}: what was read from {address or path} has the SHA-256 "

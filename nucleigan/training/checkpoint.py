@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as as_bytes
 
 from nucleigan.artifacts import atomic, partial
+from nucleigan.errors import let_through
 
 CURRENT, PREVIOUS, ASIDE = "checkpoint.safetensors", "previous.safetensors", "set-aside"
 DAMAGED = "damaged"
@@ -65,6 +66,7 @@ def load(folder: str | Path, identity: str) -> dict[str, Any] | None:
         try:
             state, found = _read(path)
         except UNREADABLE as error:
+            let_through(error)
             # Out of the way, lest the next checkpoint make it the one before.
             aside = path.replace(folder / f"{DAMAGED}-{name}")
             print(
@@ -137,7 +139,8 @@ def begun_with(key: str, folder: str | Path, identity: dict[str, Any]) -> Any:
     try:
         found = json.loads(_header(path)["identity"]) if path else {}
         begun = found[key]
-    except UNREADABLE:
+    except UNREADABLE as error:
+        let_through(error)
         return None
     same = {**found, key: None} == json.loads(as_text({**identity, key: None}))
     return begun if same else None
@@ -149,6 +152,9 @@ def as_text(identity: dict[str, Any]) -> str:
 
 
 def _header(path: Path) -> dict[str, str]:
+    # Safetensors says of whatever fails that there is no such file.
+    with path.open("rb"):
+        pass
     with safe_open(path, framework="pt") as file:
         return file.metadata() or {}
 

@@ -130,6 +130,8 @@ def prefetch(
                 yield batch
         finally:
             pool.shutdown(cancel_futures=True)
+            # Theirs has become that of all threads to come.
+            torch.set_num_threads(torch.get_num_threads())
 
 
 def to_network(image: np.ndarray) -> np.ndarray:

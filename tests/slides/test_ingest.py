@@ -67,6 +67,7 @@ def test_at_its_own_magnification(slide, tmp_path, capsys):
     assert facts == {
         "slide": "a",
         "source": "a.tif",
+        "annotation": slide.annotation.name,
         "sha256": slide.sha256,
         "annotation_sha256": file_digest(slide.annotation),
         "height": 60,

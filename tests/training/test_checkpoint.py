@@ -125,6 +125,19 @@ def test_what_differs_is_named(tmp_path, state, capsys):
     )
 
 
+def test_a_machine_that_opens_no_more_files_damages_no_checkpoint(tmp_path, state, monkeypatch):
+    checkpoint.save(tmp_path, state, "a")
+
+    def refuse(*_, **__):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.open", refuse)
+        with pytest.raises(OSError, match="Too many open files"):
+            checkpoint.load(tmp_path, "a")
+    assert checkpoint.load(tmp_path, "a") is not None
+
+
 def test_settings_that_are_changed_back_go_on(tmp_path, state):
     for identity, steps in (("a", (1, 2)), ("b", (5, 6))):
         assert checkpoint.load(tmp_path, identity) is None

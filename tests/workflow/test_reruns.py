@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 from tiny_workflow import ROOT, only_error
 
 from nucleigan.artifacts import file_digest
@@ -154,6 +155,21 @@ def test_hashes_are_looked_at_and_read_nothing_again(finished):
         line = only_error(changed.run("all", options=["--dry-run"]))
         name = "train1.npy" if after.startswith(digest) else "train1.png"
         assert all(word in line for word in ("slide train1", name, "0" * 64, "slide.json")), line
+
+
+def test_another_file_with_its_hash_is_read(finished, tmp_path):
+    """Also where it is older than what was read: a download keeps the time of its server."""
+    other = tmp_path / "other.png"
+    image = Image.open(finished.sheet.parent / "test2.png")
+    image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(other)
+    os.utime(other, (1e9, 1e9))
+    text = finished.sheet.read_text()
+    text = text.replace("test2.png", str(other))
+    before = file_digest(finished.sheet.parent / "test2.png")
+    changed = finished.sheet.with_name("changed.csv")
+    changed.write_text(text.replace(before, file_digest(other)))
+    rules = replace(finished, sheet=changed).planned("all")
+    assert "ingest_slide" in rules and rules.isdisjoint(TRAININGS)
 
 
 def test_a_given_model_does_not_replace_what_was_trained(finished):
