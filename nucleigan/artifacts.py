@@ -300,11 +300,14 @@ def open_image(path: str | Path, in_memory: float | None = None) -> Iterator[Pic
     with ExitStack() as files:
         try:
             page = files.enter_context(tifffile.TiffFile(path)).pages.first
-            picture = page_picture(page)
-            size = math.prod(picture.shape) * picture.dtype.itemsize
+            size, tile = (
+                math.prod(shape) * np.dtype(page.dtype).itemsize
+                for shape in (page.shape, page.chunks)
+            )
             # A damaged header may announce more than there is memory.
-            if size > MOST_SHRUNK * Path(path).stat().st_size:
+            if max(size, tile) > MOST_SHRUNK * Path(path).stat().st_size:
                 raise ValueError("it announces more pixels than it can hold")
+            picture = page_picture(page)
             if size <= most:
                 picture = page.asarray()
             if page.description != DIGEST + _pixel_digest(picture):

@@ -218,7 +218,7 @@ def check_read(slides: Iterable[Slide], folder: Path) -> None:
     NucleiganError
         Names the slide, the hash that was found and the expected one.
     """
-    from nucleigan.artifacts import read_json
+    from nucleigan.artifacts import file_digest, read_json
 
     for slide in slides:
         facts = folder / slide.slide / "slide.json"
@@ -233,9 +233,13 @@ def check_read(slides: Iterable[Slide], folder: Path) -> None:
             if path is None or expected is None or found in (None, expected):
                 continue
             # Another file, or one that has changed since, will be read, and looked at then.
-            there = address is None and path.exists()
-            changed = there and path.stat().st_mtime > facts.stat().st_mtime
-            if changed or read.get(source) != path.name:
+            newer = (
+                address is None
+                and path.exists()
+                and path.stat().st_mtime > facts.stat().st_mtime
+                and file_digest(path) != found
+            )
+            if newer or read.get(source) != path.name:
                 continue
             raise NucleiganError(
                 f"slide {slide.slide}: what was read from {address or path} has the SHA-256 "
