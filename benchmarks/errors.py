@@ -26,7 +26,8 @@ def main() -> None:
     parser.add_argument("--model", default="cgan/both/0", help="method/training set/seed")
     parser.add_argument("--overlays", type=Path, help="folder for pictures")
     options = parser.parse_args()
-    judged = read_table(options.results / "evaluation/slides.csv", keep_default_na=False)
+    table = options.results / "evaluation/slides.csv"
+    judged = read_table(table, keep_default_na=False, dtype={"slide": str, "organ": str})
     organs = dict(zip(judged["slide"], judged["organ"], strict=True))
     rows = []
     for path in sorted((options.results / "predictions" / options.model).glob("*.labels.tif")):

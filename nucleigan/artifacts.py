@@ -153,6 +153,15 @@ def _unreadable(path: str | Path, what: str, error: Exception) -> NucleiganError
     )
 
 
+def check_opens(path: str | Path) -> None:
+    """Raise what the system says of a file that cannot be opened.
+
+    Safetensors says of all such files that they are not there.
+    """
+    with Path(path).open("rb"):
+        pass
+
+
 def write_json(path: str | Path, facts: dict[str, Any]) -> None:
     """Write facts as indented JSON with a ``digest`` of them; NaN and infinity become null."""
     plain = _plain(facts)

@@ -120,11 +120,10 @@ def _segment(options: argparse.Namespace) -> None:
         segmenter.prediction = segmenter.prediction.model_copy(update={"shift": (0.0, 0.0)})
     origin = {
         "model": file_digest(options.model),
-        "shift": segmenter.prediction.shift,
+        # As it comes back from a file.
+        "shift": list(segmenter.shift),
         "mpp": options.mpp,
     }
-    # As it comes back from a file.
-    origin = json.loads(json.dumps(origin))
     failed = []
     for path in options.images:
         labels, polygons = (

@@ -17,17 +17,19 @@ class PassingError(NucleiganError):
     """One that the same job may not meet again: with more memory, or on another machine."""
 
 
-# Errors of devices, servers, permissions and limits, whatever a file holds.
-OF_THE_MACHINE = {
-    errno.EACCES,
-    errno.EIO,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOTCONN,
-    errno.EPERM,
-    errno.EREMOTEIO,
-    errno.ESTALE,
-    errno.ETIMEDOUT,
+# What a person can mend of devices, servers, permissions and limits, by the number of the system's
+# error, whatever a file holds.
+SERVER = "its server does not answer; look at the mount, then run the same command again."
+FILES = "too many files are open; raise the limit (ulimit -n), or run fewer jobs (--cores)."
+WHAT_TO_DO = {
+    errno.ENOSPC: "no space is left on its device; free some, then run the same command again.",
+    errno.EDQUOT: "the quota of its device is used up; free some, then run the same command again.",
+    errno.EROFS: "its device takes no writing; mount it writable, or choose another `results`.",
+    errno.EACCES: "this user may not go there; change its permissions, or choose another folder.",
+    errno.EIO: "the device fails; what is on it may be damaged: look at the machine's own log.",
+    errno.EPERM: "this user may not do that; change its permissions, or choose another folder.",
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), FILES),
+    **dict.fromkeys((errno.ENOTCONN, errno.EREMOTEIO, errno.ESTALE, errno.ETIMEDOUT), SERVER),
 }
 # What PyTorch, drivers and libraries say of a GPU's memory.
 GPU_WORDS = ("cuda out of memory", "cuda error: out of memory", "hip out of memory", "alloc_failed")
@@ -40,7 +42,7 @@ def let_through(error: Exception) -> None:
 
     For handlers of whatever a damaged file makes its reader raise.
     """
-    failed = isinstance(error, OSError) and error.errno in OF_THE_MACHINE
+    failed = isinstance(error, OSError) and error.errno in WHAT_TO_DO
     if failed or lacks_memory(error) or _says(error, ("cuda error",)):
         raise error
 

@@ -1,6 +1,5 @@
 """What every job of the workflow does around its one call: a log, and errors in one sentence."""
 
-import errno
 import json
 import os
 import sys
@@ -11,7 +10,14 @@ from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from pathlib import Path
 from typing import TextIO
 
-from nucleigan.errors import NucleiganError, PassingError, lacks_memory, overfills_gpu, reason
+from nucleigan.errors import (
+    WHAT_TO_DO,
+    NucleiganError,
+    PassingError,
+    lacks_memory,
+    overfills_gpu,
+    reason,
+)
 from nucleigan.retries import Failure, forget_failure, leave_failure
 from nucleigan.running import marked
 
@@ -34,19 +40,6 @@ class _Tee:
             stream.flush()
 
 
-# What a person can mend, by the number of the system's error.
-SERVER = "its server does not answer; look at the mount, then run the same command again."
-FILES = "too many files are open; raise the limit (ulimit -n), or run fewer jobs (--cores)."
-WHAT_TO_DO = {
-    errno.ENOSPC: "no space is left on its device; free some, then run the same command again.",
-    errno.EDQUOT: "the quota of its device is used up; free some, then run the same command again.",
-    errno.EROFS: "its device takes no writing; mount it writable, or choose another `results`.",
-    errno.EACCES: "this user may not go there; change its permissions, or choose another folder.",
-    errno.EIO: "the device fails; what is on it may be damaged: look at the machine's own log.",
-    errno.EPERM: "this user may not do that; change its permissions, or choose another folder.",
-    **dict.fromkeys((errno.EMFILE, errno.ENFILE), FILES),
-    **dict.fromkeys((errno.ENOTCONN, errno.EREMOTEIO, errno.ESTALE, errno.ETIMEDOUT), SERVER),
-}
 MEMORY = (
     "the job needs more memory than it may have; give it more (mem_mb on a cluster), or run fewer "
     "jobs beside each other (--cores)"
@@ -193,7 +186,7 @@ def explained(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, OSError) and error.errno in WHAT_TO_DO:
         return f"{error.filename or 'A file of this job'}: {WHAT_TO_DO[error.errno]}"
-    if overfills_gpu(error) or lacks_memory(error):
+    if lacks_memory(error):
         what = GPU_MEMORY if overfills_gpu(error) else MEMORY
         return f"{what} ({reason(error)})."
     return None

@@ -100,8 +100,11 @@ def read_inputs():
         known = {slide.slide for slide in found}
         validation = [name for name in validation if name in known]
     found = hold_out(found, validation)
-    trained = sorted(written.glob("*/*/*/weights.safetensors")) if given else []
-    if workflow.is_main_process and trained:
+    weights = "*/*/*/weights.safetensors"
+    trained = (
+        sorted(written.glob(weights)) if given and workflow.is_main_process else []
+    )
+    if trained:
         raise NucleiganError(
             f"segmentation.model: {settings.results} holds what a training made ({trained[0]}), which "
             "the results of the given model would replace; set `results` to another folder."

@@ -7,6 +7,7 @@ from typing import Any
 
 from safetensors import safe_open
 
+from nucleigan.artifacts import check_opens
 from nucleigan.errors import NucleiganError, let_through, reason, shown
 
 FORMAT = "nucleigan/2"
@@ -64,9 +65,7 @@ def check_exists(path: str | Path) -> None:
     """Raise where there is no such file, or where it cannot be opened."""
     if not Path(path).is_file():
         raise NucleiganError(f"{path}: there is no such model file; check the path.")
-    # Safetensors says of whatever fails that there is no such file.
-    with Path(path).open("rb"):
-        pass
+    check_opens(path)
 
 
 def check_kind(path: str | Path, facts: Mapping[str, Any], kind: str) -> None:

@@ -155,10 +155,12 @@ def segment_file(
         # The polygons first: where the label map is, both are.
         with geojson(geojson_output, mpp, scale, origin) as features:
             rows = _label_rows(segmenter, picture, features)
-            labels = _noted(resampled_labels(rows, shape, header.shape), written)
+            labels = resampled_labels(rows, shape, header.shape)
+            # A file of the model's pixels or finer ones keeps them all.
+            labels = _noted(labels, written) if factor > 1 else labels
             write_bands(folder / "labels.tif", header.shape, np.int32, labels, mpp)
         (folder / "labels.tif").replace(labels_output)
-    lost = features.count - len(written)
+    lost = features.count - len(written) if factor > 1 else 0
     if lost:
         _warn(
             f"{image}: {lost} of {features.count} nuclei are too small for its {mpp:g} µm per "

@@ -196,7 +196,7 @@ def stated_hashes(path: str | Path, slide: str) -> dict[str, str | None]:
         columns = _columns(Path(path), reader.fieldnames or [])
         for row in reader:
             if (row[columns["slide"]] or "").strip() == slide:
-                values = {name: (row.get(column) or "").strip() for name, column in columns.items()}
+                values = _values(row, columns)
                 return {name: _hash(name, values, str(path)) for name in HASHES}
     raise NucleiganError(
         f"{path}: the slide {slide!r} is not in it any more; run the same command again."
@@ -233,13 +233,13 @@ def check_read(slides: Iterable[Slide], folder: Path) -> None:
             if path is None or expected is None or found in (None, expected):
                 continue
             # Another file, or one that has changed since, will be read, and looked at then.
-            newer = (
+            changed = (
                 address is None
                 and path.exists()
                 and path.stat().st_mtime > facts.stat().st_mtime
                 and file_digest(path) != found
             )
-            if newer or read.get(source) != path.name:
+            if changed or read.get(source) != path.name:
                 continue
             raise NucleiganError(
                 f"slide {slide.slide}: what was read from {address or path} has the SHA-256 "
@@ -456,7 +456,7 @@ def _slides(reader: csv.DictReader, path: Path, used: Collection[str]) -> list[S
         # What spreadsheets leave of rows that were cleared.
         if not any((value or "").strip() for value in row.values()):
             continue
-        values = {name: (row.get(column) or "").strip() for name, column in columns.items()}
+        values = _values(row, columns)
         slide = _slide(values, path, line)
         if slide.split in used:
             _check_files(slide, values, f"{path}, line {line}")
@@ -506,6 +506,11 @@ def _columns(path: Path, found: Sequence[str]) -> dict[str, str]:
                     "give it a name that is less like it."
                 )
     return columns
+
+
+def _values(row: Mapping[str, str | None], columns: Mapping[str, str]) -> dict[str, str]:
+    """A row by our names of the columns."""
+    return {name: (row.get(column) or "").strip() for name, column in columns.items()}
 
 
 def _slide(values: Mapping[str, str], path: Path, line: int) -> Slide:

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as as_bytes
 
-from nucleigan.artifacts import atomic, partial
+from nucleigan.artifacts import atomic, check_opens, partial
 from nucleigan.errors import let_through
 
 CURRENT, PREVIOUS, ASIDE = "checkpoint.safetensors", "previous.safetensors", "set-aside"
@@ -152,9 +152,7 @@ def as_text(identity: dict[str, Any]) -> str:
 
 
 def _header(path: Path) -> dict[str, str]:
-    # Safetensors says of whatever fails that there is no such file.
-    with path.open("rb"):
-        pass
+    check_opens(path)
     with safe_open(path, framework="pt") as file:
         return file.metadata() or {}
 
