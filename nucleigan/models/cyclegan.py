@@ -189,13 +189,14 @@ class CycleGAN:
             .contiguous(memory_format=computing.CHANNELS_LAST)
             for part in (batch.images, batch.masks)
         )
-        looks = [torch.from_numpy(part).to(self.compute.device) for part in batch.looks or ()]
         latent = batch.latent.to(self.compute.device)
         nets = self.networks
         with frozen(nets.judge_image, nets.judge_mask):
             fake_images, fake_masks, losses = self._generator_losses(images, masks_, latent)
-            if looks:
-                losses["nuclei"] = self.settings.lambda_nuclei * self.nuclei(fake_images, *looks)
+            if batch.looks is not None:
+                painted, windows, nuclei = map(torch.from_numpy, batch.looks)
+                far = self.nuclei(fake_images, painted, windows.to(self.compute.device), nuclei)
+                losses["nuclei"] = self.settings.lambda_nuclei * far
             self.optimise_generators.zero_grad(set_to_none=True)
             torch.stack(list(losses.values())).sum().backward()
             processes.average_gradients(self.optimise_generators)

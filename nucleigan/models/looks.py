@@ -6,16 +6,18 @@ annotated nuclei. What differs between two images of one mask can only come from
 beside it, so that neither the size of a nucleus nor rings along its border may stand for chromatin.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 
 from nucleigan.models.running_means import RunningMeans
-from nucleigan.models.spectrum import ROUNDING, amplitudes, power, windows
+from nucleigan.models.spectrum import ROUNDING, amplitudes, power
 
-# Side of a window and how far the next one is, pixels; smaller nuclei hold none.
-SIDE, STRIDE = 16, 8
+# Side of a window, pixels, half of it to the next one; smaller nuclei hold none.
+SIDE = 16
+STRIDE = SIDE // 2
 # The part of a window that is nucleus.
 LEAST_NUCLEUS = 0.8
 # Colours that lie closer together than 0.02, of the range [-1, 1], are alike: the logarithm's slope
@@ -76,18 +78,19 @@ class NucleiLoss:
         painted
             (B, 3, H, W) in [-1, 1], B even: each two of the same mask.
         painted_nuclei
-            (B, H, W) bool.
+            (B, H, W) bool, in the processor's memory: a GPU would be waited for to know which
+            windows count.
         real
             (A, 3, H, W) in [-1, 1], A even.
         real_nuclei
-            (A, H, W) bool.
+            (A, H, W) bool, in the processor's memory.
 
         Returns
         -------
         Scalar; 0 as long as one of the two has shown no pair of windows within nuclei.
         """
         ours = self._take("painted", _looks(painted, painted_nuclei, [0]))
-        count = windows(real_nuclei[:, None], SIDE, STRIDE).shape[2]
+        count = _within(real_nuclei)[0].numel()
         shifts = [count * place // SHIFTS for place in range(SHIFTS)]
         theirs = self._take("real", _looks(real, real_nuclei, shifts))
         colour, _, spread, texture = ours
@@ -121,37 +124,73 @@ class NucleiLoss:
 def _looks(images: torch.Tensor, nuclei: torch.Tensor, shifts: Sequence[int]) -> _Looks:
     """Of images (B, 3, H, W), each two of them compared, and their nuclei (B, H, W).
 
-    A window is compared with those that lie so many windows further in the other image.
+    A window is compared with those that lie so many windows further in the other image. Few lie in
+    nuclei: only these are cut out of the images.
     """
-    parts = windows(images, SIDE, STRIDE)
     within = _within(nuclei)
+    parts = _Cut.apply(images, *within.nonzero(as_tuple=True))
     colours = _opponent(parts.mean(dim=(-2, -1)))
-    waves = amplitudes(parts)
-    spread, texture, pairs = [], [], []
-    for shift in shifts:
-        kept = within[0::2] * within[1::2].roll(shift, dims=1)
-        apart = colours[0::2] - colours[1::2].roll(shift, dims=2)
-        spread.append(_sum((apart.square() / 2 + ALIKE).log(), kept))
-        differing = power(waves[0::2] - waves[1::2].roll(shift, dims=2)) / 2
-        texture.append(_sum((differing + ROUNDING).log(), kept))
-        pairs.append(kept.sum())
+    first, second = _pairs(within.flatten(1), shifts)
+    apart, differing = (some[first] - some[second] for some in (colours, parts))
+    # Some libraries refuse to transform nothing.
+    varying = power(amplitudes(differing)) if len(differing) else differing
     return _Looks(
-        _sum(colours, within),
-        _sum(colours.square(), within),
-        within.sum(),
-        *(torch.stack(some).sum(dim=0) for some in (spread, texture, pairs)),
+        colours.sum(dim=0),
+        colours.square().sum(dim=0),
+        images.new_tensor(len(parts)),
+        (apart.square() / 2 + ALIKE).log().sum(dim=0),
+        (varying / 2 + ROUNDING).log().sum(dim=0),
+        images.new_tensor(len(first)),
     )
 
 
-@torch.no_grad()
 def _within(nuclei: torch.Tensor) -> torch.Tensor:
-    """Which windows of (B, H, W) lie in nuclei, (B, N) 0 or 1."""
-    part = windows(nuclei[:, None].float(), SIDE, STRIDE).mean(dim=(-2, -1))[:, 0]
-    return (part >= LEAST_NUCLEUS).to(part.dtype)
+    """Which windows of (B, H, W) lie in nuclei, (B, rows, columns) bool."""
+    parts = nuclei.float().unfold(-2, SIDE, STRIDE).unfold(-2, SIDE, STRIDE)
+    return parts.mean(dim=(-2, -1)) >= LEAST_NUCLEUS
+
+
+def _pairs(within: torch.Tensor, shifts: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which of the windows within nuclei, (B, N) bool, are compared: their numbers among these."""
+    numbers = within.flatten().cumsum(0).reshape(within.shape) - 1
+    first, second = [], []
+    for shift in shifts:
+        kept = within[0::2] & within[1::2].roll(shift, dims=1)
+        first.append(numbers[0::2][kept])
+        second.append(numbers[1::2].roll(shift, dims=1)[kept])
+    return torch.cat(first), torch.cat(second)
+
+
+class _Cut(torch.autograd.Function):
+    """The windows of images (B, C, H, W) that have these numbers, (K, C, side, side)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        images: torch.Tensor,
+        image: torch.Tensor,
+        row: torch.Tensor,
+        column: torch.Tensor,
+    ) -> torch.Tensor:
+        ctx.shape, ctx.places = images.shape, (image, row, column)
+        return images.unfold(-2, SIDE, STRIDE).unfold(-2, SIDE, STRIDE)[image, :, row, column]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        total = gradient.new_zeros(ctx.shape)
+        image, row, column = ctx.places
+        # Of those that do not overlap at a time, since sums must follow a fixed order.
+        for y, x in itertools.product(range(2), repeat=2):
+            own = (row % 2 == y) & (column % 2 == x)
+            apart = total[..., y * STRIDE :, x * STRIDE :]
+            apart = apart.unfold(-2, SIDE, SIDE).unfold(-2, SIDE, SIDE)
+            place = image[own], slice(None), row[own] // 2, column[own] // 2
+            apart[place] += gradient[own]
+        return total, None, None, None
 
 
 def _opponent(colours: torch.Tensor) -> torch.Tensor:
-    """Brightness, red against blue, and green against both, of (B, 3, N) red, green and blue.
+    """Brightness, red against blue, and green against both, of (K, 3) red, green and blue.
 
     Nuclei differ in the first far more than in the others, which red, green and blue by themselves
     would not show.
@@ -165,9 +204,3 @@ def _opponent(colours: torch.Tensor) -> torch.Tensor:
         ],
         dim=1,
     )
-
-
-def _sum(values: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
-    """Sum of (B, C, N, ...) over the windows kept, (C, ...)."""
-    kept = kept.reshape(len(kept), 1, -1, *(1,) * (values.ndim - 3))
-    return (values * kept).sum(dim=(0, 2))

@@ -55,16 +55,12 @@ class _Standardised(torch.autograd.Function):
         # Gains that say nothing: with them statistics are not rounded to the precision of x.
         exact, channels = torch.promote_types(x.dtype, torch.float32), x.shape[1]
         one, zero = x.new_ones(channels, dtype=exact), x.new_zeros(channels, dtype=exact)
-        images, means, scales = zip(
-            *(
-                torch.native_batch_norm(image, one, zero, None, None, True, 0.0, eps)
-                for image in x.split(1)
-            ),
-            strict=True,
-        )
-        ctx.save_for_backward(x, torch.stack(means), torch.stack(scales))
+        made, means, scales = torch.empty_like(x), *one.new_empty(2, len(x), channels)
+        for image, *out in zip(x.split(1), made.split(1), means, scales, strict=True):
+            torch.native_batch_norm(image, one, zero, None, None, True, 0.0, eps, out=out)
+        ctx.save_for_backward(x, means, scales)
         ctx.eps = eps
-        return torch.cat(images)
+        return made
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from nucleigan.models.looks import LEAST_NUCLEUS, NucleiLoss
+from nucleigan.models.looks import LEAST_NUCLEUS, STRIDE, NucleiLoss, _Cut
+from nucleigan.models.looks import SIDE as WINDOW
 
 SIDE = 64
 NOWHERE = torch.zeros(8, SIDE, SIDE, dtype=torch.bool)
@@ -119,6 +120,21 @@ def test_the_gradient_leads_to_the_looks_of_real_nuclei(spread, grain):
     assert colour == pytest.approx(-0.3, abs=0.05)
     assert math.exp(wide) == pytest.approx(0.1, rel=0.2)
     assert math.exp(fine) == pytest.approx(0.05, rel=0.1)
+
+
+def test_windows_give_their_gradients_back_to_where_they_were_cut():
+    """Of every window that fits; the last pixels are in none."""
+    images = noise(3, 2, 3, 45, 36).double().requires_grad_(True)
+    numbers = torch.cartesian_prod(torch.arange(2), torch.arange(4), torch.arange(3)).unbind(1)
+    cut, weights = _Cut.apply(images, *numbers), noise(4, 24, 3, WINDOW, WINDOW).double()
+    (gradient,) = torch.autograd.grad((cut * weights).sum(), images)
+    expected = torch.zeros_like(images)
+    for place, (image, y, x) in enumerate(zip(*numbers)):
+        window = image, slice(None), slice(STRIDE * y, STRIDE * y + WINDOW)
+        window += (slice(STRIDE * x, STRIDE * x + WINDOW),)
+        assert torch.equal(cut[place], images[window])
+        expected[window] += weights[place]
+    assert (gradient - expected).abs().max() < 1e-12
 
 
 def test_it_goes_on_from_its_state():
