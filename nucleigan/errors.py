@@ -32,7 +32,14 @@ WHAT_TO_DO = {
     **dict.fromkeys((errno.ENOTCONN, errno.EREMOTEIO, errno.ESTALE, errno.ETIMEDOUT), SERVER),
 }
 # What PyTorch, drivers and libraries say of a GPU's memory.
-GPU_WORDS = ("cuda out of memory", "cuda error: out of memory", "hip out of memory", "alloc_failed")
+GPU_WORDS = (
+    "cuda out of memory",
+    "cuda error: out of memory",
+    # Of its library for several GPUs.
+    "cuda failure 2 'out of memory'",
+    "hip out of memory",
+    "alloc_failed",
+)
 # And of the machine's; the last is all that its library of layers for CPUs has to say.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "could not create a primitive")
 

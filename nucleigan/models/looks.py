@@ -6,7 +6,6 @@ annotated nuclei. What differs between two images of one mask can only come from
 beside it, so that neither the size of a nucleus nor rings along its border may stand for chromatin.
 """
 
-import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -128,19 +127,20 @@ def _looks(images: torch.Tensor, nuclei: torch.Tensor, shifts: Sequence[int]) ->
     nuclei: only these are cut out of the images.
     """
     within = _within(nuclei)
-    parts = _Cut.apply(images, *within.nonzero(as_tuple=True))
+    places, counts = _places(within)
+    parts = _Cut.apply(images, _sent(places, images), counts)
     colours = _opponent(parts.mean(dim=(-2, -1)))
-    first, second = _pairs(within.flatten(1), shifts)
+    first, second = _sent(_pairs(within, places, shifts), images)
     apart, differing = (some[first] - some[second] for some in (colours, parts))
     # Some libraries refuse to transform nothing.
     varying = power(amplitudes(differing)) if len(differing) else differing
     return _Looks(
         colours.sum(dim=0),
         colours.square().sum(dim=0),
-        images.new_tensor(len(parts)),
+        images.new_full((), len(parts)),
         (apart.square() / 2 + ALIKE).log().sum(dim=0),
         (varying / 2 + ROUNDING).log().sum(dim=0),
-        images.new_tensor(len(first)),
+        images.new_full((), len(first)),
     )
 
 
@@ -150,43 +150,61 @@ def _within(nuclei: torch.Tensor) -> torch.Tensor:
     return parts.mean(dim=(-2, -1)) >= LEAST_NUCLEUS
 
 
-def _pairs(within: torch.Tensor, shifts: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which of the windows within nuclei, (B, N) bool, are compared: their numbers among these."""
-    numbers = within.flatten().cumsum(0).reshape(within.shape) - 1
-    first, second = [], []
+def _places(within: torch.Tensor) -> tuple[torch.Tensor, list[int]]:
+    """Image, row and column of each window within nuclei, (3, K), and how many are of each kind.
+
+    Of the four kinds, which follow each other, rows and columns are even or odd: none overlaps
+    another of its own.
+    """
+    places = within.nonzero().T
+    kind = places[1] % 2 * 2 + places[2] % 2
+    return places[:, kind.argsort(stable=True)], kind.bincount(minlength=4).tolist()
+
+
+def _pairs(within: torch.Tensor, places: torch.Tensor, shifts: Sequence[int]) -> torch.Tensor:
+    """Which of the windows at these places are compared, (2, P): one of either image."""
+    numbers = torch.zeros(within.shape, dtype=torch.int64)
+    numbers[tuple(places)] = torch.arange(places.shape[1])
+    numbers, within = numbers.flatten(1), within.flatten(1)
+    pairs = []
     for shift in shifts:
         kept = within[0::2] & within[1::2].roll(shift, dims=1)
-        first.append(numbers[0::2][kept])
-        second.append(numbers[1::2].roll(shift, dims=1)[kept])
-    return torch.cat(first), torch.cat(second)
+        both = numbers[0::2], numbers[1::2].roll(shift, dims=1)
+        pairs.append(torch.stack([some[kept] for some in both]))
+    return torch.cat(pairs, dim=1)
+
+
+def _sent(numbers: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """Numbers where the images are; a GPU is not waited for."""
+    if images.device.type == "cpu":
+        return numbers
+    return numbers.pin_memory().to(images.device, non_blocking=True)
 
 
 class _Cut(torch.autograd.Function):
-    """The windows of images (B, C, H, W) that have these numbers, (K, C, side, side)."""
+    """The windows of images (B, C, H, W) at the places of :func:`_places`, (K, C, side, side)."""
 
     @staticmethod
     def forward(
-        ctx: Any,
-        images: torch.Tensor,
-        image: torch.Tensor,
-        row: torch.Tensor,
-        column: torch.Tensor,
+        ctx: Any, images: torch.Tensor, places: torch.Tensor, counts: list[int]
     ) -> torch.Tensor:
-        ctx.shape, ctx.places = images.shape, (image, row, column)
+        ctx.shape, ctx.places, ctx.counts = images.shape, places, counts
+        image, row, column = places
         return images.unfold(-2, SIDE, STRIDE).unfold(-2, SIDE, STRIDE)[image, :, row, column]
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         total = gradient.new_zeros(ctx.shape)
-        image, row, column = ctx.places
-        # Of those that do not overlap at a time, since sums must follow a fixed order.
-        for y, x in itertools.product(range(2), repeat=2):
-            own = (row % 2 == y) & (column % 2 == x)
-            apart = total[..., y * STRIDE :, x * STRIDE :]
-            apart = apart.unfold(-2, SIDE, SIDE).unfold(-2, SIDE, SIDE)
-            place = image[own], slice(None), row[own] // 2, column[own] // 2
-            apart[place] += gradient[own]
-        return total, None, None, None
+        # One kind at a time, since sums must follow a fixed order.
+        for kind, (places, parts) in enumerate(
+            zip(ctx.places.split(ctx.counts, dim=1), gradient.split(ctx.counts), strict=True)
+        ):
+            if len(parts):
+                image, row, column = places
+                apart = total[..., kind // 2 * STRIDE :, kind % 2 * STRIDE :]
+                apart = apart.unfold(-2, SIDE, SIDE).unfold(-2, SIDE, SIDE)
+                apart[image, :, row // 2, column // 2] += parts
+        return total, None, None
 
 
 def _opponent(colours: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Where and how the networks run: device, precision, threads, memory layout."""
 
 import ctypes
+import re
 import time
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -132,13 +133,23 @@ def on_gpu(name: str) -> bool:
     NucleiganError
         The device does not exist on this machine.
     """
-    return torch.cuda.is_available() if name == "auto" else _device(name).type == "cuda"
+    return _drives_gpu() if name == "auto" else _device(name).type == "cuda"
+
+
+def _drives_gpu() -> bool:
+    """Whether PyTorch has kernels for the GPU that this process would take."""
+    if not torch.cuda.is_available():
+        return False
+    # With an older GPU it warns, and fails at the first kernel.
+    kinds = (re.fullmatch(r"sm_(\d+)[a-z]*", kind) for kind in torch.cuda.get_arch_list())
+    major, minor = torch.cuda.get_device_capability()
+    return 10 * major + minor >= min((int(kind[1]) for kind in kinds if kind), default=0)
 
 
 def _device(name: str) -> torch.device:
     if name == "auto":
         # Each process of a training has a GPU of its own, which it has made the current one.
-        if torch.cuda.is_available():
+        if _drives_gpu():
             return torch.device("cuda", torch.cuda.current_device())
         if allowed(name):
             print(
@@ -187,9 +198,14 @@ def _everywhere(true: bool) -> bool:
     """Whether it is true in all processes that share a training."""
     if not distributed.is_initialized():
         return true
-    everywhere = torch.tensor(int(true))
+    everywhere = torch.tensor(int(true), device=carried())
     distributed.all_reduce(everywhere, distributed.ReduceOp.MIN)
     return bool(everywhere)
+
+
+def carried() -> str:
+    """Kind of device whose tensors can be sent to the other processes of a training."""
+    return "cuda" if distributed.get_backend() == "nccl" else "cpu"
 
 
 def _product_seconds(kind: torch.dtype) -> float:

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from nucleigan.errors import NucleiganError
 from nucleigan.jobs import FIRST_NODE
-from nucleigan.training.compute import on_gpu
+from nucleigan.training.compute import carried, on_gpu
 
 # Whatever has a length and can be sliced.
 Part = TypeVar("Part")
@@ -214,8 +214,7 @@ def any_of(*flags: bool) -> list[bool]:
 
 
 def _summed(values: Iterable[float]) -> torch.Tensor:
-    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
-    return _reduced(torch.tensor(list(values), dtype=torch.float64, device=device)).cpu()
+    return _reduced(torch.tensor(list(values), dtype=torch.float64, device=carried())).cpu()
 
 
 def _reduced(value: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from nucleigan.models.looks import LEAST_NUCLEUS, STRIDE, NucleiLoss, _Cut
+from nucleigan.models.looks import LEAST_NUCLEUS, STRIDE, NucleiLoss, _Cut, _places
 from nucleigan.models.looks import SIDE as WINDOW
 
 SIDE = 64
@@ -125,16 +125,24 @@ def test_the_gradient_leads_to_the_looks_of_real_nuclei(spread, grain):
 def test_windows_give_their_gradients_back_to_where_they_were_cut():
     """Of every window that fits; the last pixels are in none."""
     images = noise(3, 2, 3, 45, 36).double().requires_grad_(True)
-    numbers = torch.cartesian_prod(torch.arange(2), torch.arange(4), torch.arange(3)).unbind(1)
-    cut, weights = _Cut.apply(images, *numbers), noise(4, 24, 3, WINDOW, WINDOW).double()
+    places, counts = _places(torch.ones(2, 4, 3, dtype=torch.bool))
+    cut, weights = _Cut.apply(images, places, counts), noise(4, 24, 3, WINDOW, WINDOW).double()
     (gradient,) = torch.autograd.grad((cut * weights).sum(), images)
     expected = torch.zeros_like(images)
-    for place, (image, y, x) in enumerate(zip(*numbers)):
+    for place, (image, y, x) in enumerate(zip(*places)):
         window = image, slice(None), slice(STRIDE * y, STRIDE * y + WINDOW)
         window += (slice(STRIDE * x, STRIDE * x + WINDOW),)
         assert torch.equal(cut[place], images[window])
         expected[window] += weights[place]
     assert (gradient - expected).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("side", [16, 23, 24, 40])
+def test_images_may_be_as_small_as_a_window(side):
+    painted = looks()[..., :side, :side].requires_grad_(True)
+    within = EVERYWHERE[:, :side, :side]
+    NucleiLoss()(painted, within, looks(seed=2)[..., :side, :side], within).backward()
+    assert painted.grad.abs().max() > 0
 
 
 def test_it_goes_on_from_its_state():

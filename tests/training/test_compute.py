@@ -91,8 +91,23 @@ def test_a_product_takes_its_processor_time():
 
 
 def test_gpus_that_pytorch_cannot_use_are_told_of(monkeypatch, capsys):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    for names, warned in (([], False), (["0"], True)):
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_90a", "sm_120"])
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    # None; one with an old driver; one that is too old for the kernels; others.
+    for names, available, capability, warned in (
+        ([], False, None, False),
+        (["0"], False, None, True),
+        (["0"], True, (7, 0), True),
+        (["0"], True, (7, 5), False),
+        (["0"], True, (12, 1), False),
+    ):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda available=available: available)
+        monkeypatch.setattr(
+            torch.cuda, "get_device_capability", lambda capability=capability: capability
+        )
         monkeypatch.setattr(compute, "allowed", lambda device, names=names: names)
-        assert compute.prepare(ComputeSettings(threads=1)).device.type == "cpu"
+        kind = "cuda" if available and not warned else "cpu"
+        assert compute.prepare(ComputeSettings(threads=1)).device.type == kind
+        assert compute.on_gpu("auto") == (kind == "cuda")
         assert ("warning: this machine has GPUs" in capsys.readouterr().out) == warned

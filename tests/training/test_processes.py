@@ -21,7 +21,7 @@ from nucleigan.errors import NucleiganError, PassingError
 from nucleigan.models.guards import MEASURES
 from nucleigan.models.painter import Painter
 from nucleigan.segmentation import Segmenter
-from nucleigan.training import launcher, processes
+from nucleigan.training import compute, launcher, processes
 from nucleigan.training.compute import prepare
 
 # A script as the workflow runs it: started once, it spreads over processes by itself.
@@ -190,6 +190,8 @@ def two_gpus(monkeypatch):
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_120"])
 
 
 def start(kind, count, data, out, steps=4):
@@ -431,6 +433,30 @@ def test_the_backend_is_that_of_the_device(monkeypatch, two_gpus, device, backen
     )
     processes.spread(2, device)
     assert found == taken
+
+
+@pytest.mark.parametrize(("backend", "kind"), [("nccl", "cuda"), ("gloo", "cpu")])
+def test_what_processes_tell_each_other_lies_where_their_backend_reads_it(
+    monkeypatch, backend, kind
+):
+    """NCCL sends what lies on a GPU, and nothing else."""
+    made, plain = [], torch.tensor
+
+    def tensor(values, device, **settings):
+        made.append(device)
+        return plain(values, **settings)
+
+    for name, answer in [
+        ("is_initialized", lambda: True),
+        ("get_world_size", lambda: 2),
+        ("get_backend", lambda: backend),
+        ("all_reduce", lambda value, how=None: None),
+    ]:
+        monkeypatch.setattr(torch.distributed, name, answer)
+    monkeypatch.setattr(torch, "tensor", tensor)
+    assert compute._everywhere(True) and processes.any_of(False, True) == [False, True]
+    assert processes.mean_losses({"fool": 3.0}) == {"fool": 1.5}
+    assert made == 3 * [kind]
 
 
 @pytest.mark.parametrize(
