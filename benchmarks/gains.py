@@ -2,7 +2,8 @@
 
     python benchmarks/gains.py results/one-kidney results/one-liver results/one-breast
 
-reads the `ablation/slides.csv` of each, and writes a Markdown table: a row a run, then all of them
+reads the `ablation/slides.csv` of each, of test slides if there are any, and writes a Markdown
+table: a row a run, then all of them
 together, as if their repeats were those of one, and a row an organ. Brackets are 95 % intervals
 over the judged slides: other slides, but the same annotated ones and the same pairs. The last row's
 are over the runs: other annotated slides and pairs, of which a few runs tell little.
@@ -23,6 +24,7 @@ from nucleigan.evaluation.columns import read_slide_rows
 from nucleigan.evaluation.intervals import Interval, interval_of_mean
 from nucleigan.evaluation.summary import mean
 from nucleigan.evaluation.tables import signed
+from nucleigan.splits import shown_split
 
 MEASURES = ("aji", "f1", "dice")
 
@@ -48,7 +50,9 @@ def gains(
     rows: Sequence[Mapping[str, str]], data: tuple[str, str] = ("real", "both")
 ) -> tuple[Summary, dict[str, list[Difference]]]:
     """The models of the first training set, and by organ how much better those of the other are."""
-    models = {model.data: model for model in summarise(rows)}
+    split = shown_split(row["split"] for row in rows)
+    shown = [row for row in rows if row["split"] == split]
+    models = {model.data: model for model in summarise(shown)}
     real, both = (models[name] for name in data)
     found: dict[str, list[Difference]] = {}
     for measure in MEASURES:

@@ -10,6 +10,7 @@ from nucleigan.errors import NucleiganError, shown
 from nucleigan.evaluation.columns import MEASURES
 from nucleigan.evaluation.intervals import BETWEEN_0_AND_1, Interval, interval_of_mean
 from nucleigan.evaluation.published import ORGANS
+from nucleigan.metrics.measures import VARIANTS
 from nucleigan.organs import organ_name
 
 OVERALL = "overall"
@@ -65,7 +66,8 @@ def summarise(rows: Sequence[Mapping[str, str]]) -> list[Summary]:
     """Average over slides, then organs, then seeds.
 
     An organ's figure is the mean of its slides; the overall figure the unweighted mean of the
-    organs, as in the published table; both are then averaged over seeds.
+    organs, as in the published table; both are then averaged over seeds. An overall distance is
+    undefined where an organ that has nuclei has none, since nothing there was matched.
 
     Raises
     ------
@@ -85,6 +87,9 @@ def _summarise_group(method: str, data: str, split: str, rows: list[Mapping[str,
     means: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in (*organs, OVERALL)}
     by_seed: dict[str, dict[str, dict[str, float]]] = {name: {} for name in means}
     slides: dict[str, dict[str, list[float]]] = {organ: {} for organ in organs}
+    annotated = {
+        organ_name(row["organ"]) for row in rows if not math.isnan(_value(row, "match_rate"))
+    }
     for measure in MEASURES:
         values: dict[tuple[str, str], list[float]] = {}
         by_slide: dict[tuple[str, str], list[float]] = {}
@@ -98,6 +103,10 @@ def _summarise_group(method: str, data: str, split: str, rows: list[Mapping[str,
                 per_seed[i, j] = mean(values.get((organ, seed), ()))
             slides[organ][measure] = [mean(v) for (o, _), v in by_slide.items() if o == organ]
         overall = [mean(column) for column in per_seed.T]
+        of_nuclei = per_seed[[organ in annotated for organ in organs]]
+        if measure in VARIANTS and np.isnan(of_nuclei).any():
+            # The mean of the organs in which anything was matched is that of the easy ones.
+            overall = [math.nan] * len(seeds)
         for name, row in zip(means, (*per_seed, overall), strict=True):
             means[name][measure] = mean(row), _deviation(row)
             by_seed[name][measure] = dict(zip(seeds, map(float, row), strict=True))

@@ -30,7 +30,8 @@ distance and F1 have several definitions, and which of them those columns use is
 only AJI compares directly. Ours: a true nucleus is matched to the prediction that covers the
 most of it; the distance is the symmetric maximum between their contours, averaged over matched
 nuclei, and the match rate is the part of the true nuclei it covers. A slide without true nuclei
-has AJI, F1 and Dice of 1 where nothing was found, and of 0 otherwise, and no distance. Pixels
+has AJI, F1 and Dice of 1 where nothing was found, and of 0 otherwise, and no distance; where
+nothing was matched in an organ there is none over all. Pixels
 are those of ingestion.mpp; the published ones are of 0.25 µm, and beside another magnification
 their distances compare nothing. An organ is the mean of its slides, overall the unweighted mean
 of the organs, both averaged over seeds; ± is the standard deviation over seeds, brackets hold
@@ -163,13 +164,30 @@ def _lacking(summary: Summary, organ: str, slides: int) -> str:
 
 
 def _shared_cell(summary: Summary, organs: Sequence[str], measure: str) -> str:
-    def over_organs(name: str) -> float:
-        return mean(summary.organs[organ][name][0] for organ in organs)
+    names = (measure, "match_rate")
+    return shared_cell(
+        {o: {name: summary.organs[o][name][0] for name in names} for o in organs}, measure
+    )
 
-    text = number(over_organs(measure), measure)
-    if measure == "hausdorff":
-        text += f" ({number(over_organs('match_rate'), 'match_rate')})"
-    return text
+
+def shared_cell(values: Mapping[str, Mapping[str, float]], measure: str) -> str:
+    """A measure's mean over some organs as a cell.
+
+    Parameters
+    ----------
+    values
+        Organ to measure to its mean; with the match rate.
+    measure
+        Which one; a distance is undefined where one of the organs with nuclei has none.
+    """
+    middle = mean(found[measure] for found in values.values())
+    if measure != "hausdorff":
+        return number(middle, measure)
+    rates = [found["match_rate"] for found in values.values()]
+    # Nothing was matched there.
+    if any(math.isnan(found[measure]) and found["match_rate"] == 0 for found in values.values()):
+        middle = math.nan
+    return f"{number(middle, measure)} ({number(mean(rates), 'match_rate')})"
 
 
 def number(value: float, measure: str) -> str:

@@ -10,7 +10,14 @@ from nucleigan.evaluation.compare import PHANTOM_REMARK
 from nucleigan.evaluation.intervals import Interval
 from nucleigan.evaluation.published import ORGANS, SOURCE, published
 from nucleigan.evaluation.summary import OVERALL, mean
-from nucleigan.evaluation.tables import NOTES, TITLES, WITH_INTERVAL, number, signed
+from nucleigan.evaluation.tables import (
+    NOTES,
+    TITLES,
+    WITH_INTERVAL,
+    number,
+    shared_cell,
+    signed,
+)
 from nucleigan.report import page
 from nucleigan.splits import shown_split
 
@@ -175,7 +182,10 @@ def summary(rows: Sequence[Row], split: str) -> str:
 
 
 def headline(rows: Sequence[Row], compared: bool, prefix: str = "") -> str:
-    """Overall figures: a row a model, then a row a published method."""
+    """Overall figures: a row a model, then a row a published method.
+
+    Where some organs were not published, further rows are of those that were.
+    """
     overall = [row for row in rows if row["organ"] == OVERALL]
     organs = {row["organ"] for row in rows} - {OVERALL}
     shared = [organ for organ in ORGANS if organ in organs] if compared else []
@@ -183,6 +193,12 @@ def headline(rows: Sequence[Row], compared: bool, prefix: str = "") -> str:
         [_name(row), row["slides"], *(cell(row, measure) for measure in HEADLINE)]
         for row in overall
     ]
+    if shared and len(shared) < len(organs):
+        for name in dict.fromkeys(map(_name, rows)):
+            theirs = [row for row in rows if _name(row) == name and row["organ"] in shared]
+            cells = [_over(theirs, shared, measure) for measure in HEADLINE]
+            slides = str(sum(int(row["slides"]) for row in theirs))
+            shown.append([f"{name}, {_on(shared)}", slides, *cells])
     for method in published("aji") if shared else ():
         figures = {measure: published(measure).get(method, {}) for measure in HEADLINE}
         means = {
@@ -200,21 +216,43 @@ def by_organ(rows: Sequence[Row], measure: str, compared: bool, prefix: str = ""
     organs = list(dict.fromkeys(row["organ"] for row in rows if row["organ"] != OVERALL))
     found = {(_name(row), row["organ"]): row for row in rows}
     others = published(measure) if compared and set(organs) & set(ORGANS) else {}
+    shared = [organ for organ in organs if organ in ORGANS] if others else []
+    apart = bool(shared) and len(shared) < len(organs)
     shown = []
     for organ in [*organs, OVERALL]:
         slides = max((r["slides"] for (_, o), r in found.items() if o == organ), key=int)
-        known = [o for o in organs if o in ORGANS] if organ == OVERALL else [organ]
+        known = shared if organ == OVERALL and not apart else [organ]
         cells = [
             cell(found[model, organ], measure) if (model, organ) in found else "–"
             for model in models
         ]
-        cells += [
-            number(mean(figures[o] for o in known if o in figures), measure)
-            for figures in others.values()
-        ]
-        shown.append([organ, slides, *cells])
+        shown.append([organ, slides, *cells, *_published(others, known, measure)])
+    if apart:
+        theirs = {m: [r for (n, o), r in found.items() if n == m and o in shared] for m in models}
+        slides = str(max(sum(int(row["slides"]) for row in some) for some in theirs.values()))
+        cells = [_over(some, shared, measure) for some in theirs.values()]
+        name = f"{OVERALL}, {_on(shared)}"
+        shown.append([name, slides, *cells, *_published(others, shared, measure)])
     header = ["organ", "slides", *models, *(f"{method} ({SOURCE})" for method in others)]
-    return page.table(header, shown, name=f"{prefix}by-organ-{measure}", overall=1)
+    return page.table(header, shown, name=f"{prefix}by-organ-{measure}", overall=1 + apart)
+
+
+def _published(
+    others: Mapping[str, Mapping[str, float]], organs: Sequence[str], measure: str
+) -> list[str]:
+    """The mean over organs of each published method."""
+    return [number(mean(f[o] for o in organs if o in f), measure) for f in others.values()]
+
+
+def _on(shared: Sequence[str]) -> str:
+    return f"organs of the publication alone ({len(shared)})"
+
+
+def _over(rows: Sequence[Row], organs: Sequence[str], measure: str) -> str:
+    """A model's mean over the organs; of a model that lacks one of them none."""
+    names = (measure, "match_rate")
+    values = {row["organ"]: {name: _number(row[name]) for name in names} for row in rows}
+    return shared_cell(values, measure) if len(values) == len(organs) else "–"
 
 
 def cell(row: Row, measure: str) -> str:

@@ -1,6 +1,7 @@
 """Segmentations in the formats that other programs open: GeoJSON for QuPath."""
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -122,8 +123,10 @@ def read_origin(path: str | Path) -> dict[str, Any] | None:
 
 
 def _feature(nucleus: Nucleus, mpp: float | None, scale: tuple[float, float]) -> dict[str, Any]:
+    # A tenth of a pixel of the model, too, where those of the file are larger.
+    digits = 1 + max(0, math.ceil(-math.log10(min(scale))))
     pieces = [
-        [np.round(points * scale[::-1], 1).tolist() for points in rings]
+        [np.round(points * scale[::-1], digits).tolist() for points in rings]
         for rings in _pieces(nucleus)
     ]
     area = int(nucleus.mask.sum()) * scale[0] * scale[1]

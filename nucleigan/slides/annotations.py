@@ -61,15 +61,24 @@ EMPTY = "cover no pixel of the image and are dropped"
 FEW = "have fewer than three vertices and are dropped"
 HIDDEN = "lie wholly under earlier ones, or repeat them, and are dropped"
 ASTRAY = "are holes (NegativeROA) in no nucleus before them and are left out"
-FRAMES = "are annotations, tiles or cores beside detections, taken as frames and left out"
+FRAMES = (
+    "are tiles, cores, annotations around a detection or larger than several, or no areas; they "
+    "are taken as frames of what was detected, and left out"
+)
 AROUND = "lie around several others, and count as nuclei all the same; remove them if they are none"
 # So many others wholly inside of a nucleus are said; of a cell with its parts there are fewer.
 SEVERAL = 4
+# An annotation so many times as large as the largest detection is no nucleus that was added.
+LARGER = 4
+# A label map more than this part of whose ids, with so many pieces too many, lie in several pieces
+# has other numbers than nuclei: in maps of Kumar et al. 2017 one id of hundreds does.
+IN_PIECES, TOO_MANY = 0.1, 10
 # So many outlines beside the image are strays, of which a warning tells.
 STRAY = 2
 # What QuPath calls its objects: nuclei, and what lies around them where both are in a file. Before
 # 0.3 it wrote the kind in the place of an id.
-DETECTED, FRAMING = {"detection", "cell"}, {"annotation", "tile", "tma_core", "root"}
+ANNOTATION = "annotation"
+DETECTED, FRAMING = {"detection", "cell"}, {ANNOTATION, "tile", "tma_core", "root"}
 QUPATH_IDS = {
     "PathAnnotationObject": "annotation",
     "PathCellObject": "cell",
@@ -78,6 +87,7 @@ QUPATH_IDS = {
     "PathTileObject": "tile",
     "TMACoreObject": "tma_core",
 }
+AREAS = ("Polygon", "MultiPolygon")
 # ImageScope's types of regions that it writes as two corners of a box.
 BOX, ELLIPSE = "1", "2"
 # Vertices that an ellipse is drawn by: less than a thousandth of its size off.
@@ -204,7 +214,10 @@ def read_annotation(
                 original = _checked_map(original, path, shape)
                 labels = resample_labels(original, target)
                 warnings = _map_warnings(original, labels, path)
-            return _tidy(labels, settings.min_piece_area), warnings
+            labels, pieces = _tidy(labels, settings.min_piece_area)
+            if suffix in LABEL_MAPS:
+                _check_ids(pieces, path)
+            return labels, warnings
     except NucleiganError:
         raise
     except Exception as error:
@@ -527,17 +540,53 @@ def _read_geojson(path: Path, remarks: Remarks, settings: IngestionSettings) -> 
         )
     kinds = [_kind(feature) for feature in features]
     detected = any(kind in DETECTED for kind in kinds)
-    outlines = []
+    outlines, nuclei = {}, []
     for number, (feature, kind) in enumerate(zip(features, kinds, strict=True), 1):
         name = shown(feature.get("id", f"number {number}"))
-        if detected and kind in FRAMING:
-            # QuPath exports the frame in which it detected nuclei beside them.
-            remarks.add(FRAMES, name)
-            continue
         # A cell of QuPath has its own outline and that of its nucleus.
         geometry = feature.get("nucleusGeometry") or feature.get("geometry", feature)
-        outlines.append(Outline(name, _pieces(geometry, name, path, vertices)))
-    return outlines
+        added = kind == ANNOTATION and isinstance(geometry, dict) and geometry.get("type") in AREAS
+        if detected and kind in FRAMING and not added:
+            remarks.add(FRAMES, name)
+            continue
+        outlines[number] = Outline(name, _pieces(geometry, name, path, vertices))
+        nuclei += [outlines[number]] * (kind in DETECTED)
+    if detected:
+        # QuPath exports the frame in which it detected nuclei beside them, and nuclei that were
+        # added by hand.
+        frames = _Frames(nuclei)
+        for number in [number for number in outlines if kinds[number - 1] == ANNOTATION]:
+            if frames.hold(outlines[number]):
+                remarks.add(FRAMES, outlines.pop(number).name)
+    return list(outlines.values())
+
+
+class _Frames:
+    """Tells the frames of detected nuclei from nuclei that were added to them."""
+
+    def __init__(self, nuclei: Sequence[Outline]) -> None:
+        rings = [ring for outline in nuclei for ring, _ in outline.pieces if len(ring)]
+        self._largest = max(map(_area, rings), default=0.0)
+        self._centres = np.array([ring.mean(axis=0) for ring in rings]).reshape(-1, 2)
+
+    def hold(self, outline: Outline) -> bool:
+        """Whether an annotation is a frame: around the centre of a detection, or too large."""
+        from skimage.measure import points_in_poly
+
+        for ring in (ring for ring, _ in outline.pieces if len(ring)):
+            if _area(ring) > LARGER * self._largest:
+                return True
+            low, high = ring.min(axis=0), ring.max(axis=0)
+            near = ((self._centres >= low) & (self._centres <= high)).all(axis=1)
+            if near.any() and points_in_poly(self._centres[near], ring).any():
+                return True
+        return False
+
+
+def _area(ring: np.ndarray) -> float:
+    """Within a ring (N, 2), pixels."""
+    x, y = ring.T - ring[0][:, None]
+    return float(abs(x @ np.roll(y, 1) - y @ np.roll(x, 1)) / 2)
 
 
 def _kind(feature: dict[str, Any]) -> str:
@@ -551,7 +600,7 @@ def _pieces(
     geometry: Any, name: str, path: Path, vertices: Vertices
 ) -> list[tuple[np.ndarray, list[np.ndarray]]]:
     kind = geometry.get("type") if isinstance(geometry, dict) else None
-    if kind not in ("Polygon", "MultiPolygon"):
+    if kind not in AREAS:
         raise NucleiganError(
             f"{path}: the feature {name} has the geometry {shown(kind)}; expected Polygon or "
             "MultiPolygon, remove it."
@@ -675,8 +724,24 @@ def _map_warnings(original: np.ndarray, labels: np.ndarray, path: Path) -> list[
     return warnings
 
 
-def _tidy(labels: np.ndarray, min_piece_area: float) -> np.ndarray:
-    """Number from 1 without gaps; drop crumbs of nuclei in several pieces."""
+def _check_ids(pieces: np.ndarray, path: Path) -> None:
+    """Refuse ids that do not tell one nucleus from another."""
+    several = int((pieces > 1).sum())
+    if several > IN_PIECES * len(pieces) and pieces.sum() - len(pieces) >= TOO_MANY:
+        raise NucleiganError(
+            f"{path}: {several} of its {len(pieces)} ids lie in several pieces, {pieces.sum()} in "
+            "all, as in a map of classes, in a mask of all nuclei, or where ids were cut off at 8 "
+            "bits; expected a number of its own for each nucleus, export it so."
+        )
+
+
+def _tidy(labels: np.ndarray, min_piece_area: float) -> tuple[np.ndarray, np.ndarray]:
+    """Number from 1 without gaps; drop crumbs of nuclei in several pieces.
+
+    Returns
+    -------
+    The label map, and how many pieces each nucleus has left, (N,).
+    """
     from skimage import measure
 
     ids, places = np.unique(labels, return_inverse=True)
@@ -691,4 +756,4 @@ def _tidy(labels: np.ndarray, min_piece_area: float) -> np.ndarray:
     kept = areas >= min_piece_area
     kept[order[np.unique(owners[order], return_index=True)[1]]] = True
     labels[~kept[pieces]] = 0
-    return labels
+    return labels, np.bincount(owners[kept])[1:]

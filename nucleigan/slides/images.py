@@ -7,6 +7,7 @@ scaled to 8 bit, with a warning; palettes are resolved; greyscale and CMYK are r
 colours are not those of the slide.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -28,18 +29,29 @@ DEFAULTS = IngestionSettings()
 ROOM = 16
 # Resolutions outside of this range are a printer's, not a scanner's, µm per pixel.
 SCANNED_MPP = (0.05, 4.0)
-# With the micro sign or the Greek letter; without a unit OME means the same.
-MICROMETRES = {"\u00b5m", "\u03bcm"}
+NUMBER = r"\d*\.?\d+(?:[eE][+-]?\d+)?"
+# µm of a unit of OME, with the micro sign or the Greek letter; without one OME means the same.
+OME_UNITS = {"\u00b5m": 1.0, "\u03bcm": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6}
+# Of the resolution tags; the last two are no part of TIFF 6.0, but are written.
+TIFF_UNITS = {2: 25_400.0, 3: 10_000.0, 4: 1_000.0, 5: 1.0}
+# What ImageJ calls µm where the resolution tags have no unit.
+IMAGEJ_UNIT = re.compile(r"^unit=(um|micron|\\u00B5m|\u00b5m|\u03bcm)\s*$", re.MULTILINE)
 # A level this much too coarse is a rounded size, not another magnification.
 LEVEL_TOLERANCE = 0.005
 # TIFF's numbers for the colours of a page and for its compression (TIFF 6.0; 33003 is Aperio's
-# JPEG 2000 of YCbCr, which the codec leaves unconverted).
+# JPEG 2000 of YCbCr).
 PALETTE, CMYK, YCBCR = 3, 5, 6
+CIELABS = {8, 9, 10}
+# How tifffile names the slide in files of scanners that it knows, whatever else they hold.
+BASELINE = "Baseline"
 JPEGS = {6, 7}
 # What its fourth number of a pixel may be: opacity by which the colours are multiplied already, or
 # opacity; anything else is none.
 PREMULTIPLIED, OPACITY = 1, 2
 APERIO_YCBCR = 33003
+# Where the codestream says how many pixels a number of the second component spans in x and in y
+# (ISO 15444-1, marker SIZ).
+SPANS = slice(46, 48)
 # EXIF's number of the orientation, and its value where nothing is to be turned.
 ORIENTATION, UPRIGHT = 274, 1
 
@@ -347,6 +359,15 @@ def _tiff_header(path: Path, limits: IngestionSettings) -> Header:
         levels = tuple((page.imagelength, page.imagewidth) for page in pages)
         if min(map(min, levels)) < 1:
             raise ValueError("it announces a picture without pixels")
+        others = [(one.keyframe.imagelength, one.keyframe.imagewidth) for one in file.series[1:]]
+        largest = max(others, key=math.prod, default=levels[0])
+        named = file.series[0].name == BASELINE
+        if math.prod(largest) > math.prod(levels[0]) and not named:
+            raise NucleiganError(
+                f"{path}: its first picture is {levels[0][0]}×{levels[0][1]} pixels, another one "
+                f"{largest[0]}×{largest[1]}, as where an overview comes before the slide; export "
+                "the picture that is meant alone."
+            )
         return Header(levels[0], _tiff_mpp(pages[0]), levels)
 
 
@@ -356,15 +377,19 @@ def _tiff_mpp(page: Any) -> float | None:
     stated = re.search(r"MPP\s*=\s*(\d*\.?\d+)", text)
     if stated is None and (pixels := re.search(r"<(?:\w+:)?Pixels\b[^>]*>", text)):
         unit = re.search(r'PhysicalSizeXUnit="([^"]*)"', pixels.group())
-        if unit is None or unescape(unit.group(1)) in MICROMETRES:
-            stated = re.search(r'PhysicalSizeX="(\d*\.?\d+)"', pixels.group())
+        micrometres = OME_UNITS.get(unescape(unit.group(1))) if unit else 1.0
+        size = re.search(rf'PhysicalSizeX="({NUMBER})"', pixels.group())
+        if size and micrometres:
+            return _plausible(float(size.group(1)) * micrometres)
     if stated:
         return _plausible(float(stated.group(1)))
     unit = page.tags.get("ResolutionUnit")
     resolution = page.tags.get("XResolution")
     if unit is None or resolution is None or not all(resolution.value):
         return None
-    micrometres = {2: 25_400.0, 3: 10_000.0}.get(int(unit.value))
+    micrometres = TIFF_UNITS.get(int(unit.value))
+    if IMAGEJ_UNIT.search(text):
+        micrometres = 1.0
     if micrometres is None:
         return None
     return _plausible(micrometres * resolution.value[1] / resolution.value[0])
@@ -394,7 +419,7 @@ def _tiff_level(file: Any, path: Path, number: int, limits: IngestionSettings) -
     samples = page.samplesperpixel * page.imagedepth
     _check_colours(path, (page.imagelength, page.imagewidth, samples), page.dtype)
     picture = page_picture(page)
-    if int(page.compression) == APERIO_YCBCR:
+    if int(page.compression) == APERIO_YCBCR and not _is_converted(file, page):
         return Mapped(picture, _from_ycbcr, (3,), np.uint8)
     kind = int(page.extrasamples[0]) if page.extrasamples else None
     if samples == 4 and kind != OPACITY:
@@ -414,6 +439,12 @@ def _colours(pixels: np.ndarray) -> np.ndarray:
     return pixels[..., :3]
 
 
+def _is_converted(file: Any, page: Any) -> bool:
+    """Whether the codec makes RGB of its own accord: it does where colours are subsampled."""
+    file.filehandle.seek(page.dataoffsets[0])
+    return any(span > 1 for span in file.filehandle.read(SPANS.stop)[SPANS])
+
+
 def _from_ycbcr(pixels: np.ndarray) -> np.ndarray:
     from PIL import Image
 
@@ -428,6 +459,8 @@ def _check_pages(path: Path, level: Any, size: int) -> None:
             f"{path}: holds {len(level.pages)} pictures of one size; expected one with its colours "
             "beside each other, export the plane that was annotated as RGB."
         )
+    if int(page.photometric) in CIELABS:
+        raise NucleiganError(f"{path}: holds CIELAB colours; export the slide as RGB.")
     if int(page.photometric) == CMYK:
         raise NucleiganError(f"{path}: is CMYK, made for print; export the slide as RGB.")
     if int(page.photometric) == YCBCR and int(page.compression) not in JPEGS | {APERIO_YCBCR}:

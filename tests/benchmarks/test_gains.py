@@ -36,6 +36,14 @@ def test_runs_are_taken_together_as_repeats(gains):
         assert [one.difference for one in gains_of_organ] == pytest.approx([0.1] * 3)
 
 
+def test_slides_that_chose_something_do_not_count_beside_test_slides(gains):
+    test, chose = rows(0.2, 0.5), rows(0.3, 0.3)
+    for order in (test, chose), (chose, test):
+        chose[:] = [row | {"split": "val"} for row in chose]
+        _, found = gains.gains([row for run in order for row in run])
+        assert [one.difference for one in found["overall"]] == pytest.approx([0.3] * 3)
+
+
 def test_the_mean_over_runs_has_an_interval_over_other_runs(gains):
     runs = [rows(0.2, 0.5), rows(0.6, 0.5), rows(0.4, 0.5)]
     overall = [gains.gains(run)[1]["overall"] for run in runs]

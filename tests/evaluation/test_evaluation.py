@@ -28,7 +28,7 @@ from nucleigan.evaluation.columns import MATCH_RATES
 from nucleigan.evaluation.published import METHODS, ORGANS, published
 from nucleigan.figures.ablation import plot_training_sets
 from nucleigan.figures.overlay import HIT, INVENTED, MISSED, Hits, overlay
-from nucleigan.metrics.measures import measure_all
+from nucleigan.metrics.measures import VARIANTS, measure_all
 from nucleigan.slides import sheet
 
 
@@ -170,6 +170,23 @@ def test_means_are_over_slides_then_organs_then_seeds():
     assert summary.organs["colorectal"]["hausdorff"][0] == 0.5
     assert summary.slides["liver"]["aji"] == pytest.approx([0.3, 0.4])
     assert summary.seeds == 2
+
+
+def test_a_distance_over_all_needs_one_of_every_organ_with_nuclei():
+    def overall(*rows):
+        measures = summarise(list(rows))[0].organs[OVERALL]
+        return measures["hausdorff"][0], measures["hausdorff_misses"][0], measures["match_rate"][0]
+
+    distances = dict.fromkeys(VARIANTS, 3)
+    found = slide_row(slide="a", organ="liver", match_rate=1, **distances)
+    none = dict.fromkeys(VARIANTS, "") | {"hausdorff_misses": 9}
+    lost = slide_row(slide="b", organ="kidney", match_rate=0, **none)
+    empty = slide_row(slide="c", organ="skin", match_rate="", **dict.fromkeys(VARIANTS, ""))
+    assert overall(found, empty) == (3, 3, 1)
+    assert overall(found, lost, empty) == (pytest.approx(math.nan, nan_ok=True), 6, 0.5)
+    # Of two seeds one.
+    again = [row | {"seed": "1"} for row in (found, lost | distances | {"match_rate": "1"})]
+    assert math.isnan(overall(found, lost, *again)[0])
 
 
 def test_comparison_stands_beside_the_published_table(tmp_path):

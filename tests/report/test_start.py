@@ -77,6 +77,17 @@ def test_numbers_are_those_of_the_table_of_organs(tmp_path, html_tables):
         if row["organ"] == "overall":
             measures = [expected_cell(row, name) for name in ("aji", "f1", "dice", "hausdorff")]
             assert headline[f"{row['method']}, both"] == [row["slides"], *measures]
+    shared = "cgan, both, organs of the publication alone (2)"
+    means = {row["organ"]: row for row in rows if row["method"] == "cgan"}
+    figures = [
+        f"{(float(means['liver'][name]) + float(means['kidney'][name])) / 2:.{places}f}"
+        for name, places in (("aji", 3), ("f1", 3), ("dice", 3), ("hausdorff", 2))
+    ]
+    slides, *cells = headline[shared]
+    assert slides == str(sum(int(means[organ]["slides"]) for organ in ("liver", "kidney")))
+    assert [cell.split()[0] for cell in cells] == figures
+    *_, overall, fair = found["by-organ-aji"]
+    assert overall[-4:] == ["–"] * 4 and fair[2] == figures[0] and fair[-4] == "0.708"
     ours = headline["proposed (Mahmood et al. 2018)"]
     # The mean of liver and kidney; skin was not published, and Dice of nothing was.
     assert ours == ["", f"{(0.692 + 0.724) / 2:.3f}", f"{(0.794 + 0.829) / 2:.3f}", "–", "4.33"]

@@ -345,6 +345,40 @@ def test_cells_count_by_their_nuclei_and_frames_not_at_all(tmp_path, version, ki
     assert "taken as frames" in warning
 
 
+def test_nuclei_that_were_added_to_detected_ones_count(tmp_path):
+    found, kind = said_by_qupath("0.4", "detection"), said_by_qupath("0.4", "annotation")
+    features = [
+        # A frame of nothing that was found, and a line.
+        polygon(box(30, 2, 48, 22), **kind, id="empty"),
+        {"geometry": {"type": "LineString", "coordinates": [[0, 0], [9, 9]]}, **kind, "id": "line"},
+        polygon(box(2, 2, 8, 8), **found),
+        polygon(box(12, 2, 19, 8), **kind, id="by hand"),
+        # Drawn over what was found.
+        polygon(box(1, 1, 9, 9), **kind, id="again"),
+    ]
+    labels, (warning,) = read_annotation(geojson(tmp_path, features), SHAPE)
+    assert np.bincount(labels.ravel()).tolist()[1:] == [36, 42]
+    assert all(name in warning for name in ("empty", "line", "again"))
+    assert "by hand" not in warning
+
+
+@pytest.mark.parametrize("kind", ["classes", "mask", "cut off"])
+def test_ids_that_tell_no_nuclei_apart_are_refused(tmp_path, kind):
+    nuclei = np.zeros((120, 160), np.int64)
+    for number in range(300):
+        row, column = divmod(number, 20)
+        nuclei[8 * row : 8 * row + 5, 8 * column : 8 * column + 5] = number + 1
+    numbers = {"classes": nuclei % 4 + 1, "mask": nuclei * 0 + 255, "cut off": nuclei % 256}[kind]
+    path = tmp_path / "a.png"
+    Image.fromarray((numbers * (nuclei > 0)).astype(np.uint8)).save(path)
+    with pytest.raises(NucleiganError, match="a number of its own for each nucleus"):
+        read_annotation(path, nuclei.shape)
+    # One nucleus in a dozen in two pieces, as where others lie over them.
+    pieces = np.where(np.isin(nuclei, range(1, 300, 12)), nuclei + 1, nuclei).astype(np.int32)
+    tifffile.imwrite(tmp_path / "b.tif", pieces)
+    assert read_annotation(tmp_path / "b.tif", nuclei.shape)[0].max() == 275
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

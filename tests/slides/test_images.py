@@ -1,6 +1,7 @@
 """Images of every format, and what is wrong with those that are refused."""
 
 import io
+from base64 import b64decode
 
 import numpy as np
 import pytest
@@ -139,12 +140,17 @@ def test_a_fourth_number_is_opacity_where_the_file_says_so(tmp_path, kind, extra
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), [[shown, shown]])
 
 
-@pytest.mark.parametrize(("unit", "mpp"), [(None, 0.25), ("µm", 0.25), ("mm", None)])
-def test_an_ome_tiff_says_how_large_its_pixels_are(tmp_path, picture, unit, mpp):
-    facts = {"axes": "YXS", "PhysicalSizeX": 0.25, "PhysicalSizeXUnit": unit}
+@pytest.mark.parametrize(
+    ("size", "unit", "mpp"),
+    [(0.25, None, 0.25), (0.25, "µm", 0.25), (0.25, "mm", None), (2.5e-4, "mm", 0.25)]
+    + [(250, "nm", 0.25), (2.5e-7, "m", 0.25), (0.25, "reference frame", None)],
+)
+def test_an_ome_tiff_says_how_large_its_pixels_are(tmp_path, picture, size, unit, mpp):
+    facts = {"axes": "YXS", "PhysicalSizeX": size, "PhysicalSizeXUnit": unit}
     facts = {name: fact for name, fact in facts.items() if fact is not None}
     tifffile.imwrite(tmp_path / "a.ome.tif", picture, photometric="rgb", metadata=facts)
-    assert read_mpp(tmp_path / "a.ome.tif") == mpp
+    found = read_mpp(tmp_path / "a.ome.tif")
+    assert found == (None if mpp is None else pytest.approx(mpp))
 
 
 @pytest.mark.parametrize("ending", [".png", ".tif"])
@@ -195,6 +201,47 @@ def test_aperio_jpeg2000_of_ycbcr_becomes_rgb(tmp_path, picture):
     )
     difference = read_image(tmp_path / "a.svs").astype(int) - picture[:, :96]
     assert np.abs(difference).max() <= 4
+
+
+# 16 × 16 pixels of YCbCr in four squares, the colours of each two pixels beside each other one
+# number: opj_compress -F 16,16,3,8,u@1x1:2x1:2x1 -mct 0 -n 1.
+SQUARES = (200, 60, 120), (90, 40, 150), (240, 220, 235), (30, 140, 60)
+SUBSAMPLED = (
+    "/0//UQAvAAAAAAAQAAAAEAAAAAAAAAAAAAAAEAAAABAAAAAAAAAAAAADBwEBBwIBBwIB/1IADAAAAAEAAAQEAAH/"
+    "XAAEQED/ZAAlAAFDcmVhdGVkIGJ5IE9wZW5KUEVHIHZlcnNpb24gMi41LjD/kAAKAAAAAADLAAH/k8+1oIxwA7GQ"
+    "gJfvCoXStM+jGMVDBcl9M1N6AAAABhGsJoAAGEhL7AEDCPaUQwkJfVW8BhIS8I3AAAwjnH+P0U4R9ymiPuU0SEvF"
+    "Z8AAMJCXgC0AAGEc4/x+inCPuU0SEiWcAYR5inEfcpojx9RAJzUPDXpIVGDnSyWTtweTfAAAYCq12EfNcAAAAAMJ"
+    "CX/PtLAUAEp2xfD+TjEpCG0lAa2ABhH54E/XCQlkBGAAAAAMea8+Nq1gAqAYFo+xH//Z"
+)
+
+
+def test_aperio_jpeg2000_with_fewer_colours_becomes_rgb_once(tmp_path):
+    """The codec converts what is subsampled, as scanners write it, and nothing else."""
+    tifffile.imwrite(
+        tmp_path / "a.svs",
+        iter([b64decode(SUBSAMPLED)]),
+        shape=(16, 16, 3),
+        dtype=np.uint8,
+        tile=(16, 16),
+        photometric="rgb",
+        compression=33003,
+    )
+    squares = np.array(SQUARES).reshape(2, 2, 3).repeat(8, axis=0).repeat(8, axis=1)
+    assert np.abs(read_image(tmp_path / "a.svs").astype(int) - squares).max() <= 3
+
+
+def test_a_larger_picture_behind_the_first_is_told(tmp_path, picture):
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif") as file:
+        for step in (2, 1):
+            file.write(picture[::step, ::step], photometric="rgb")
+    with pytest.raises(NucleiganError, match="first picture is 48×80 pixels, another one 96×160"):
+        read_header(tmp_path / "a.ome.tif")
+
+
+def test_cielab_is_refused(tmp_path, picture):
+    tifffile.imwrite(tmp_path / "a.tif", picture, photometric="cielab")
+    with pytest.raises(NucleiganError, match="holds CIELAB colours"):
+        read_image(tmp_path / "a.tif")
 
 
 def pyramid(path, picture, description=None) -> None:
@@ -266,6 +313,11 @@ def test_magnification(tmp_path, picture):
     assert stored(description="MPP=.25|x") == 0.25
     assert stored(resolution=(40_000, 40_000), resolutionunit="CENTIMETER") == 0.25
     assert stored(resolution=(50_800, 50_800), resolutionunit="INCH") == 0.5
+    assert stored(resolution=(4_000, 4_000), resolutionunit="MILLIMETER") == 0.25
+    assert stored(resolution=(4, 4), resolutionunit="MICROMETER") == 0.25
+    assert stored(resolution=(4, 4), description="ImageJ=1.54f\nunit=um\nloop=false") == 0.25
+    assert stored(resolution=(4, 4), description="ImageJ=1.54f\nunit=\\u00B5m\n") == 0.25
+    assert stored(resolution=(4, 4), description="ImageJ=1.54f\nunit=inch\n") is None
     # Made for print, and units that are none.
     assert stored(resolution=(300, 300), resolutionunit="INCH") is None
     assert stored(resolution=(40_000, 40_000), resolutionunit="NONE") is None
