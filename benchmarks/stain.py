@@ -15,6 +15,7 @@ Seconds are those of one tile given the fitted reference: estimate its stains an
 import argparse
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -24,6 +25,8 @@ from typing import NamedTuple
 import numpy as np
 
 Transform = Callable[[np.ndarray], np.ndarray]
+# By which libraries are told how many threads they may start.
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 ENDINGS = {".tif", ".tiff", ".png"}
 
 
@@ -253,9 +256,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="threads of every method (1)")
     options = parser.parse_args()
 
-    # Before anything that starts threads is imported.
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(options.threads)
+    limits = dict.fromkeys(THREADS, str(options.threads))
+    if not limits.items() <= os.environ.items():
+        # NumPy has read them already.
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | limits)
     images = {name: read(getattr(options, name)) for name in ("source", "target", "published")}
     tiles = []
     if options.tiles:

@@ -215,7 +215,7 @@ class StainSettings(Settings):
     reference: str = Field(
         "auto",
         description="Slide whose stains all others get; auto takes the training slide whose stain "
-        "matrix lies closest to the median of all training slides.",
+        "matrix lies closest to the median of the training slides without warnings.",
     )
 
 

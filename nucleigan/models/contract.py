@@ -34,6 +34,10 @@ MARKERS: tuple[tuple[float, float | None], ...] = (
 )
 
 
+# Thresholds of nucleus that are tried.
+FOREGROUND = (0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
+
+
 def mask_alone(
     labels: np.ndarray, mask_settings: MaskSettings, settings: SegmentationSettings
 ) -> np.ndarray:
@@ -62,12 +66,14 @@ class Method:
     predict
         For a method without a network: from an image (H, W, 3) uint8 and the facts of the model
         file to the mask.
+    foreground
+        Values of the threshold ``foreground`` to choose from on validation slides.
     markers
         Pairs of the thresholds ``marker`` and ``summit`` to choose from on validation slides;
         without any, those that are configured are kept, or those below.
     thresholds
-        Of a method whose thresholds are no probabilities, those that it has without validation
-        slides in the place of the configured ones.
+        Of a method whose numbers are no probabilities in tissue, those that it has without
+        validation slides in the place of the configured ones.
     """
 
     trainable: "Callable[[SegmentationSettings, MaskSettings, Compute, int], Learner] | None" = None
@@ -75,6 +81,7 @@ class Method:
     draw: Callable[[np.ndarray, MaskSettings, SegmentationSettings], np.ndarray] = mask_alone
     decode: Callable[[np.ndarray, MaskSettings, DecodingSettings], np.ndarray] = masks.decode
     predict: Callable[[np.ndarray, dict[str, Any]], np.ndarray] | None = None
+    foreground: tuple[float, ...] = FOREGROUND
     markers: tuple[tuple[float, float | None], ...] = MARKERS
     thresholds: Mapping[str, float] = field(default_factory=dict)
 

@@ -247,13 +247,17 @@ class CycleGAN:
         return fake_images.float(), fake_masks.float(), losses
 
     @torch.inference_mode()
-    def watch(self, shown: np.ndarray, windows: np.ndarray) -> dict[str, float]:
+    def watch(
+        self, shown: np.ndarray, windows: np.ndarray, nuclei: np.ndarray | None = None
+    ) -> dict[str, float]:
         """:func:`nucleigan.models.guards.watch` of fixed masks and real windows.
 
         Parameters
         ----------
         shown, windows
             (B, C, H, W) and (B, 3, H, W) float32 in [-1, 1].
+        nuclei
+            Of the masks, (B, H, W) bool; by default where the first channel is high.
         """
         # The averaged generator paints the pairs, and the learning ones hide what they hide in the
         # masks of each other.
@@ -283,6 +287,7 @@ class CycleGAN:
             given,
             real,
             paints(nets.to_image),
+            None if nuclei is None else torch.from_numpy(nuclei).to(self.compute.device),
         )
         for network in learning:
             network.train()
@@ -437,9 +442,9 @@ def train(
         return Looks(painted, np.stack(pictures), np.stack(nuclei))
 
     corner = np.s_[: settings.crop, : settings.crop]
-    shown = np.stack(
-        [masks.encode(drawn[n][corner], mask_settings) for n in range(min(SAMPLES, len(drawn)))]
-    )
+    shown_maps = [drawn[n][corner] for n in range(min(SAMPLES, len(drawn)))]
+    shown = np.stack([masks.encode(one, mask_settings) for one in shown_maps])
+    shown_nuclei = np.stack([one > 0 for one in shown_maps])
     # Windows from all over the stack, so from different slides.
     places = np.linspace(0, len(real) - 1, min(SAMPLES, len(real))).astype(int)
     windows = np.stack([to_network(real[int(n)][corner]) for n in places])
@@ -462,7 +467,7 @@ def train(
             row.save(temporary, pnginfo=_written(of))
         taken = _snapshots(snapshots, epoch, settings, of)
         contact_sheet([*map(mask_picture, shown), *taken], samples_output, columns=len(shown))
-        seen = model.watch(shown, windows)
+        seen = model.watch(shown, windows, shown_nuclei)
         if looked_at is not None and best is not None and 2 * epoch > settings.epochs:
             distance = looked_at.look(lambda part: paint(model.average.network, part, compute))
             best.offer(model.average.network, epoch, distance)

@@ -97,6 +97,8 @@ METHOD = Method(
     _network,
     _draw,
     _decode,
+    # In pixels, as the next.
+    foreground=(0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0),
     # The marker's threshold plays no part.
     markers=tuple((0.5, dynamics) for dynamics in (0.5, 1.0, 1.5, 2.0, 3.0)),
     # In pixels.

@@ -29,6 +29,7 @@ def watch(
     masks: torch.Tensor,
     images: torch.Tensor,
     back: Network,
+    nuclei: torch.Tensor | None = None,
 ) -> dict[str, float]:
     """What the networks make of fixed pictures.
 
@@ -40,9 +41,11 @@ def watch(
     to_mask
         From images to masks.
     masks, images
-        Not paired; at least two of each. The masks' first channel is high in nuclei.
+        Not paired; at least two of each.
     back
         From masks to images as the cycle of images knows it, for ``hidden``.
+    nuclei
+        Those of the masks, (B, H, W) bool; by default where the first channel is high.
 
     Returns
     -------
@@ -67,7 +70,7 @@ def watch(
     # A pixel on the fence is no nucleus.
     rounded = torch.where(found > 0, 1.0, -1.0).to(found)
     clean, coarse = ((back(mask) - images).abs().mean().item() for mask in (found, rounded))
-    within = masks[:, 0] > 0
+    within = masks[:, 0] > 0 if nuclei is None else nuclei
     red, outside = painted[:, 0], ~within
     known = bool(within.any() and outside.any())
     around = (red * outside).sum((1, 2)) / outside.sum((1, 2))

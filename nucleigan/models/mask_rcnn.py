@@ -76,8 +76,7 @@ def pasted(masks_: torch.Tensor, places: torch.Tensor, height: int, width: int) 
     masks_
         (N, 1, k, k) probabilities.
     places
-        Their boxes (N, 4) as x1, y1, x2, y2, from the middle of the first pixel to that of the
-        last.
+        Their boxes (N, 4) as x1, y1, x2, y2, where 0 is the middle of the first pixel.
     height, width
         Of the image.
 
@@ -164,7 +163,8 @@ def boxes(labels: torch.Tensor) -> dict[str, torch.Tensor]:
 
     Returns
     -------
-    ``boxes`` (N, 4) float32 as x1, y1, x2, y2; ``labels`` (N,), all 1; ``masks`` (N, H, W) uint8.
+    ``boxes`` (N, 4) float32 as x1, y1, x2, y2, around all of each nucleus's pixels, where 0 is the
+    middle of the first pixel; ``labels`` (N,), all 1; ``masks`` (N, H, W) uint8.
     Nuclei narrower or lower than :data:`LEAST` + 1 pixels are left out.
     """
     ids = labels.unique()
@@ -172,7 +172,8 @@ def boxes(labels: torch.Tensor) -> dict[str, torch.Tensor]:
     found = masks_to_boxes(pieces) if len(pieces) else torch.zeros((0, 4), device=labels.device)
     kept = ((found[:, 2:] - found[:, :2]) >= LEAST).all(dim=1)
     return {
-        "boxes": found[kept].float(),
+        # From middle to middle the masks, which are 0 at the borders of a box, lack these pixels.
+        "boxes": found[kept].float() + found.new_tensor([-0.5, -0.5, 0.5, 0.5]),
         "labels": torch.ones(int(kept.sum()), dtype=torch.int64, device=labels.device),
         "masks": pieces[kept].to(torch.uint8),
     }

@@ -107,7 +107,7 @@ class Validation:
     ) -> None:
         slides = map(looked_at, images, labels)
         self.slides = telling((has_nuclei(parts), parts) for parts in slides)
-        self.decode = method.decode
+        self.decode, self.thresholds = method.decode, dict(method.thresholds)
         self.mask_settings = mask_settings
         default = DecodingSettings()
         self.markers = method.markers_of(mask_settings) or ((default.marker, default.summit),)
@@ -127,7 +127,8 @@ class Validation:
             for image, truth, share in slide:
                 mask = guess(image)
                 for place, (marker, summit) in enumerate(self.markers):
-                    decoding = DecodingSettings(marker=marker, summit=summit)
+                    tried = self.thresholds | {"marker": marker, "summit": summit}
+                    decoding = DecodingSettings(**tried)
                     labels = self.decode(mask, self.mask_settings, decoding)
                     found[place] += share * aggregated_jaccard(truth, labels)
         return float(found.max() / len(self.slides))

@@ -10,6 +10,7 @@ import pandas as pd
 from nucleigan.artifacts import write_table
 from nucleigan.config import ComputeSettings, DecodingSettings, PredictionSettings
 from nucleigan.metrics import aggregated_jaccard
+from nucleigan.models.contract import FOREGROUND
 from nucleigan.models.methods import load_method
 from nucleigan.models.validation import has_nuclei, looked_at, telling
 from nucleigan.models.weights import read_weights, write_weights
@@ -17,7 +18,6 @@ from nucleigan.progress import progress
 from nucleigan.segmentation.segmenter import Segmenter
 from nucleigan.training import compute as computing
 
-FOREGROUND = (0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
 THRESHOLDS = ("foreground", "marker", "summit")
 Markers = tuple[tuple[float, float | None], ...]
 
@@ -63,7 +63,7 @@ def choose_thresholds(
     table = pd.DataFrame(columns=[*THRESHOLDS, "aji"], dtype=float)
     if slides:
         segmenter = Segmenter(tensors, facts, computing.prepare(compute))
-        markers = segmenter.markers
+        foreground, markers = segmenter.method.foreground, segmenter.markers
         found = []
         for slide in progress(slides, len(slides), "slides"):
             parts = looked_at(slide["image"], slide["labels"])
@@ -74,6 +74,7 @@ def choose_thresholds(
                     segmenter.decode,
                     settings.decoding,
                     markers,
+                    foreground,
                 )
                 for part in parts
             ]
@@ -99,6 +100,7 @@ def try_thresholds(
     decode: Callable[[np.ndarray, DecodingSettings], np.ndarray],
     decoding: DecodingSettings,
     markers: Markers = (),
+    foreground: Sequence[float] = FOREGROUND,
 ) -> pd.DataFrame:
     """AJI of a mask decoded at every set of thresholds.
 
@@ -114,6 +116,8 @@ def try_thresholds(
         Everything but the thresholds.
     markers
         Pairs of ``marker`` and ``summit`` to try; without any, those of ``decoding``.
+    foreground
+        Values of the threshold of nucleus to try.
 
     Returns
     -------
@@ -121,8 +125,8 @@ def try_thresholds(
     """
     pairs = markers or ((decoding.marker, decoding.summit),)
     rows = []
-    for foreground, (marker, summit) in itertools.product(FOREGROUND, pairs):
-        tried = dict(zip(THRESHOLDS, (foreground, marker, summit), strict=True))
+    for least, (marker, summit) in itertools.product(foreground, pairs):
+        tried = dict(zip(THRESHOLDS, (least, marker, summit), strict=True))
         labels = decode(mask, decoding.model_copy(update=tried))
         rows.append({**tried, "aji": aggregated_jaccard(truth, labels)})
     return pd.DataFrame(rows, columns=[*THRESHOLDS, "aji"]).astype(float)

@@ -38,7 +38,7 @@ def choose_reference(
     """Choose the slide whose stains all others get, and write its profile.
 
     A configured slide is taken as it is. Otherwise it is the training slide whose two stain vectors
-    lie closest (sum of angles) to the component-wise median of all; slides with warnings are passed
+    lie closest (sum of angles) to their component-wise median; slides with warnings are passed
     over unless all have some, and the name decides between equals.
 
     Parameters

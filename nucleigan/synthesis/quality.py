@@ -22,6 +22,7 @@ from nucleigan.models.features import (
 )
 from nucleigan.models.painter import Painter
 from nucleigan.models.spectrum import Spectra, spectra
+from nucleigan.patches import grid
 from nucleigan.progress import progress
 from nucleigan.randomness import generator, torch_seed
 from nucleigan.slides.tissue import tissue_mask
@@ -176,9 +177,9 @@ def _windows(pictures: Patches | Sequence[Picture], rng: np.random.Generator) ->
 
 
 def _all_windows(patches: Patches, side: int) -> np.ndarray:
-    """Windows of all patches at every half side, an even choice if many; (N, s, s, 3) uint8."""
+    """Windows at most half a side apart, an even choice if many; (N, s, s, 3) uint8."""
     height, width = patches[0].shape[:2]
-    steps = [range(0, length - side + 1, max(1, side // 2)) for length in (height, width)]
+    steps = [grid(length, side, max(1, side // 2)) for length in (height, width)]
     places = list(itertools.product(range(len(patches)), *steps))
     chosen = np.linspace(0, len(places) - 1, min(MOST_TRAINING, len(places))).astype(int)
     windows = [

@@ -128,11 +128,20 @@ def _affine(
         picture = np.pad(picture, [*borders, (0, 0)][: picture.ndim], mode="symmetric")
         matrix = matrix.copy()
         matrix[:, 2] += borders[::-1, 0]
-    source = Image.fromarray(np.ascontiguousarray(picture))
-    moved = source.transform(
-        (crop, crop), Image.Transform.AFFINE, tuple(matrix.ravel()), resample=resample
-    )
-    return np.asarray(moved)
+
+    def moved(plane: np.ndarray) -> np.ndarray:
+        source = Image.fromarray(np.ascontiguousarray(plane))
+        return np.asarray(
+            source.transform(
+                (crop, crop), Image.Transform.AFFINE, tuple(matrix.ravel()), resample=resample
+            )
+        )
+
+    if resample == Image.Resampling.NEAREST:
+        return moved(picture)
+    # Of bytes it would make bytes without rounding, half a grey level too dark.
+    planes = np.moveaxis(picture, -1, 0).astype(np.float32)
+    return np.rint(np.stack([moved(plane) for plane in planes], axis=-1)).astype(np.uint8)
 
 
 def _colour(image: np.ndarray, jitter: JitterSettings, rng: np.random.Generator) -> np.ndarray:

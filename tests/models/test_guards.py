@@ -41,6 +41,18 @@ def test_honest_networks_raise_no_doubt():
     assert doubts(seen) == []
 
 
+def test_hollow_masks_have_dark_insides():
+    masks, images = pictures()
+    hollow = masks.clone()
+    for number, mask in enumerate(hollow):
+        mask[:, 3 * number + 2 : 3 * number + 12, 7:18] = -1
+    noise = 0.01 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+    networks = (lambda _: painted(masks) + noise), found
+    seen = watch(*networks, hollow, images, painted, masks[:, 0] > 0)
+    assert seen["contrast"] == pytest.approx(1.0, abs=0.01) and seen["bright"] == 0
+    assert watch(*networks, hollow, images, painted)["contrast"] < 0.9
+
+
 def test_one_image_for_all_masks_is_a_collapse():
     masks, images = pictures()
 

@@ -137,3 +137,13 @@ def test_brightness_scales_all_colours_alike():
         assert np.ptp(ratios) < 0.03
         factors.append(ratios[0])
     assert np.std(factors) == pytest.approx(0.2, rel=0.35)
+
+
+def test_resampling_makes_no_image_darker():
+    image = np.random.default_rng(0).integers(100, 104, (80, 80, 3)).astype(np.uint8)
+    jitter = JitterSettings(resize=256, flip=False, rotate=True, scale=(0.9, 1.2))
+    seeds = range(30)
+    means = [
+        augment(image, None, 64, jitter, np.random.default_rng(seed))[0].mean() for seed in seeds
+    ]
+    assert np.mean(means) == pytest.approx(image.mean(), abs=0.1)
