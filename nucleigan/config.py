@@ -711,7 +711,8 @@ class PredictionSettings(Settings):
     choose: bool = Field(
         True,
         description="Choose `foreground`, `marker` and `summit` by the AJI of the annotated slides "
-        "of the split val; without such slides, and where false, those below are used.",
+        "of the split val; without such slides, and where false, those below are used, "
+        "or those of cnn3 and dist, which have their own.",
     )
     decoding: DecodingSettings = DecodingSettings()
 

@@ -66,8 +66,8 @@ def summarise(rows: Sequence[Mapping[str, str]]) -> list[Summary]:
     """Average over slides, then organs, then seeds.
 
     An organ's figure is the mean of its slides; the overall figure the unweighted mean of the
-    organs, as in the published table; both are then averaged over seeds. An overall distance is
-    undefined where an organ that has nuclei has none, since nothing there was matched.
+    organs, as in the published table; both are then averaged over seeds. An organ with nuclei of
+    which a seed matched none has no distance, and there is none over all either.
 
     Raises
     ------
@@ -103,10 +103,11 @@ def _summarise_group(method: str, data: str, split: str, rows: list[Mapping[str,
                 per_seed[i, j] = mean(values.get((organ, seed), ()))
             slides[organ][measure] = [mean(v) for (o, _), v in by_slide.items() if o == organ]
         overall = [mean(column) for column in per_seed.T]
-        of_nuclei = per_seed[[organ in annotated for organ in organs]]
-        if measure in VARIANTS and np.isnan(of_nuclei).any():
-            # The mean of the organs in which anything was matched is that of the easy ones.
-            overall = [math.nan] * len(seeds)
+        if measure in VARIANTS:
+            unmatched = np.isnan(per_seed).any(axis=1) & [organ in annotated for organ in organs]
+            # The mean of those in which anything was matched is that of the easy ones.
+            per_seed[unmatched] = np.nan
+            overall = overall if not unmatched.any() else [math.nan] * len(seeds)
         for name, row in zip(means, (*per_seed, overall), strict=True):
             means[name][measure] = mean(row), _deviation(row)
             by_seed[name][measure] = dict(zip(seeds, map(float, row), strict=True))

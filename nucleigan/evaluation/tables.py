@@ -30,8 +30,8 @@ distance and F1 have several definitions, and which of them those columns use is
 only AJI compares directly. Ours: a true nucleus is matched to the prediction that covers the
 most of it; the distance is the symmetric maximum between their contours, averaged over matched
 nuclei, and the match rate is the part of the true nuclei it covers. A slide without true nuclei
-has AJI, F1 and Dice of 1 where nothing was found, and of 0 otherwise, and no distance; where
-nothing was matched in an organ there is none over all. Pixels
+has AJI, F1 and Dice of 1 where nothing was found, and of 0 otherwise, and no distance; an organ in
+which a seed matched nothing has none, and there is none over all. Pixels
 are those of ingestion.mpp; the published ones are of 0.25 µm, and beside another magnification
 their distances compare nothing. An organ is the mean of its slides, overall the unweighted mean
 of the organs, both averaged over seeds; ± is the standard deviation over seeds, brackets hold
@@ -184,8 +184,8 @@ def shared_cell(values: Mapping[str, Mapping[str, float]], measure: str) -> str:
     if measure != "hausdorff":
         return number(middle, measure)
     rates = [found["match_rate"] for found in values.values()]
-    # Nothing was matched there.
-    if any(math.isnan(found[measure]) and found["match_rate"] == 0 for found in values.values()):
+    # It has nuclei, none of which was matched.
+    if any(math.isnan(f[measure]) and not math.isnan(f["match_rate"]) for f in values.values()):
         middle = math.nan
     return f"{number(middle, measure)} ({number(mean(rates), 'match_rate')})"
 

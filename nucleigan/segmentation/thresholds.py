@@ -40,7 +40,7 @@ def choose_thresholds(
     slides
         Dictionaries with ``slide``, ``image`` (normalised) and ``labels`` of the validation slides;
         large ones are looked at in part. Without any, the thresholds stay as they are configured,
-        or as the method has them where its are no probabilities.
+        or as the method has them where its numbers are no probabilities in tissue.
     model_output
         The model file.
     table_output

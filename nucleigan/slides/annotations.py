@@ -62,8 +62,8 @@ FEW = "have fewer than three vertices and are dropped"
 HIDDEN = "lie wholly under earlier ones, or repeat them, and are dropped"
 ASTRAY = "are holes (NegativeROA) in no nucleus before them and are left out"
 FRAMES = (
-    "are tiles, cores, annotations around a detection or larger than several, or no areas; they "
-    "are taken as frames of what was detected, and left out"
+    "are tiles, cores, annotations around a detection or more than four times as large as the "
+    "largest, or no areas; they are taken as frames of what was detected, and left out"
 )
 AROUND = "lie around several others, and count as nuclei all the same; remove them if they are none"
 # So many others wholly inside of a nucleus are said; of a cell with its parts there are fewer.
@@ -217,6 +217,11 @@ def read_annotation(
             labels, pieces = _tidy(labels, settings.min_piece_area)
             if suffix in LABEL_MAPS:
                 _check_ids(pieces, path)
+                if original.dtype.itemsize == 1 and len(pieces) == 255 and (pieces > 1).any():
+                    warnings.append(
+                        f"{path} has all of the 255 ids of 8 bits, some in several pieces; of more "
+                        "nuclei the ids were cut off, and those of one id are taken as one"
+                    )
             return labels, warnings
     except NucleiganError:
         raise
@@ -546,6 +551,7 @@ def _read_geojson(path: Path, remarks: Remarks, settings: IngestionSettings) -> 
         # A cell of QuPath has its own outline and that of its nucleus.
         geometry = feature.get("nucleusGeometry") or feature.get("geometry", feature)
         added = kind == ANNOTATION and isinstance(geometry, dict) and geometry.get("type") in AREAS
+        added = added and bool(geometry.get("coordinates"))
         if detected and kind in FRAMING and not added:
             remarks.add(FRAMES, name)
             continue

@@ -441,7 +441,9 @@ def _colours(pixels: np.ndarray) -> np.ndarray:
 
 def _is_converted(file: Any, page: Any) -> bool:
     """Whether the codec makes RGB of its own accord: it does where colours are subsampled."""
-    file.filehandle.seek(page.dataoffsets[0])
+    stored = zip(page.dataoffsets, page.databytecounts, strict=True)
+    # Parts that nobody scanned are not in the file.
+    file.filehandle.seek(next((offset for offset, count in stored if count), 0))
     return any(span > 1 for span in file.filehandle.read(SPANS.stop)[SPANS])
 
 

@@ -26,6 +26,7 @@ from nucleigan.evaluation import (
 )
 from nucleigan.evaluation.columns import MATCH_RATES
 from nucleigan.evaluation.published import METHODS, ORGANS, published
+from nucleigan.evaluation.tables import shared_cell
 from nucleigan.figures.ablation import plot_training_sets
 from nucleigan.figures.overlay import HIT, INVENTED, MISSED, Hits, overlay
 from nucleigan.metrics.measures import VARIANTS, measure_all
@@ -187,6 +188,11 @@ def test_a_distance_over_all_needs_one_of_every_organ_with_nuclei():
     # Of two seeds one.
     again = [row | {"seed": "1"} for row in (found, lost | distances | {"match_rate": "1"})]
     assert math.isnan(overall(found, lost, *again)[0])
+    organs = summarise([found, lost, *again])[0].organs
+    assert math.isnan(organs["kidney"]["hausdorff"][0]) and organs["liver"]["hausdorff"][0] == 3
+    names = ("hausdorff", "match_rate")
+    values = {o: {n: organs[o][n][0] for n in names} for o in ("kidney", "liver")}
+    assert shared_cell(values, "hausdorff") == "– (0.75)"
 
 
 def test_comparison_stands_beside_the_published_table(tmp_path):

@@ -351,6 +351,7 @@ def test_nuclei_that_were_added_to_detected_ones_count(tmp_path):
         # A frame of nothing that was found, and a line.
         polygon(box(30, 2, 48, 22), **kind, id="empty"),
         {"geometry": {"type": "LineString", "coordinates": [[0, 0], [9, 9]]}, **kind, "id": "line"},
+        {"geometry": {"type": "Polygon", "coordinates": []}, **kind, "id": "nothing"},
         polygon(box(2, 2, 8, 8), **found),
         polygon(box(12, 2, 19, 8), **kind, id="by hand"),
         # Drawn over what was found.
@@ -358,7 +359,7 @@ def test_nuclei_that_were_added_to_detected_ones_count(tmp_path):
     ]
     labels, (warning,) = read_annotation(geojson(tmp_path, features), SHAPE)
     assert np.bincount(labels.ravel()).tolist()[1:] == [36, 42]
-    assert all(name in warning for name in ("empty", "line", "again"))
+    assert all(name in warning for name in ("empty", "line", "nothing", "again"))
     assert "by hand" not in warning
 
 
@@ -373,6 +374,11 @@ def test_ids_that_tell_no_nuclei_apart_are_refused(tmp_path, kind):
     Image.fromarray((numbers * (nuclei > 0)).astype(np.uint8)).save(path)
     with pytest.raises(NucleiganError, match="a number of its own for each nucleus"):
         read_annotation(path, nuclei.shape)
+    # Cut off as well, but not so many that a few nuclei in pieces could not be the reason.
+    few = np.where(nuclei <= 260, nuclei, 0)
+    Image.fromarray((few % 256).astype(np.uint8)).save(path)
+    (warning,) = read_annotation(path, nuclei.shape)[1]
+    assert "all of the 255 ids of 8 bits" in warning
     # One nucleus in a dozen in two pieces, as where others lie over them.
     pieces = np.where(np.isin(nuclei, range(1, 300, 12)), nuclei + 1, nuclei).astype(np.int32)
     tifffile.imwrite(tmp_path / "b.tif", pieces)
