@@ -234,7 +234,7 @@ def test_boxes_of_nuclei():
     labels[2:7, 3:12] = 4
     labels[10, 10:18] = 7
     found = mask_rcnn.boxes(labels)
-    assert found["boxes"].tolist() == [[3, 2, 11, 6]]
+    assert found["boxes"].tolist() == [[2.5, 1.5, 11.5, 6.5]]
     assert found["labels"].tolist() == [1]
     np.testing.assert_array_equal(found["masks"][0], labels == 4)
     assert mask_rcnn.boxes(torch.zeros((20, 20), dtype=torch.int64))["boxes"].shape == (0, 4)
