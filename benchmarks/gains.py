@@ -3,10 +3,10 @@
     python benchmarks/gains.py results/one-kidney results/one-liver results/one-breast
 
 reads the `ablation/slides.csv` of each, of test slides if there are any, and writes a Markdown
-table: a row a run, then all of them
-together, as if their repeats were those of one, and a row an organ. Brackets are 95 % intervals
-over the judged slides: other slides, but the same annotated ones and the same pairs. The last row's
-are over the runs: other annotated slides and pairs, of which a few runs tell little.
+table: a row a run, then all of them together, as if their repeats were those of one, and a row an
+organ. Brackets are 95 % intervals over the judged slides: other slides, but the same annotated ones
+and the same pairs. The last row's are over the runs: other annotated slides and pairs, of which a
+few runs tell little.
 
     python benchmarks/gains.py results/training-sets --data real-1 both-1 --seeds-apart
 

@@ -27,15 +27,13 @@ if TYPE_CHECKING:
             ...
 
 
+# Thresholds of nucleus that are tried.
+FOREGROUND = (0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
 # Markers by a threshold alone, or low ones that the summits inside them split: (marker, summit).
 MARKERS: tuple[tuple[float, float | None], ...] = (
     *((marker, None) for marker in (0.4, 0.5, 0.6, 0.7, 0.8)),
     *((0.2, summit) for summit in (0.02, 0.03, 0.05, 0.075, 0.1)),
 )
-
-
-# Thresholds of nucleus that are tried.
-FOREGROUND = (0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
 
 
 def mask_alone(

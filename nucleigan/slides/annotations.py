@@ -80,7 +80,7 @@ STRAY = 2
 ANNOTATION = "annotation"
 DETECTED, FRAMING = {"detection", "cell"}, {ANNOTATION, "tile", "tma_core", "root"}
 QUPATH_IDS = {
-    "PathAnnotationObject": "annotation",
+    "PathAnnotationObject": ANNOTATION,
     "PathCellObject": "cell",
     "PathDetectionObject": "detection",
     "PathRootObject": "root",
@@ -213,15 +213,10 @@ def read_annotation(
                 original = LABEL_MAPS[suffix](path, shape, settings)
                 original = _checked_map(original, path, shape)
                 labels = resample_labels(original, target)
-                warnings = _map_warnings(original, labels, path)
             labels, pieces = _tidy(labels, settings.min_piece_area)
             if suffix in LABEL_MAPS:
                 _check_ids(pieces, path)
-                if original.dtype.itemsize == 1 and len(pieces) == 255 and (pieces > 1).any():
-                    warnings.append(
-                        f"{path} has all of the 255 ids of 8 bits, some in several pieces; of more "
-                        "nuclei the ids were cut off, and those of one id are taken as one"
-                    )
+                warnings = _map_warnings(original, pieces, path)
             return labels, warnings
     except NucleiganError:
         raise
@@ -714,7 +709,8 @@ def _checked_map(labels: np.ndarray, path: Path, shape: tuple[int, int]) -> np.n
     return labels
 
 
-def _map_warnings(original: np.ndarray, labels: np.ndarray, path: Path) -> list[str]:
+def _map_warnings(original: np.ndarray, pieces: np.ndarray, path: Path) -> list[str]:
+    """What is doubtful about a label map, whose nuclei have so many pieces each once tidied."""
     from scipy import ndimage
 
     ids = np.unique(original[original > 0])
@@ -724,9 +720,14 @@ def _map_warnings(original: np.ndarray, labels: np.ndarray, path: Path) -> list[
             f"{path} holds the id {ids[0]} alone, in several pieces; it looks like a mask of all "
             "nuclei, and they are taken as one"
         )
-    lost = len(ids) - len(np.unique(labels[labels > 0]))
+    lost = len(ids) - len(pieces)
     if lost:
         warnings.append(f"{path}: {lost} nuclei are too small for the working magnification")
+    if original.dtype.itemsize == 1 and len(pieces) == 255 and (pieces > 1).any():
+        warnings.append(
+            f"{path} has all of the 255 ids of 8 bits, some in several pieces; of more nuclei the "
+            "ids were cut off, and those of one id are taken as one"
+        )
     return warnings
 
 

@@ -42,9 +42,9 @@ LEVEL_TOLERANCE = 0.005
 # JPEG 2000 of YCbCr).
 PALETTE, CMYK, YCBCR = 3, 5, 6
 CIELABS = {8, 9, 10}
+JPEGS = {6, 7}
 # How tifffile names the slide in files of scanners that it knows, whatever else they hold.
 BASELINE = "Baseline"
-JPEGS = {6, 7}
 # What its fourth number of a pixel may be: opacity by which the colours are multiplied already, or
 # opacity; anything else is none.
 PREMULTIPLIED, OPACITY = 1, 2
