@@ -568,7 +568,9 @@ class _Frames:
     def __init__(self, nuclei: Sequence[Outline]) -> None:
         rings = [ring for outline in nuclei for ring, _ in outline.pieces if len(ring)]
         self._largest = max(map(_area, rings), default=0.0)
-        self._centres = np.array([ring.mean(axis=0) for ring in rings]).reshape(-1, 2)
+        centres = np.array([ring.mean(axis=0) for ring in rings]).reshape(-1, 2)
+        # In the order of y, so that an annotation is compared with those of its height alone.
+        self._centres = centres[np.argsort(centres[:, 1], kind="stable")]
 
     def hold(self, outline: Outline) -> bool:
         """Whether an annotation is a frame: around the centre of a detection, or too large."""
@@ -578,8 +580,11 @@ class _Frames:
             if _area(ring) > LARGER * self._largest:
                 return True
             low, high = ring.min(axis=0), ring.max(axis=0)
-            near = ((self._centres >= low) & (self._centres <= high)).all(axis=1)
-            if near.any() and points_in_poly(self._centres[near], ring).any():
+            first = np.searchsorted(self._centres[:, 1], low[1])
+            last = np.searchsorted(self._centres[:, 1], high[1], side="right")
+            near = self._centres[first:last]
+            near = near[(near[:, 0] >= low[0]) & (near[:, 0] <= high[0])]
+            if len(near) and points_in_poly(near, ring).any():
                 return True
         return False
 
