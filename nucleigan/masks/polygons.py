@@ -506,7 +506,8 @@ def fit_sampler(
         paths = progress(label_paths, len(label_paths), "label maps")
         maps = itertools.chain.from_iterable(map(_read_maps, paths))
         settings = fit_polygons(maps, settings)
-    write_json(output, settings.model_dump())
+    # How many maps are drawn, and in how many parts, is no matter of the sampler.
+    write_json(output, settings.model_dump(exclude={"count", "shards"}))
     return settings
 
 

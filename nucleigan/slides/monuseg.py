@@ -94,6 +94,7 @@ def monuseg_sheet(folder: str | Path) -> tuple[list[Slide], list[str]]:
                 mpp=MPP,
                 sha256=file_digest(image),
                 annotation_sha256=file_digest(annotation) if annotation.is_file() else None,
+                patient="-".join(image.stem.split("-")[:3]) if tile in known else None,
             )
         )
     return slides, warnings

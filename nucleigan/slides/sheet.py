@@ -29,11 +29,12 @@ COLUMNS = (
     "mpp",
     "sha256",
     "annotation_sha256",
+    "patient",
 )
 REQUIRED = ("slide", "organ", "split", "image")
 # By which no other pixels are read.
 HASHES = ("sha256", "annotation_sha256")
-NOT_READ = ("organ", "split", *HASHES)
+NOT_READ = ("organ", "split", "patient", *HASHES)
 # Names that sheets made by others use for our columns.
 ALIASES = {
     "annotation": "labels",
@@ -62,6 +63,7 @@ ALL_ORGANS = "overall"
 # What every file system takes, bytes of a path and of its parts.
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 BRACES = re.compile(r"[{}]")
+LONGEST_PATIENT = 64
 LONGEST_PATH, LONGEST_PART = 2000, 255
 # Similarity of a column's name to one of ours, by which it may be that one, misspelt.
 ALIKE = 0.75
@@ -99,6 +101,8 @@ class Slide:
     image_address, annotation_address
         Where they are fetched from, None where they are files; ``image`` and ``annotation`` then
         are the names that the fetched files have.
+    patient
+        Whom the slide is of, None where nobody says.
     """
 
     slide: str
@@ -111,6 +115,7 @@ class Slide:
     annotation_sha256: str | None = None
     image_address: str | None = None
     annotation_address: str | None = None
+    patient: str | None = None
 
 
 def slide_from_row(row: Mapping[str, str | None]) -> Slide:
@@ -141,8 +146,8 @@ def read_sheet(
     Parameters
     ----------
     path
-        CSV with the columns slide, organ, split, image and, where known, annotation, mpp, sha256
-        and annotation_sha256. Paths are relative to the sheet; they may lead anywhere, through
+        CSV with the columns slide, organ, split, image and, where known, annotation, mpp, sha256,
+        annotation_sha256 and patient. Paths are relative to the sheet; they may lead anywhere, through
         symbolic links, too, since they are only read. Images and annotations may also be
         addresses, http://, https:// or s3://.
     max_bytes
@@ -376,8 +381,9 @@ def check_slides(
 
 
 def check_twins(slides: Iterable[Slide]) -> None:
-    """Refuse an image in two splits: who has learned from it is not judged by it."""
+    """Refuse an image or a patient in two splits: who has learned from it is not judged by it."""
     seen: dict[str, Slide] = {}
+    of_patients: dict[str, Slide] = {}
     for slide in slides:
         place = slide.image_address or os.path.realpath(slide.image)
         for mark in (place, slide.sha256):
@@ -388,6 +394,15 @@ def check_twins(slides: Iterable[Slide]) -> None:
                     f"({slide.split}) have the same image; leave it in one split, for a result on "
                     "what was learned says nothing."
                 )
+        if slide.patient is None:
+            continue
+        first = of_patients.setdefault(slide.patient, slide)
+        if first.split != slide.split:
+            raise NucleiganError(
+                f"the slides {first.slide!r} ({first.split}) and {slide.slide!r} ({slide.split}) "
+                f"are of the same `patient`, {slide.patient!r}; leave all of a patient in one "
+                "split, for slides of one patient are more alike than others."
+            )
 
 
 def absent(slides: Iterable[Slide]) -> list[str]:
@@ -432,6 +447,7 @@ def write_sheet(path: str | Path, slides: Iterable[Slide]) -> None:
                     "" if slide.mpp is None else slide.mpp,
                     slide.sha256 or "",
                     slide.annotation_sha256 or "",
+                    slide.patient or "",
                 ]
             )
 
@@ -563,6 +579,7 @@ def _slide(values: Mapping[str, str], path: Path, line: int) -> Slide:
         annotation_sha256=_hash("annotation_sha256", values, where),
         image_address=values["image"] if is_address(values["image"]) else None,
         annotation_address=annotation if is_address(annotation) else None,
+        patient=_patient(values.get("patient", ""), where),
     )
 
 
@@ -618,6 +635,15 @@ def _hash(column: str, values: Mapping[str, str], where: str) -> str | None:
     if text and not HASH.fullmatch(text):
         raise NucleiganError(
             f"{where}: `{column}` is {shown(text)!r}; expected 64 hexadecimal digits or nothing."
+        )
+    return text or None
+
+
+def _patient(text: str, where: str) -> str | None:
+    if len(text) > LONGEST_PATIENT or CONTROL.search(text):
+        raise NucleiganError(
+            f"{where}: `patient` is {shown(text)!r}; use at most {LONGEST_PATIENT} characters, or "
+            "nothing."
         )
     return text or None
 

@@ -31,6 +31,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "models" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 DOWNLOAD = "MoNuSeg 2018 Training Data"
 CHALLENGE = "MoNuSegTestData"
+# A block of YAML, and the name that the page gives it.
+SAVED = re.compile(r"^```yaml\n((?:(?!^```).*\n)*)^```\n\nSaved as `(\S+)`", re.MULTILINE)
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -110,6 +112,9 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_rows(table, (*MODEL, *SLIDE, *MEASURES), [row])
     for run in ("demo", "mine"):
         (folder / "results" / run / "logs").mkdir(parents=True)
+    for page in PAGES:
+        for overlay, file in SAVED.findall(page.read_text(encoding="utf-8")):
+            (folder / file).write_text(overlay, encoding="utf-8")
     for part in ("models", "configs", "profiles", "benchmarks"):
         (folder / part).symlink_to(ROOT / part)
     return folder

@@ -24,6 +24,7 @@ def test_organ_split_and_hash_of_known_tiles(tmp_path):
     (breast, colon), warnings = monuseg_sheet(tmp_path)
     assert not warnings
     assert (breast.organ, breast.split, breast.mpp) == ("breast", "train", 0.25)
+    assert breast.patient == "TCGA-A7-A13E"
     assert (colon.organ, colon.split) == ("colon", "test")
     assert breast.sha256 == hashlib.sha256(names[0].encode()).hexdigest()
     assert breast.annotation == tmp_path / ANNOTATIONS / f"{names[0]}.xml"

@@ -197,7 +197,7 @@ def test_written_sheets_read_the_same(tmp_path):
         Slide(
             "a", 'skin, "left"', "train", tmp_path / "i/a.tif", tmp_path / "a.xml", 0.25, "ab" * 32
         ),
-        Slide("b", "liver", "test", Path("/elsewhere/b.svs")),
+        Slide("b", "liver", "test", Path("/elsewhere/b.svs"), patient="no. 7, left"),
     ]
     path = tmp_path / "slides.csv"
     write_sheet(path, slides)
@@ -280,6 +280,22 @@ def test_no_image_is_learned_from_and_judged(tmp_path):
     slides = read_sheet(written(tmp_path, HEADER + first + twin.format("c.tif", hashes[1]) + TEST))
     check_twins(slides)
     assert check_slides(slides) == []
+
+
+def test_no_patient_is_learned_from_and_judged(tmp_path):
+    header = "slide,organ,split,image,annotation,patient\n"
+    rows = "a,liver,train,a.tif,a.png,P 1\nb,liver,train,b.tif,b.png,P 1\nc,liver,test,c.tif,,{}\n"
+    for patient in ("", "P 2"):
+        check_twins(read_sheet(written(tmp_path, header + rows.format(patient))))
+    slides = read_sheet(written(tmp_path, header + rows.format("P 1")))
+    with pytest.raises(NucleiganError, match=r"'a' \(train\) and 'c' \(test\) are of .* 'P 1'"):
+        check_twins(slides)
+    # Held out for the thresholds, it would choose them by what the network has seen.
+    slides = hold_out(slides[:2], ["b"])
+    with pytest.raises(NucleiganError, match=r"'a' \(train\) and 'b' \(val\) are of"):
+        check_twins(slides)
+    with pytest.raises(NucleiganError, match="`patient` is .*; use at most 64 characters"):
+        read_sheet(written(tmp_path, header + rows.format("P" * 65)))
 
 
 @pytest.mark.parametrize(
