@@ -304,7 +304,9 @@ class DecodingSettings(Settings):
     """From mask probabilities to instances."""
 
     foreground: Fraction = Field(0.5, description="Probability above which a pixel is nucleus.")
-    marker: Fraction = Field(0.5, description="Probability above which a pixel seeds a nucleus.")
+    marker: Fraction = Field(
+        0.5, description="Probability of the inside above which a pixel of a nucleus seeds one."
+    )
     summit: Positive | None = Field(
         None,
         description="Split a seed whose probability has several summits, each higher than the "

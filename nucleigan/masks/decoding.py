@@ -66,6 +66,11 @@ def components(mask: np.ndarray, min_area: float = 0) -> np.ndarray:
     return keep_large(ndimage.label(mask)[0], min_area)
 
 
+def tops(summits: np.ndarray) -> np.ndarray:
+    """Summits (H, W) one by one: a top's pixels may touch by their corners alone; (H, W) int32."""
+    return ndimage.label(summits, EIGHT)[0]
+
+
 def keep_large(labels: np.ndarray, min_area: float) -> np.ndarray:
     """Set labels of fewer than ``min_area`` pixels to background."""
     ids = np.arange(int(labels.max(initial=0)) + 1, dtype=np.int32)
@@ -136,7 +141,13 @@ def add_unmarked(labels: np.ndarray, foreground: np.ndarray) -> np.ndarray:
 
 def _interior_boundary(probability: np.ndarray, decoding: DecodingSettings) -> np.ndarray:
     nucleus, core = probability
-    return split(nucleus > decoding.foreground, core > decoding.marker, blurred(core), decoding)
+    foreground = nucleus > decoding.foreground
+    return split(foreground, seed_pixels(core, foreground, decoding), blurred(core), decoding)
+
+
+def seed_pixels(core: np.ndarray, foreground: np.ndarray, decoding: DecodingSettings) -> np.ndarray:
+    """Pixels (H, W) that may be markers: of the interior, and taken for nucleus as well."""
+    return foreground & (core > decoding.marker)
 
 
 def blurred(core: np.ndarray) -> np.ndarray:
@@ -152,7 +163,7 @@ def split(
     Parameters
     ----------
     foreground, seeds
-        (H, W) bool: pixels of nuclei, and those that may be markers.
+        (H, W) bool: pixels of nuclei, and those of them that may be markers.
     inside
         (H, W) float: :func:`blurred` probability of the interior.
     decoding
@@ -164,21 +175,20 @@ def split(
     """
     if decoding.summit is not None:
         # A summit may be one pixel: the smallest area of a seed does not apply.
-        hills = np.where(foreground | seeds, inside, np.float32(OUTSIDE))
+        hills = np.where(foreground, inside, np.float32(OUTSIDE))
         # With a border, for a picture of one plateau would have no summit.
         summits = _summits(np.pad(hills, 1, constant_values=OUTSIDE), decoding.summit)
-        markers = components(summits[1:-1, 1:-1] & seeds)
+        markers = tops(summits[1:-1, 1:-1] & seeds)
     else:
         markers = components(seeds, decoding.min_marker_area)
-    grown = grow(markers, -inside, foreground | (markers > 0))
-    return add_unmarked(grown, foreground)
+    return add_unmarked(grow(markers, -inside, foreground), foreground)
 
 
 def _filled(probability: np.ndarray, decoding: DecodingSettings) -> np.ndarray:
     foreground = probability[0] > decoding.foreground
     inside = ndimage.distance_transform_edt(foreground)
     inside = ndimage.gaussian_filter(inside, DISTANCE_BLUR)
-    markers = components(_summits(inside, SUMMIT_HEIGHT) & foreground)
+    markers = tops(_summits(inside, SUMMIT_HEIGHT) & foreground)
     return add_unmarked(grow(markers, -inside, foreground), foreground)
 
 

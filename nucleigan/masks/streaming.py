@@ -17,6 +17,7 @@ from nucleigan.masks.decoding import (
     blurred,
     fill_holes,
     keep_large,
+    seed_pixels,
     split,
 )
 
@@ -121,7 +122,7 @@ def decode_bands(
             continue
         rows = _Rows.joined(coming if rows is None else [rows, *coming])
         coming = []
-        regions = ndimage.label(rows.foreground | rows.seeds, EIGHT)[0]
+        regions = ndimage.label(rows.foreground, EIGHT)[0]
         boxes = ndimage.find_objects(regions)
         unfinished = np.zeros(len(boxes) + 1, bool)
         if not last:
@@ -163,8 +164,8 @@ def _prepared(
         end = len(core) if last else max(above, len(core) - BLUR_REACH)
         if end > above:
             part = slice(above, end)
-            rows = _Rows(foreground[part], core[part] > decoding.marker, blurred(core)[part])
-            yield rows, last
+            marked = seed_pixels(core[part], foreground[part], decoding)
+            yield _Rows(foreground[part], marked, blurred(core)[part]), last
         keep = max(0, end - BLUR_REACH)
         foreground, core, above = foreground[keep:], core[keep:], end - keep
 

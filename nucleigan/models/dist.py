@@ -12,7 +12,7 @@ from scipy import ndimage
 from torch import nn
 
 from nucleigan.config import DecodingSettings, MaskSettings, SegmentationSettings
-from nucleigan.masks.decoding import components, fill_holes, grow, in_reading_order, keep_large
+from nucleigan.masks.decoding import fill_holes, grow, in_reading_order, keep_large, tops
 from nucleigan.masks.encoding import depth
 from nucleigan.models.contract import Method
 from nucleigan.models.supervised import Supervised
@@ -59,7 +59,7 @@ def _decode(mask: np.ndarray, settings: MaskSettings, decoding: DecodingSettings
     distance = (mask[0].astype(np.float32) - LOW) / (HIGH - LOW) * GREATEST
     foreground = distance > decoding.foreground
     flooded = reconstruction(distance - (decoding.summit or DYNAMICS), distance)
-    markers = components(local_maxima(flooded) & foreground)
+    markers = tops(local_maxima(flooded) & foreground)
     nuclei = keep_large(grow(markers, -distance, foreground), decoding.min_area)
     return in_reading_order(fill_holes(nuclei))
 

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from nucleigan.config import DecodingSettings, MaskSettings, PolygonSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.masks import decode, encode, sample_polygons
-from nucleigan.masks.decoding import fill_holes, in_reading_order
+from nucleigan.masks.decoding import fill_holes, in_reading_order, split
 from nucleigan.masks.encoding import ENCODINGS
 from nucleigan.metrics import aggregated_jaccard, object_f1
 from nucleigan.randomness import generator
@@ -122,6 +122,25 @@ def test_thresholds_are_on_probabilities():
         decoding = DecodingSettings(foreground=threshold)
         labels = decode(as_mask(nucleus, 0 * nucleus), MaskSettings(), decoding)
         assert labels.max() == found
+
+
+@pytest.mark.parametrize("summit", [None, 0.1])
+def test_where_no_pixel_is_taken_for_nucleus_there_is_none(summit):
+    """However easily its inside is taken for the inside of one."""
+    nucleus, core = np.zeros((2, 30, 60))
+    nucleus[5:25, 5:25], core[8:22, 8:22] = 0.9, 0.6
+    nucleus[5:25, 35:55], core[8:22, 38:52] = 0.5, 0.45
+    decoding = DecodingSettings(foreground=0.55, marker=0.2, summit=summit)
+    labels = decode(as_mask(nucleus, core), MaskSettings(), decoding)
+    assert np.array_equal(labels, nucleus == 0.9)
+
+
+def test_a_summit_whose_pixels_touch_by_their_corners_is_one():
+    inside = np.full((20, 20), 0.5, np.float32)
+    inside[8:10, 8:10] = inside[10, 10] = 0.9
+    foreground = np.ones(inside.shape, bool)
+    labels = split(foreground, foreground, inside, DecodingSettings(summit=0.1))
+    assert np.array_equal(labels, foreground)
 
 
 def test_holes_of_one_nucleus_are_filled_and_gaps_between_nuclei_are_not():
