@@ -103,6 +103,7 @@ def _sheet(options: argparse.Namespace) -> None:
 def _segment(options: argparse.Namespace) -> None:
     from nucleigan.artifacts import file_digest
     from nucleigan.config import IngestionSettings, validate
+    from nucleigan.models.header import check_complete
     from nucleigan.segmentation import Segmenter, segment_file
 
     _check_names(options.images)
@@ -116,6 +117,7 @@ def _segment(options: argparse.Namespace) -> None:
         most = dict.fromkeys(("max_pixels", "max_pixels_whole"), options.max_pixels)
         limits = validate({"ingestion": most}, "--max-pixels").ingestion
     segmenter = Segmenter.load(options.model, compute)
+    check_complete(options.model, segmenter.facts)
     if options.no_shift:
         segmenter.prediction = segmenter.prediction.model_copy(update={"shift": (0.0, 0.0)})
     origin = {

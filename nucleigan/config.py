@@ -20,6 +20,8 @@ from nucleigan.records import spelled
 LARGEST = 1_000_000
 # Named at a time.
 MOST_FAULTS = 5
+# Side of the windows that the method cnn3 looks at, pixels.
+CNN3_WINDOW = 47
 # An enlargement that the network rounds by more than this is another one.
 ROUNDED = 0.05
 # How YAML writes that there is nothing.
@@ -214,8 +216,9 @@ class StainSettings(Settings):
     )
     reference: str = Field(
         "auto",
-        description="Slide whose stains all others get; auto takes the training slide whose stain "
-        "matrix lies closest to the median of the training slides without warnings.",
+        description="Slide whose stains all others get; auto takes those that the file of "
+        "segmentation.start_from has learned, else the training slide whose stain matrix lies "
+        "closest to the median of the training slides without warnings.",
     )
 
 
@@ -668,6 +671,15 @@ class BaselineSettings(Settings):
         description="The network of unet and dist.",
     )
 
+    @model_validator(mode="after")
+    def _others(self) -> "BaselineSettings":
+        if "cgan" in self.methods:
+            raise ValueError(
+                "methods names cgan, which the baselines are set beside; name it in "
+                "segmentation.methods"
+            )
+        return self
+
 
 class AblationSettings(Settings):
     """What the target `ablation` compares: training sets of the method `cgan`."""
@@ -767,6 +779,15 @@ class ComputeSettings(Settings):
         description="Write the losses of trainings for TensorBoard as well, in a folder "
         "`tensorboard` beside the history; wants the package tensorboardX.",
     )
+
+    @model_validator(mode="after")
+    def _one_each(self) -> "ComputeSettings":
+        if self.device.startswith("cuda:") and self.processes > 1:
+            raise ValueError(
+                f"device is {self.device}, one GPU, but processes is {self.processes} and each "
+                "takes one of its own; set the device to auto or cuda, or processes to 1"
+            )
+        return self
 
 
 class Config(Settings):
@@ -895,6 +916,21 @@ class Config(Settings):
             self._check_size("segmentation.crop", own.crop, "baselines")
             network = self.baselines.generator
             self._check_batch("segmentation", own, network, "baselines.generator")
+        if "cnn3" in methods:
+            self._check_cnn3()
+
+    def _check_cnn3(self) -> None:
+        if self.masks.encoding != "interior_boundary":
+            raise ValueError(
+                f"the method cnn3 knows inside and boundary, but masks.encoding is "
+                f"{self.masks.encoding}; set it to interior_boundary, or leave cnn3 out"
+            )
+        if self.segmentation.crop <= CNN3_WINDOW:
+            raise ValueError(
+                f"segmentation.crop ({self.segmentation.crop}) must be {CNN3_WINDOW + 1} or more, "
+                f"for the method cnn3 looks at windows of {CNN3_WINDOW} pixels; change it, or "
+                "leave cnn3 out"
+            )
 
     def _check_batch(
         self, name: str, section: TrainingSettings, network: GeneratorSettings, key: str

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from nucleigan.errors import (
     WHAT_TO_DO,
@@ -19,7 +19,7 @@ from nucleigan.errors import (
     reason,
 )
 from nucleigan.retries import Failure, forget_failure, leave_failure
-from nucleigan.running import marked
+from nucleigan.running import is_alive, marked, read_mark
 
 
 class _Tee:
@@ -55,6 +55,13 @@ GPU_MEMORY = (
 
 INTERRUPTED = "interrupted by Ctrl-C; run the same command again to go on."
 
+STILL_AT = (
+    "{}: process {} is still at this job, left by a run that was killed; wait for its end, or end "
+    "it, then run the same command again."
+)
+# So long a process that was told to end may take, seconds.
+PATIENCE = 30.0
+
 # A variable that is set where a job runs once more on each of its nodes; the name of the first.
 FIRST_NODE = "NUCLEIGAN_FIRST_NODE"
 
@@ -86,12 +93,21 @@ def job(log: str | Path) -> Iterator[None]:
     Of several processes that torchrun runs within the job the first alone prints; an error of any
     is left to the process that started them, so that it is said once. While the job runs, a file
     beside ``log`` with the ending ``.running`` names its process; an error leaves one for
-    :mod:`nucleigan.retries`.
+    :mod:`nucleigan.retries`. A process that is still at the job, since the run that started it was
+    killed, is waited for, for :data:`PATIENCE` seconds, and then is an error. What an earlier try
+    has said is kept in a file with the ending ``.previous``.
     """
     path = Path(log)
     rank = os.environ.get("RANK")
     begins = rank is None and FIRST_NODE not in os.environ
-    with marked(path.with_suffix(".running")) if begins else nullcontext():
+    mark = path.with_suffix(".running")
+    if begins and (other := _still_at(mark)):
+        # The log is the other's.
+        failure = Failure(STILL_AT.format(path, other["pid"]), passes=False)
+        leave_failure(path, failure)
+        print(f"error: {failure.sentence}", file=sys.stderr)
+        sys.exit(1)
+    with marked(mark) if begins else nullcontext():
         yield from _logged(path, rank, begins)
 
 
@@ -99,6 +115,8 @@ def _logged(path: Path, rank: str | None, begins: bool) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if begins:
+            if path.exists() and path.stat().st_size:
+                path.replace(path.with_suffix(".previous"))
             path.write_bytes(b"")
             forget_failure(path)
         # All of them write at the end of one file.
@@ -123,6 +141,16 @@ def _logged(path: Path, rank: str | None, begins: bool) -> Iterator[None]:
         sys.stderr.flush()
         os._exit(1)
     sys.exit(1)
+
+
+def _still_at(mark: Path) -> dict[str, Any] | None:
+    """Another process of this machine that is at a job, and does not end in time."""
+    end = time.monotonic() + PATIENCE
+    while (other := read_mark(mark)) and is_alive(other) and other["pid"] != os.getpid():
+        if time.monotonic() >= end:
+            return other
+        time.sleep(min(0.5, PATIENCE))
+    return None
 
 
 def _say(error: Exception, path: Path) -> None:

@@ -3,13 +3,21 @@
 Snakemake alone knows of jobs that have not begun.
 """
 
+import json
 import sys
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from nucleigan.artifacts import write_json
+from nucleigan.errors import NucleiganError
 from nucleigan.running import is_alive, read_mark, this_process
+
+# A network file system may show an older file for so long, seconds.
+PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
@@ -39,8 +47,45 @@ def job_name(results: str | Path, log: str | Path) -> str:
     return Path(log).relative_to(Path(results) / "logs").with_suffix("").as_posix()
 
 
+def agreement_on(*values: Any) -> str:
+    """A digest of plain values and paths that all jobs of a run must have read alike."""
+    return sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def check_agreed(results: str | Path, agreed: str, patience: float = PATIENCE) -> None:
+    """Refuse a job that reads another configuration, or other slides, than its run has read.
+
+    Parameters
+    ----------
+    results
+        Folder of the run's results. Without a plan in it there is nothing to compare.
+    agreed
+        What :func:`agreement_on` says in the job, of the configuration and of the slides.
+    patience
+        For how long a plan that differs may be the one before, as a network file system may show
+        it, seconds.
+
+    Raises
+    ------
+    NucleiganError
+        They differ.
+    """
+    end = time.monotonic() + patience
+    while (facts := read_mark(_place(results))) and facts.get("agreed", agreed) != agreed:
+        if time.monotonic() >= end:
+            raise NucleiganError(
+                "the configuration or the sample sheet was changed since the run began that this "
+                "job belongs to, and the job would mix both; change them back, or stop the run and "
+                "start it again."
+            )
+        time.sleep(min(1.0, patience))
+
+
 def write_plan(
-    results: str | Path, logs: Iterable[str | Path], finished: Iterable[str | Path] = ()
+    results: str | Path,
+    logs: Iterable[str | Path],
+    finished: Iterable[str | Path] = (),
+    agreed: str | None = None,
 ) -> None:
     """Write ``logs/plan.json``; where that cannot be, warn and go on.
 
@@ -52,11 +97,14 @@ def write_plan(
         Log files of all jobs that are to run.
     finished
         Log files of those that need not run again.
+    agreed
+        What :func:`agreement_on` says.
     """
-    path = Path(results) / "logs/plan.json"
+    path = _place(results)
     names, others = (sorted(job_name(results, log) for log in some) for some in (logs, finished))
     try:
-        write_json(path, {"process": this_process(), "jobs": names, "finished": others})
+        facts = {"process": this_process(), "jobs": names, "finished": others}
+        write_json(path, facts | ({"agreed": agreed} if agreed else {}))
     except OSError as error:
         print(
             f"warning: {path}: cannot be written ({error.strerror}); `nucleigan status` will not "
@@ -67,7 +115,7 @@ def write_plan(
 
 def read_plan(results: str | Path) -> Plan | None:
     """The plan of the last run; None where there is none, or it cannot be read."""
-    path = Path(results) / "logs/plan.json"
+    path = _place(results)
     facts = read_mark(path)
     if facts is None:
         return None
@@ -76,3 +124,7 @@ def read_plan(results: str | Path) -> Plan | None:
         for jobs in (facts.get("jobs"), facts.get("finished"))
     )
     return Plan(names, finished, path.stat().st_mtime, is_alive(facts.get("process")))
+
+
+def _place(results: str | Path) -> Path:
+    return Path(results) / "logs/plan.json"

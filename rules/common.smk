@@ -14,19 +14,20 @@ from nucleigan.clock import pull_back
 from nucleigan.errors import NucleiganError
 from nucleigan.gpus import allowed
 from nucleigan.lock import occupy
-from nucleigan.models.given import check_start, settings_of_model
+from nucleigan.models.given import check_start, has_reference, settings_of_model
 from nucleigan.models.methods import method_module
 from nucleigan.organs import organ_name
-from nucleigan.plan import write_plan
+from nucleigan.plan import agreement_on, check_agreed, write_plan
 from nucleigan.provenance import package_digest, script_digest
 from nucleigan.records import spelled, unrecorded
-from nucleigan.retries import Retries
+from nucleigan.retries import Retries, forget_failure
 from nucleigan.shards import overlapping
 from nucleigan.slides.remote import set_patience
 from nucleigan.slides.sheet import (
     NOT_READ,
     SPLITS,
     absent,
+    check_kept,
     check_read,
     check_slides,
     check_training_sets,
@@ -85,6 +86,7 @@ def read_inputs():
         )
     found = [in_one_spelling(slide) for slide in found]
     if workflow.is_main_process and settings.slides != "phantoms":
+        check_kept(found, Path(settings.results, "slides"))
         check_read(found, Path(settings.results, "slides"))
     given, validation = settings.segmentation.model, settings.validation
     key = "model" if given else "start_from"
@@ -169,24 +171,21 @@ except NucleiganError as error:
     # Not WorkflowError, which adds the place in this file to what is wrong with another.
     sys.exit(f"error: {error}")
 
+# Jobs of a cluster read all of it again, perhaps days later.
+AGREED = agreement_on(
+    SETTINGS.model_dump(mode="json"), [vars(slide) for slide in SLIDES.values()]
+)
+if not workflow.is_main_process:
+    try:
+        check_agreed(SETTINGS.results, AGREED)
+    except NucleiganError as error:
+        sys.exit(f"error: {error}")
+
 # Before Snakemake looks at any of them.
 if workflow.is_main_process and (ahead := pull_back(SETTINGS.results)):
     print(
         f"warning: the times of {ahead} files in {SETTINGS.results} lay ahead of the clock, and were "
         "set to the present.",
-        file=sys.stderr,
-    )
-
-if workflow.is_main_process and (
-    forgotten := unrecorded(
-        Path(SETTINGS.results, "slides", slide, "image.tif") for slide in SLIDES
-    )
-):
-    print(
-        f"warning: Snakemake has no records of what made {len(forgotten)} of the slides in "
-        f"{SETTINGS.results}: changed settings and changed code are no reason for it to make them and "
-        "what follows anew; run it in the working directory that they were made in, under their old "
-        "name, or with --forceall.",
         file=sys.stderr,
     )
 
@@ -223,13 +222,13 @@ onstart:
         if not workflow.touch:
             to_do = set(workflow.dag.needrun_jobs())
             done = [job for job in workflow.dag.jobs if job not in to_do]
-            write_plan(
-                SETTINGS.results,
-                *(
-                    [path for job in jobs for path in job.log]
-                    for jobs in (to_do, done)
-                ),
-            )
+            logs = [
+                [path for job in jobs for path in job.log] for jobs in (to_do, done)
+            ]
+            write_plan(SETTINGS.results, *logs, agreed=AGREED)
+            # What an earlier run has left of their failures says nothing of those to come.
+            for path in logs[0]:
+                forget_failure(Path(path))
     # Snakemake answers SIGTERM by waiting for what runs. On a cluster that may be a day, after which
     # nobody watches the jobs any more: it shall take them back, as it does after Ctrl-C.
     if not workflow.local_exec:
@@ -320,6 +319,27 @@ RUNS = runs(
     SETTINGS.segmentation.data,
     SETTINGS.segmentation.seeds,
 )
+
+
+# What takes long to make, and is made by every run.
+COSTLY = (
+    *(results(f"slides/{slide}/image.tif") for slide in SLIDES),
+    *(results(f"stain/{slide}/image.tif") for slide in SLIDES),
+    results("cyclegan/generator.safetensors"),
+    results("synthesis/judge/weights.safetensors"),
+    *(
+        results(f"segmentation/{'/'.join(map(str, run))}/weights.safetensors")
+        for run in RUNS
+    ),
+)
+if workflow.is_main_process and (forgotten := unrecorded(COSTLY)):
+    print(
+        f"warning: Snakemake has no records of what made {len(forgotten)} files in "
+        f"{SETTINGS.results}, such as {forgotten[0]}: changed settings and changed code are no reason "
+        "for it to make them and what follows anew; run it in the working directory that they were made "
+        "in, under their old name, or delete them, or use --forceall.",
+        file=sys.stderr,
+    )
 
 
 def of_runs(paths, chosen, **wildcards):

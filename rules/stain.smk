@@ -19,8 +19,26 @@ rule profile_stain:
         "../workflow_scripts/profile_stain.py"
 
 
-# A model that is given says which.
-if not GIVEN:
+# A model that is given says which, and so does one that trainings start from.
+if not GIVEN and has_reference(SETTINGS):
+
+    rule take_reference:
+        input:
+            model=SETTINGS.segmentation.start_from,
+        output:
+            reference=results("stain/reference.json"),
+        log:
+            results("logs/stain/reference.log"),
+        benchmark:
+            results("benchmarks/stain/reference.tsv")
+        conda:
+            ENVIRONMENT
+        params:
+            code=code("take_reference.py"),
+        script:
+            "../workflow_scripts/take_reference.py"
+
+elif not GIVEN:
 
     rule choose_reference:
         input:

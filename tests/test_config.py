@@ -136,6 +136,15 @@ def test_later_files_win(tmp_path):
             ["prediction.tile (64)", "128 or more", "a single pixel"],
         ),
         ({"compute": {"device": "gpu"}}, ["compute.device", "'gpu'", "cuda:N"]),
+        (
+            {"compute": {"device": "cuda:1", "processes": 2}},
+            ["compute", "cuda:1, one GPU", "processes is 2"],
+        ),
+        ({"baselines": {"methods": ["cgan"]}}, ["baselines", "cgan", "segmentation.methods"]),
+        (
+            {"segmentation": {"methods": ["cnn3"]}, "masks": {"encoding": "filled"}},
+            ["cnn3", "masks.encoding is filled", "interior_boundary"],
+        ),
         ({"segmentation": {"jitter": {"scale": [0, 2]}}}, ["jitter.scale.0", "greater than 0"]),
         (
             {"segmentation": {"jitter": {"scale": [1.5, 0.7]}}},
@@ -228,6 +237,7 @@ def test_a_folder_has_one_spelling(given):
 
 
 REAL = {"segmentation": {"data": ["real"], "steps_per_epoch": 5}}
+UNET = {"kind": "unet", "depth": 3}
 
 
 @pytest.mark.parametrize(
@@ -241,11 +251,20 @@ REAL = {"segmentation": {"data": ["real"], "steps_per_epoch": 5}}
             "baselines",
             ["segmentation.crop (256)", "multiple of 512", "baselines.generator"],
         ),
+        (
+            {
+                "segmentation": REAL["segmentation"] | {"generator": UNET, "crop": 32},
+                "baselines": {"generator": {"kind": "unet", "depth": 4}},
+                "prediction": {"tile": 64, "tile_overlap": 16},
+            },
+            "baselines",
+            ["segmentation.crop (32)", "48 or more", "cnn3"],
+        ),
     ],
-    ids=["patches", "crop", "nothing", "baseline"],
+    ids=["patches", "crop", "nothing", "baseline", "windows"],
 )
 def test_what_only_a_comparison_trains_is_checked_when_it_is_asked_for(values, target, words):
-    config = validate(values | REAL)
+    config = validate(REAL | values)
     with pytest.raises(NucleiganError) as caught:
         config.check_compared(target)
     assert all(word in str(caught.value) for word in words), str(caught.value)

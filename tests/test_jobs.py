@@ -9,6 +9,7 @@ import pytest
 
 from nucleigan.errors import NucleiganError
 from nucleigan.jobs import GPU_MEMORY, MEMORY, _passes, job
+from nucleigan.retries import take_failure
 
 
 def test_what_is_printed_goes_to_log_and_terminal(tmp_path, capsys):
@@ -98,3 +99,32 @@ with job({str(tmp_path / "a.log")!r}):
     assert done.returncode == 1
     assert "error: the job needs more memory than it may have; give it more" in done.stderr
     assert "Traceback" not in done.stderr + (tmp_path / "a.log").read_text()
+
+
+def test_what_an_earlier_try_said_is_kept(tmp_path):
+    log = tmp_path / "a.log"
+    with pytest.raises(SystemExit), job(log):
+        raise ValueError("first")
+    with job(log):
+        print("second")
+    assert log.read_text() == "second\n"
+    assert "ValueError: first" in (tmp_path / "a.previous").read_text()
+
+
+def test_two_processes_are_not_at_one_job(tmp_path, capsys, monkeypatch):
+    """One that a killed run has left is waited for, and then said."""
+    monkeypatch.setattr("nucleigan.jobs.PATIENCE", 0.2)
+    log, at_work = tmp_path / "a.log", "print('at work', flush=True)\n    time.sleep(60)"
+    script = f"import time\nfrom nucleigan.jobs import job\nwith job({str(log)!r}):\n    {at_work}"
+    with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE) as other:
+        assert other.stderr is not None and other.stderr.readline() == b"at work\n"
+        with pytest.raises(SystemExit), job(log):
+            pytest.fail("both are at it")
+        assert f"process {other.pid} is still at this job" in capsys.readouterr().err
+        assert "still at" not in log.read_text()
+        failure = take_failure(log)
+        assert failure is not None and not failure.passes
+        other.kill()
+    with job(log):
+        print("its turn")
+    assert log.read_text() == "its turn\n"

@@ -11,15 +11,14 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from nucleigan.config import MaskSettings, SegmentationSettings
-from nucleigan.errors import NucleiganError
+from nucleigan.config import CNN3_WINDOW, MaskSettings, SegmentationSettings
 from nucleigan.models.contract import Method
 from nucleigan.models.supervised import Supervised, seeded
 from nucleigan.networks import IMAGE_CHANNELS
 from nucleigan.randomness import torch_seed
 from nucleigan.training.compute import Compute
 
-WINDOW = 47
+WINDOW = CNN3_WINDOW
 BACKGROUND, INSIDE, BOUNDARY = range(3)
 # Windows that a step takes from each patch, as equally many of the three classes as there are.
 WINDOWS = 48
@@ -119,17 +118,6 @@ def _choose(true: torch.Tensor, number: int) -> torch.Tensor:
 def _trainable(
     settings: SegmentationSettings, mask_settings: MaskSettings, compute: Compute, seed: int
 ) -> Supervised:
-    if mask_settings.encoding != "interior_boundary":
-        raise NucleiganError(
-            f"the method cnn3 knows inside and boundary, but masks.encoding is "
-            f"{mask_settings.encoding}; set it to interior_boundary or leave cnn3 out of "
-            "baselines.methods."
-        )
-    if settings.crop < WINDOW + 1:
-        raise NucleiganError(
-            f"segmentation.crop is {settings.crop} pixels, but the method cnn3 looks at windows of "
-            f"{WINDOW}; raise it or leave cnn3 out of baselines.methods."
-        )
     with seeded(torch_seed(seed, "cnn3")):
         network = CNN3()
     return Supervised(network, _losses, settings, compute)

@@ -94,10 +94,32 @@ def check_start(settings: Config, path: str | Path) -> list[str]:
             "masks": settings.masks.model_dump(),
         }
         check_same_network(path, theirs, facts)
-    mpp = settings.ingestion.mpp
-    if theirs.get("mpp") == mpp:
-        return []
-    return [
-        f"segmentation.start_from: {path} has learned nuclei at {shown(theirs.get('mpp'))} µm per "
-        f"pixel, and this run shows it others, at ingestion.mpp {mpp:g}"
-    ]
+    mpp, stain = settings.ingestion.mpp, settings.stain
+    warnings = []
+    if theirs.get("mpp") != mpp:
+        warnings.append(
+            f"segmentation.start_from: {path} has learned nuclei at {shown(theirs.get('mpp'))} µm "
+            f"per pixel, and this run shows it others, at ingestion.mpp {mpp:g}"
+        )
+    as_they_are = theirs.get("stain_reference") is None
+    if as_they_are == stain.normalize:
+        warnings.append(
+            f"segmentation.start_from: {path} has learned slides "
+            f"{'with the stains that they have' if as_they_are else 'of normalised stains'}, and "
+            f"this run shows it others, by stain.normalize {str(stain.normalize).lower()}"
+        )
+    elif stain.normalize and stain.reference != "auto":
+        warnings.append(
+            f"segmentation.start_from: {path} has learned slides with the stains of its own "
+            f"reference, and this run shows it those of stain.reference {stain.reference}; auto "
+            "takes the file's"
+        )
+    return warnings
+
+
+def has_reference(settings: Config) -> bool:
+    """Whether slides get the stains that the file has learned from which trainings start."""
+    start, stain = settings.segmentation.start_from, settings.stain
+    if not start or not stain.normalize or stain.reference != "auto":
+        return False
+    return read_facts(start).get("stain_reference") is not None

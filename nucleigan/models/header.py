@@ -44,10 +44,11 @@ def read_facts(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     NucleiganError
-        The file is missing, not of this format, or no segmenter.
+        The file is missing, not of this format, no segmenter, or weights alone.
     """
     facts = stored_facts(path)
     check_kind(path, facts, SEGMENTER)
+    check_complete(path, facts)
     return facts
 
 
@@ -73,6 +74,15 @@ def check_kind(path: str | Path, facts: Mapping[str, Any], kind: str) -> None:
     if facts.get("kind") != kind:
         raise NucleiganError(
             f"{path}: holds a {shown(facts.get('kind'))}, expected a {kind}; give {FILES[kind]}."
+        )
+
+
+def check_complete(path: str | Path, facts: Mapping[str, Any]) -> None:
+    """Raise where a file holds weights alone, as a training leaves them."""
+    if "prediction" not in facts:
+        raise NucleiganError(
+            f"{path}: holds weights alone, without thresholds and the licence of their data; give "
+            "the model.safetensors beside it."
         )
 
 

@@ -135,6 +135,7 @@ def train_segmenter(
             *(stored_digest(path) for part in (*real, *synthetic, *validation) for path in part),
             *(file_digest(path) for path in agreement),
         ],
+        "slides": [slide for source in sources for slide in source.slides],
         "start": file_digest(start) if start else None,
         "code": [package_digest(name) for name in (__name__, method_module(method))],
     }
@@ -157,7 +158,6 @@ def train_segmenter(
                 for source in sources
                 if source.name == "synthetic"
             },
-            "slides": [slide for source in sources for slide in source.slides],
         },
     }
     if learned.trainable is None:

@@ -42,14 +42,6 @@ def take_model(
         The file is damaged or no segmenter.
     """
     segmenter = Segmenter.load(model, compute)
-    known = segmenter.facts["stain_reference"]
-    if known is None:
-        known = {
-            "slide": "none",
-            "rule": "the model takes slides with the stains that they have",
-            **StainProfile(TEXTBOOK, np.ones(2)).as_dict(),
-        }
-    reference = {"slide": "unknown", "rule": "the model says no more", **known}
     if shift is None or tuple(shift) == segmenter.shift:
         with atomic(model_output) as temporary:
             shutil.copyfile(model, temporary)
@@ -58,5 +50,24 @@ def take_model(
         facts["prediction"] = {**facts.get("prediction", {}), "shift": shift}
         write_weights(model_output, tensors, facts)
         print(f"nuclei are moved by {tuple(shift)} pixels, not by {segmenter.shift}", flush=True)
+    _write_reference(segmenter, reference_output)
+
+
+def take_reference(
+    model: str | Path, reference_output: str | Path, compute: ComputeSettings
+) -> None:
+    """Write the stains that a model file expects, as :func:`take_model` does."""
+    _write_reference(Segmenter.load(model, compute), reference_output)
+
+
+def _write_reference(segmenter: Segmenter, output: str | Path) -> None:
+    known = segmenter.facts["stain_reference"]
+    if known is None:
+        known = {
+            "slide": "none",
+            "rule": "the model takes slides with the stains that they have",
+            **StainProfile(TEXTBOOK, np.ones(2)).as_dict(),
+        }
+    reference = {"slide": "unknown", "rule": "the model says no more", **known}
     print(f"reference slide: {reference['slide']}, {reference['rule']}", flush=True)
-    write_json(reference_output, reference)
+    write_json(output, reference)

@@ -147,8 +147,8 @@ def read_sheet(
     ----------
     path
         CSV with the columns slide, organ, split, image and, where known, annotation, mpp, sha256,
-        annotation_sha256 and patient. Paths are relative to the sheet; they may lead anywhere, through
-        symbolic links, too, since they are only read. Images and annotations may also be
+        annotation_sha256 and patient. Paths are relative to the sheet; they may lead anywhere,
+        through symbolic links, too, since they are only read. Images and annotations may also be
         addresses, http://, https:// or s3://.
     max_bytes
         Larger sheets are refused.
@@ -206,6 +206,38 @@ def stated_hashes(path: str | Path, slide: str) -> dict[str, str | None]:
     raise NucleiganError(
         f"{path}: the slide {slide!r} is not in it any more; run the same command again."
     )
+
+
+def check_kept(slides: Iterable[Slide], folder: Path) -> None:
+    """Refuse slides that were read and whose files are away: they would be taken for changed.
+
+    What was made of them would be removed, to be made anew.
+
+    Parameters
+    ----------
+    slides
+        Those of the sheet.
+    folder
+        Of what was read: ``{slide}/slide.json`` and ``{slide}/labels.tif``.
+
+    Raises
+    ------
+    NucleiganError
+        Names the first such slide, and the file.
+    """
+    for slide in slides:
+        for path, address, made in (
+            (slide.image, slide.image_address, "slide.json"),
+            (slide.annotation, slide.annotation_address, "labels.tif"),
+        ):
+            read = folder / slide.slide / made
+            if path is None or address is not None or path.exists() or not read.exists():
+                continue
+            raise NucleiganError(
+                f"slide {slide.slide}: {shown(str(path))} is not there, though it was read before; "
+                "mount its disk or bring it back, take the slide out of the sheet, or delete "
+                f"{read} if the file is to be missing."
+            )
 
 
 def check_read(slides: Iterable[Slide], folder: Path) -> None:

@@ -81,11 +81,6 @@ def _leave() -> None:
 
 
 def _check_gpus(processes: int, device: str) -> None:
-    if device.startswith("cuda:"):
-        raise NucleiganError(
-            f"compute.device is {device!r}, one GPU, but compute.processes is {processes} and each "
-            "takes one of its own; set the device to auto or cuda, or processes to 1."
-        )
     if processes > torch.cuda.device_count():
         raise NucleiganError(
             f"compute.processes is {processes}, but PyTorch sees {torch.cuda.device_count()} CUDA "

@@ -84,6 +84,13 @@ OTHERS = {
         "results/ablation/training_sets.png",
         {"ablation": {"data": ["both"], "seeds": [0]}},
     ),
+    "take_reference": (
+        "started/stain/reference.json",
+        {
+            "results": "started",
+            "segmentation": {"start_from": f"results/segmentation/{RUN}/model.safetensors"},
+        },
+    ),
     "take_model": (
         "applied/segmentation/cgan/both/0/model.safetensors",
         {

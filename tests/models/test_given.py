@@ -1,5 +1,7 @@
 """What a model file decides in the configuration of a run that applies it."""
 
+import re
+
 import pytest
 from safetensors.torch import save_file
 
@@ -11,7 +13,7 @@ from nucleigan.config import (
     StainSettings,
 )
 from nucleigan.errors import NucleiganError
-from nucleigan.models.given import check_start, settings_of_model
+from nucleigan.models.given import check_start, has_reference, settings_of_model
 from nucleigan.models.weights import write_weights
 
 REFERENCE = {"matrix": [[0.6, 0.7, 0.4], [0.1, 0.9, 0.3]], "percentiles": [2, 1], "slide": "a"}
@@ -122,14 +124,49 @@ def test_files_that_are_no_models(tmp_path):
         settings_of_model(OWN, path)
 
 
-def test_a_start_at_another_magnification_is_told(model):
-    masks = {"masks": FACTS["masks"], "ingestion": {"mpp": 0.5}}
-    own = Config.model_validate(masks)
-    network = {
+def starting(**changed):
+    """A configuration with the network of such a model, and what the model's facts say of it."""
+    own = Config.model_validate({"masks": FACTS["masks"], "ingestion": {"mpp": 0.5}, **changed})
+    return own, {
         "method": "cgan",
         "generator": own.segmentation.generator.model_dump(),
         "backbone": own.segmentation.backbone,
     }
+
+
+def test_a_start_at_another_magnification_is_told(model):
+    own, network = starting()
     assert check_start(own, model(**network)) == []
     (said,) = check_start(own, model(**network, mpp=0.25))
     assert "0.25" in said and "ingestion.mpp 0.5" in said
+
+
+@pytest.mark.parametrize(
+    ("stain", "reference", "takes", "said"),
+    [
+        ({}, REFERENCE, True, None),
+        ({"reference": "b"}, REFERENCE, False, "those of stain.reference b; auto takes the file's"),
+        ({"normalize": False}, REFERENCE, False, "of normalised stains, .*normalize false"),
+        ({}, None, False, "with the stains that they have, .*normalize true"),
+        ({"normalize": False}, None, False, None),
+    ],
+)
+def test_a_start_takes_slides_with_the_stains_it_has_learned(model, stain, reference, takes, said):
+    _, network = starting()
+    path = model(**network, stain_reference=reference)
+    own, _ = starting(stain=stain, segmentation={"start_from": str(path)})
+    assert has_reference(own) == takes
+    warnings = check_start(own, path)
+    assert len(warnings) == (said is not None)
+    assert all(re.search(said, warning) for warning in warnings)
+    assert not has_reference(starting(stain=stain)[0])
+
+
+def test_weights_alone_are_no_model(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    own, network = starting()
+    facts = {key: value for key, value in FACTS.items() if key != "prediction"}
+    write_weights(path, {}, facts | network)
+    for use in (settings_of_model, check_start):
+        with pytest.raises(NucleiganError, match=r"holds weights alone, .*; give the model"):
+            use(own, path)

@@ -7,7 +7,7 @@ from nucleigan.artifacts import read_json
 from nucleigan.config import ComputeSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.models.weights import read_weights
-from nucleigan.segmentation import Segmenter, take_model
+from nucleigan.segmentation import Segmenter, take_model, take_reference
 from nucleigan.stain import StainProfile
 from nucleigan.stain.vectors import TEXTBOOK
 
@@ -22,6 +22,8 @@ def taken(model, tmp_path):
     def take(reference):
         given, copy, written = model(stain_reference=reference), tmp_path / "copy", tmp_path / "r"
         take_model(given, copy, written, COMPUTE)
+        take_reference(given, tmp_path / "alone", COMPUTE)
+        assert (tmp_path / "alone").read_bytes() == written.read_bytes()
         return given, copy, read_json(written)
 
     return take

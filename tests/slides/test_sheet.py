@@ -12,6 +12,7 @@ from nucleigan.slides.sheet import (
     COLUMNS,
     Slide,
     absent,
+    check_kept,
     check_slides,
     check_twins,
     hold_out,
@@ -282,6 +283,20 @@ def test_no_image_is_learned_from_and_judged(tmp_path):
     assert check_slides(slides) == []
 
 
+def test_slides_that_were_read_are_not_forgotten_while_their_files_are_away(tmp_path):
+    text = HEADER + "a,liver,train,a.tif,a.png,,\n"
+    slides, read = read_sheet(written(tmp_path, text)), tmp_path / "results"
+    # Never read: it fails alone.
+    check_kept(slides, read)
+    (read / "a").mkdir(parents=True)
+    for made, file in (("slide.json", "a.tif"), ("labels.tif", "a.png")):
+        (read / "a" / made).touch()
+        with pytest.raises(NucleiganError, match=rf"slide a: .*{file} is not there, though it was"):
+            check_kept(slides, read)
+        (tmp_path / file).touch()
+        check_kept(slides, read)
+
+
 def test_no_patient_is_learned_from_and_judged(tmp_path):
     header = "slide,organ,split,image,annotation,patient\n"
     rows = "a,liver,train,a.tif,a.png,P 1\nb,liver,train,b.tif,b.png,P 1\nc,liver,test,c.tif,,{}\n"
@@ -294,7 +309,7 @@ def test_no_patient_is_learned_from_and_judged(tmp_path):
     slides = hold_out(slides[:2], ["b"])
     with pytest.raises(NucleiganError, match=r"'a' \(train\) and 'b' \(val\) are of"):
         check_twins(slides)
-    with pytest.raises(NucleiganError, match="`patient` is .*; use at most 64 characters"):
+    with pytest.raises(NucleiganError, match=r"`patient` is .*; use at most 64 characters"):
         read_sheet(written(tmp_path, header + rows.format("P" * 65)))
 
 

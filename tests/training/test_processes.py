@@ -462,7 +462,6 @@ def test_what_processes_tell_each_other_lies_where_their_backend_reads_it(
 @pytest.mark.parametrize(
     ("device", "number", "words"),
     [
-        ("cuda:1", 2, "one GPU, but compute.processes is 2"),
         ("auto", 3, "compute.processes is 3, but PyTorch sees 2 CUDA devices"),
         ("gpu", 2, "use auto, cpu, cuda or cuda:N"),
     ],

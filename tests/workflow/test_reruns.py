@@ -200,12 +200,13 @@ def test_a_higher_limit_reruns_nothing(finished):
 def test_results_whose_making_is_forgotten_are_said(finished, copied):
     """Snakemake's records lie in the working directory, by the names of the files."""
     look = {"options": ["--dry-run"]}
-    warning = "warning: Snakemake has no records of what made 6 of the slides in "
+    warning = "warning: Snakemake has no records of what made 15 files in "
     assert warning not in finished.make("all", **look)
     shutil.copytree(copied.results, copied.folder / "moved")
-    assert f"{warning}moved:" in copied.make("all", changes={"results": "moved"}, **look)
+    said = copied.make("all", changes={"results": "moved"}, **look)
+    assert f"{warning}moved, such as moved/slides/" in said
     shutil.rmtree(copied.folder / ".snakemake")
-    assert f"{warning}results:" in copied.make("all", **look)
+    assert f"{warning}results, such as results/slides/" in copied.make("all", **look)
 
 
 def test_a_training_does_not_start_from_what_it_overwrites(finished):
