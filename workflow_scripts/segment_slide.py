@@ -4,7 +4,7 @@ from nucleigan.gpus import use_gpus
 from nucleigan.jobs import job
 
 with job(snakemake.log[0]), use_gpus(snakemake.resources.gpu, snakemake.resources.device):
-    from nucleigan.config import ComputeSettings
+    from nucleigan.config import ComputeSettings, IngestionSettings
     from nucleigan.segmentation import segment_slide
 
     segment_slide(
@@ -20,4 +20,6 @@ with job(snakemake.log[0]), use_gpus(snakemake.resources.gpu, snakemake.resource
             device=snakemake.resources.device,
             threads=snakemake.threads,
         ),
+        # A limit is no param: a higher one is no reason to segment others again.
+        limits=IngestionSettings(**(snakemake.config.get("ingestion") or {})),
     )

@@ -26,7 +26,7 @@ from nucleigan.progress import progress
 from nucleigan.segmentation.tiles import TILE, joined, learned_tile, moved, predict, predict_bands
 from nucleigan.slides.resample import resample_image, resample_labels, scaled_shape
 from nucleigan.slides.sheet import check_mpp
-from nucleigan.slides.tissue import tissue_mask, whitened
+from nucleigan.slides.tissue import MOST_BLACK, black_part, tissue_mask, whitened
 from nucleigan.training import compute as computing
 from nucleigan.windows import Picture
 
@@ -146,11 +146,16 @@ class Segmenter:
         height = image.shape[0]
         bands = predict_bands(self.network, image, self.compute, **self._tiles)
         bands = progress(bands, height, "rows segmented", lambda band: band.shape[1])
-        whole = isinstance(image, np.ndarray) or self.method.decode is not masks.decode
-        if whole or self.mask_settings.encoding != "interior_boundary":
+        if isinstance(image, np.ndarray) or self.needs_whole:
             yield self._decoded(joined(bands, height))
         else:
             yield from decode_bands(bands, self.prediction.decoding)
+
+    @property
+    def needs_whole(self) -> bool:
+        """Whether the method or its encoding needs all of a slide at once."""
+        banded = self.method.predict is None and self.method.decode is masks.decode
+        return not banded or self.mask_settings.encoding != "interior_boundary"
 
     def _decoded(self, mask: np.ndarray) -> tuple[np.ndarray, list[Nucleus]]:
         labels = self.decode(mask, self.prediction.decoding)
@@ -194,7 +199,7 @@ class Segmenter:
             Is told where the estimate is doubtful, as of an image with hardly any tissue.
         """
         if self.facts["stain_reference"] is None:
-            return whitened
+            return whitened if black_part(image) > MOST_BLACK else lambda part: part
         # Imported late: SPAMS is not needed for images that are normalised already.
         from nucleigan.stain import StainProfile, estimate_stains, normalize
 
@@ -227,6 +232,7 @@ def _check_reference(values: dict[str, Any]) -> None:
         found = np.array(values[key], np.float64)
         if found.shape != shape or not np.isfinite(found).all():
             raise ValueError(f"stain_reference.{key} is no finite array of shape {shape}")
+    float(values.get("black", 0))
 
 
 def _shape(shape: torch.Size | None) -> str:

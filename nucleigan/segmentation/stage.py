@@ -20,7 +20,7 @@ from nucleigan.lock import NO_LOCKS
 from nucleigan.progress import progress
 from nucleigan.segmentation.export import Features, geojson
 from nucleigan.segmentation.segmenter import Segmenter
-from nucleigan.slides.images import DEFAULTS, opened_level, read_header
+from nucleigan.slides.images import DEFAULTS, check_pixels, opened_level, read_header
 from nucleigan.slides.resample import (
     resample_labels,
     resampled,
@@ -44,6 +44,7 @@ def segment_slide(
     geojson_output: str | Path,
     picture_output: str | Path,
     compute: ComputeSettings,
+    limits: IngestionSettings = DEFAULTS,
 ) -> None:
     """Segment a normalised slide and write its label map, GeoJSON and overlay.
 
@@ -62,11 +63,14 @@ def segment_slide(
         over the slide.
     compute
         Device, precision and threads.
+    limits
+        ``max_pixels_whole``, where the model needs the slide as a whole.
     """
     segmenter = Segmenter.load(model, compute)
     source = read_json(facts)
     with open_image(image) as picture:
         height, width = picture.shape[:2]
+        _check_whole(segmenter, Path(image), (height, width), limits)
         scale = (source["source_height"] / height, source["source_width"] / width)
         with geojson(geojson_output, source["source_mpp"], scale) as features:
             rows = _label_rows(segmenter, picture, features)
@@ -135,6 +139,7 @@ def segment_file(
             f"pixels, more than {limits.max_pixels}; correct its --mpp, raise --max-pixels or cut "
             "the image."
         )
+    _check_whole(segmenter, Path(image), shape, limits)
     for doubt in magnification_doubts(image, header.mpp, mpp, working, "--mpp"):
         _warn(doubt)
     with _working_in(workspace(Path(labels_output))) as folder, ExitStack() as files:
@@ -205,6 +210,16 @@ def _working_in(folder: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(handle)
+
+
+def _check_whole(
+    segmenter: Segmenter, path: Path, shape: tuple[int, int], limits: IngestionSettings
+) -> None:
+    """Refuse, before it is looked at, what would not fit into memory in the end."""
+    method, encoding = segmenter.facts["method"], segmenter.mask_settings.encoding
+    if segmenter.needs_whole:
+        what = f"{method} with masks.encoding {encoding} needs it at once, and it"
+        check_pixels(path, shape, limits, whole=True, what=what)
 
 
 def _warn(sentence: str) -> None:

@@ -23,7 +23,7 @@ def normalize(
 
     Every pixel's concentrations are scaled so that the high percentiles of both slides agree, then
     shown in the reference's colours; see :func:`scales`. What neither stain explains is dropped;
-    white stays white, and black, which is no tissue, becomes white.
+    white stays white, and the black of a slide that is padded with it becomes white.
 
     Parameters
     ----------
@@ -48,7 +48,8 @@ def normalize(
         for channel, (first, second) in enumerate(mixing.T):
             density = amounts[:, 0] * first + amounts[:, 1] * second
             result[part, channel] = to_image(density)
-        result[part][is_black(flat[part])] = 255
+        if source.padded:
+            result[part][is_black(flat[part])] = 255
     return result.reshape(image.shape)
 
 

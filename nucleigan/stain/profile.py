@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from nucleigan.slides.tissue import MOST_BLACK
 from nucleigan.stain.vectors import TEXTBOOK
 
 STAINS = ("haematoxylin", "eosin")
@@ -22,11 +23,19 @@ class StainProfile:
         (2,) float64: high percentile of each stain's concentration in tissue, optical density.
     warnings
         What makes the estimate doubtful, in words.
+    black
+        The part of the slide that is black, 0 to 1.
     """
 
     matrix: np.ndarray
     percentiles: np.ndarray
     warnings: tuple[str, ...] = ()
+    black: float = 0.0
+
+    @property
+    def padded(self) -> bool:
+        """Whether there is so much black that it is no part of the slide."""
+        return self.black > MOST_BLACK
 
     @property
     def angles(self) -> np.ndarray:
@@ -40,6 +49,7 @@ class StainProfile:
             "percentiles": self.percentiles.tolist(),
             "angles_to_textbook": self.angles.round(3).tolist(),
             "warnings": list(self.warnings),
+            "black": round(self.black, 6),
         }
 
     @classmethod
@@ -49,6 +59,7 @@ class StainProfile:
             np.array(values["matrix"], np.float64),
             np.array(values["percentiles"], np.float64),
             tuple(values.get("warnings", ())),
+            float(values.get("black", 0.0)),
         )
 
 

@@ -1,11 +1,12 @@
 """Sparse stain separation (Vahadane et al. 2016) with SPAMS."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from nucleigan.config import StainSettings
-from nucleigan.slides.tissue import is_black
+from nucleigan.slides.tissue import MOST_BLACK, is_black
 from nucleigan.stain.optical_density import as_pixels, is_tissue, optical_density
 from nucleigan.stain.profile import STAINS, StainProfile
 from nucleigan.stain.vectors import TEXTBOOK
@@ -13,8 +14,6 @@ from nucleigan.windows import Picture, bands
 
 # Fewer tissue pixels say little about two stains; the textbook says more.
 MIN_TISSUE = 1000
-# More black than this is said.
-MOST_BLACK = 0.01
 # Atoms closer than this are one stain seen twice, degrees; those of the 30 Kumar tiles lie 12 to 26
 # apart, the textbook's 22.
 MIN_SEPARATION = 8.0
@@ -62,7 +61,7 @@ def estimate_stains(image: Picture, settings: StainSettings | None = None) -> St
     if problem:
         warnings.append(f"{problem}: the textbook's stain vectors are used")
         matrix = TEXTBOOK
-    return _profile(pixels, matrix, settings, warnings)
+    return replace(_profile(pixels, matrix, settings, warnings), black=black)
 
 
 def _tissue(image: Picture, settings: StainSettings) -> tuple[np.ndarray, float]:

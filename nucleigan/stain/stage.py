@@ -105,7 +105,7 @@ def normalize_slide(
         The normalised TIFF, JSON with the slide's profile before and after, and a PNG: before,
         after, haematoxylin, eosin.
     settings
-        With ``normalize`` false the image passes through as it is, but for black.
+        With ``normalize`` false the image passes through as it is, but for the black of padding.
     mpp
         µm per pixel.
     """
@@ -124,6 +124,8 @@ def normalize_slide(
                 normalize(band, source, reference, settings)
                 if settings.normalize
                 else whitened(band)
+                if source.padded
+                else band
             )
             change += _change(band, result)
             yield result

@@ -15,9 +15,11 @@ from nucleigan.config import (
     ComputeSettings,
     DecodingSettings,
     IngestionSettings,
+    MaskSettings,
     PhantomSettings,
     StainSettings,
 )
+from nucleigan.errors import NucleiganError
 from nucleigan.masks.streaming import nuclei_of
 from nucleigan.metrics import aggregated_jaccard
 from nucleigan.models.weights import read_weights, write_weights
@@ -159,6 +161,17 @@ def test_a_file_gives_what_its_pixels_give(slide, model, tmp_path, monkeypatch, 
         assert polygon.area == pytest.approx(areas[number], rel=0.15, abs=12)
         assert polygon.centroid.x == pytest.approx(xs.mean() + 0.5, abs=1)
         assert polygon.centroid.y == pytest.approx(ys.mean() + 0.5, abs=1)
+
+
+def test_what_is_needed_whole_is_refused_before_it_is_looked_at(slide, model, tmp_path):
+    segmenter = segmenters.Segmenter.load(model, COMPUTE)
+    assert not segmenter.needs_whole
+    segmenter.mask_settings = MaskSettings(encoding="filled")
+    limits = IngestionSettings(max_pixels_whole=1000)
+    outputs = tmp_path / "labels.tif", tmp_path / "nuclei.geojson"
+    with pytest.raises(NucleiganError, match=r"as .* encoding filled needs it, .* of ingestion\."):
+        segment_file(segmenter, slide.image, *outputs, MPP, limits)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nuclei_that_are_smaller_than_a_pixel_of_the_file_are_told_of(

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ def test_white_stays_white(first: float, second: float, sparsity: float) -> None
     np.testing.assert_array_equal(normalize(white, source, reference, settings), white)
 
 
-def test_black_becomes_white_and_changes_nothing_beside_it(
+def test_the_black_of_padding_becomes_white_and_changes_nothing_beside_it(
     render: Callable[..., np.ndarray],
 ) -> None:
     """Dark slides, whose black a lighter reference would turn into a colour of its own."""
@@ -63,7 +64,17 @@ def test_black_becomes_white_and_changes_nothing_beside_it(
     padded[:, :9] = 7
     expected = normalize(image, source, reference)
     expected[:, :9] = 255
+    source = replace(source, black=estimate_stains(padded).black)
     np.testing.assert_array_equal(normalize(padded, source, reference), expected)
+
+
+def test_a_few_black_pixels_are_the_darkest_of_a_nucleus(render: Callable[..., np.ndarray]) -> None:
+    image = render(TEXTBOOK)
+    image[20:23, 30:33] = 7
+    source = estimate_stains(image)
+    shown = normalize(image, source, source)
+    assert 0 < source.black < 0.01 and not source.padded
+    assert shown[20:23, 30:33].max() < np.percentile(shown, 5)
 
 
 @given(st.data())

@@ -342,6 +342,8 @@ def test_black_padding_changes_no_stain(
     clean, padded = (estimate_stains(one) for one in (image, np.concatenate([padding, image])))
     np.testing.assert_array_equal(padded.matrix, clean.matrix)
     np.testing.assert_array_equal(padded.percentiles, clean.percentiles)
+    assert padded.black == pytest.approx(height / (height + len(image)))
+    assert padded.padded == bool(said)
     assert len(padded.warnings) == len(said)
     assert all(words in found for words, found in zip(said, padded.warnings, strict=True))
 
