@@ -315,6 +315,11 @@ class DecodingSettings(Settings):
         description="Split a seed whose probability has several summits, each higher than the "
         "saddle between them by this; null keeps it whole. For interior_boundary.",
     )
+    peak: Fraction = Field(
+        0.0,
+        description="A nucleus without a pixel of at least this probability is dropped. For "
+        "filled and interior_boundary.",
+    )
     min_area: NonNegative = Field(
         20.0,
         description="Smaller objects are dropped, pixels; 20 are 1.25 µm² at 40×, and 5 µm² at "

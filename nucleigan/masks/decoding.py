@@ -142,7 +142,8 @@ def add_unmarked(labels: np.ndarray, foreground: np.ndarray) -> np.ndarray:
 def _interior_boundary(probability: np.ndarray, decoding: DecodingSettings) -> np.ndarray:
     nucleus, core = probability
     foreground = nucleus > decoding.foreground
-    return split(foreground, seed_pixels(core, foreground, decoding), blurred(core), decoding)
+    seeds = seed_pixels(core, foreground, decoding)
+    return split(foreground, seeds, nucleus >= decoding.peak, blurred(core), decoding)
 
 
 def seed_pixels(core: np.ndarray, foreground: np.ndarray, decoding: DecodingSettings) -> np.ndarray:
@@ -156,7 +157,11 @@ def blurred(core: np.ndarray) -> np.ndarray:
 
 
 def split(
-    foreground: np.ndarray, seeds: np.ndarray, inside: np.ndarray, decoding: DecodingSettings
+    foreground: np.ndarray,
+    seeds: np.ndarray,
+    sure: np.ndarray,
+    inside: np.ndarray,
+    decoding: DecodingSettings,
 ) -> np.ndarray:
     """Divide the foreground into nuclei, each connected region as if it were alone.
 
@@ -164,6 +169,8 @@ def split(
     ----------
     foreground, seeds
         (H, W) bool: pixels of nuclei, and those of them that may be markers.
+    sure
+        (H, W) bool: pixels one of which each nucleus has.
     inside
         (H, W) float: :func:`blurred` probability of the interior.
     decoding
@@ -181,7 +188,14 @@ def split(
         markers = tops(summits[1:-1, 1:-1] & seeds)
     else:
         markers = components(seeds, decoding.min_marker_area)
-    return add_unmarked(grow(markers, -inside, foreground), foreground)
+    return keep_sure(add_unmarked(grow(markers, -inside, foreground), foreground), sure)
+
+
+def keep_sure(labels: np.ndarray, sure: np.ndarray) -> np.ndarray:
+    """Set labels without any such pixel to background."""
+    kept = np.zeros(int(labels.max(initial=0)) + 1, bool)
+    kept[labels[sure]] = True
+    return np.where(kept[labels], labels, 0)
 
 
 def _filled(probability: np.ndarray, decoding: DecodingSettings) -> np.ndarray:
@@ -189,7 +203,8 @@ def _filled(probability: np.ndarray, decoding: DecodingSettings) -> np.ndarray:
     inside = ndimage.distance_transform_edt(foreground)
     inside = ndimage.gaussian_filter(inside, DISTANCE_BLUR)
     markers = tops(_summits(inside, SUMMIT_HEIGHT) & foreground)
-    return add_unmarked(grow(markers, -inside, foreground), foreground)
+    labels = add_unmarked(grow(markers, -inside, foreground), foreground)
+    return keep_sure(labels, probability[0] >= decoding.peak)
 
 
 def _outline(probability: np.ndarray, decoding: DecodingSettings) -> np.ndarray:

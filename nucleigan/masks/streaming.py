@@ -60,10 +60,11 @@ class Nucleus:
 
 @dataclass
 class _Rows:
-    """Rows of a slide: foreground and seeds, bool, and the blurred interior, (h, W) each."""
+    """Rows of a slide, (h, W) each: what :func:`nucleigan.masks.decoding.split` divides."""
 
     foreground: np.ndarray
     seeds: np.ndarray
+    sure: np.ndarray
     inside: np.ndarray
 
     @staticmethod
@@ -78,10 +79,10 @@ class _Rows:
         return _Rows(*(array[part] for array in self._parts()))
 
     def within(self, mask: np.ndarray) -> "_Rows":
-        return _Rows(self.foreground & mask, self.seeds & mask, self.inside)
+        return _Rows(self.foreground & mask, self.seeds & mask, self.sure, self.inside)
 
     def _parts(self) -> tuple[np.ndarray, ...]:
-        return self.foreground, self.seeds, self.inside
+        return self.foreground, self.seeds, self.sure, self.inside
 
 
 def nuclei_of(labels: np.ndarray) -> list[Nucleus]:
@@ -153,21 +154,21 @@ def _prepared(
     masks: Iterable[np.ndarray], decoding: DecodingSettings
 ) -> Iterator[tuple[_Rows, bool]]:
     """Rows whose blur depends on no row to come, and whether they are the last."""
-    foreground = core = None
+    nucleus = core = None
     # Rows that were given away, and are here for the blur of the next.
     above = 0
     for band, last in _with_end(masks):
-        nucleus, interior = (band.astype(np.float32) + 1) / 2
-        nucleus = nucleus > decoding.foreground
-        foreground = nucleus if foreground is None else np.concatenate([foreground, nucleus])
+        whole, interior = (band.astype(np.float32) + 1) / 2
+        nucleus = whole if nucleus is None else np.concatenate([nucleus, whole])
         core = interior if core is None else np.concatenate([core, interior])
         end = len(core) if last else max(above, len(core) - BLUR_REACH)
         if end > above:
             part = slice(above, end)
-            marked = seed_pixels(core[part], foreground[part], decoding)
-            yield _Rows(foreground[part], marked, blurred(core)[part]), last
+            foreground, sure = nucleus[part] > decoding.foreground, nucleus[part] >= decoding.peak
+            seeds = seed_pixels(core[part], foreground, decoding)
+            yield _Rows(foreground, seeds, sure, blurred(core)[part]), last
         keep = max(0, end - BLUR_REACH)
-        foreground, core, above = foreground[keep:], core[keep:], end - keep
+        nucleus, core, above = nucleus[keep:], core[keep:], end - keep
 
 
 def _with_end(masks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, bool]]:
@@ -195,7 +196,7 @@ def _nuclei(
         group = np.zeros(len(unfinished), np.int32)
         group[members] = number
         part = rows[box].within(group[regions[box]] == number)
-        labels = split(part.foreground, part.seeds, part.inside, decoding)
+        labels = split(part.foreground, part.seeds, part.sure, part.inside, decoding)
         for one in nuclei_of(keep_large(labels, decoding.min_area)):
             top, left = first + box[0].start + one.top, box[1].start + one.left
             found.append(Nucleus(top, left, one.mask))

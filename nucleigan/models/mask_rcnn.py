@@ -208,4 +208,5 @@ def _network(facts: dict[str, Any]) -> nn.Module:
     return InstanceNetwork(backbone, MaskSettings(**facts["masks"]))
 
 
-METHOD = Method(_trainable, _network, _draw)
+# Nuclei are drawn as faint as their scores are low, which is no probability of a pixel.
+METHOD = Method(_trainable, _network, _draw, thresholds={"peak": 0.0})

@@ -72,7 +72,7 @@ def choose_thresholds(
                     segmenter.predict(part.image),
                     part.truth,
                     segmenter.decode,
-                    settings.decoding,
+                    segmenter.prediction.decoding,
                     markers,
                     foreground,
                 )

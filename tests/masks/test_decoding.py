@@ -135,11 +135,25 @@ def test_where_no_pixel_is_taken_for_nucleus_there_is_none(summit):
     assert np.array_equal(labels, nucleus == 0.9)
 
 
+@pytest.mark.parametrize("encoding", ["filled", "interior_boundary"])
+def test_a_nucleus_has_a_pixel_that_is_sure(encoding):
+    nucleus = np.zeros((30, 60))
+    nucleus[5:25, 5:25] = nucleus[5:25, 35:55] = 0.7
+    nucleus[12, 12] = 0.9
+    mask = as_mask(*[nucleus] * ENCODINGS[encoding].channels)
+    choice = MaskSettings(encoding=encoding)
+    for peak, found in ((0, 2), (0.65, 2), (0.85, 1), (0.95, 0)):
+        labels = decode(mask, choice, DecodingSettings(peak=peak))
+        assert labels.max() == found
+        if found == 1:
+            assert np.array_equal(labels > 0, (nucleus > 0) & (np.arange(60) < 30))
+
+
 def test_a_summit_whose_pixels_touch_by_their_corners_is_one():
     inside = np.full((20, 20), 0.5, np.float32)
     inside[8:10, 8:10] = inside[10, 10] = 0.9
     foreground = np.ones(inside.shape, bool)
-    labels = split(foreground, foreground, inside, DecodingSettings(summit=0.1))
+    labels = split(foreground, foreground, foreground, inside, DecodingSettings(summit=0.1))
     assert np.array_equal(labels, foreground)
 
 

@@ -45,15 +45,16 @@ def noise(seed, shape, blur, gain):
     foreground=st.sampled_from([0.3, 0.5, 0.7]),
     marker=st.sampled_from([0.2, 0.6]),
     summit=st.sampled_from([None, 0.02, 0.3]),
+    peak=st.sampled_from([0.0, 0.6, 0.8]),
     min_area=st.sampled_from([1, 12]),
     together=st.sampled_from([1, 300, 4_000_000]),
 )
 def test_bands_make_no_difference(
-    seed, shape, blur, gain, heights, foreground, marker, summit, min_area, together
+    seed, shape, blur, gain, heights, foreground, marker, summit, peak, min_area, together
 ):
     mask = noise(seed, shape, blur, gain)
     decoding = DecodingSettings(
-        foreground=foreground, marker=marker, summit=summit, min_area=min_area
+        foreground=foreground, marker=marker, summit=summit, peak=peak, min_area=min_area
     )
     whole = decode(mask, MASKS, decoding)
     with pytest.MonkeyPatch.context() as patch:
@@ -99,7 +100,7 @@ def test_real_shapes_over_many_seams():
         labels[(away < 1) & (labels == 0)] = number
     mask = 2.0 * encode(labels, MASKS).astype(np.float32) - 1
     mask = np.clip(mask + rng.normal(0, 0.3, mask.shape), -1, 1).astype(np.float32)
-    decoding = DecodingSettings(foreground=0.5, marker=0.3, summit=0.075, min_area=20)
+    decoding = DecodingSettings(foreground=0.5, marker=0.3, summit=0.075, peak=0.8, min_area=20)
     whole = decode(mask, MASKS, decoding)
     assert whole.max() > 60
     for height in (1, 17, 64):

@@ -169,7 +169,9 @@ def test_what_is_needed_whole_is_refused_before_it_is_looked_at(slide, model, tm
     segmenter.mask_settings = MaskSettings(encoding="filled")
     limits = IngestionSettings(max_pixels_whole=1000)
     outputs = tmp_path / "labels.tif", tmp_path / "nuclei.geojson"
-    with pytest.raises(NucleiganError, match=r"as .* encoding filled needs it, .* of ingestion\."):
+    with pytest.raises(
+        NucleiganError, match=r"encoding filled needs it at once, .* of ingestion\."
+    ):
         segment_file(segmenter, slide.image, *outputs, MPP, limits)
     assert list(tmp_path.iterdir()) == []
 
