@@ -12,7 +12,7 @@ from jobs_of_runs import looks_and_ends
 from safetensors.numpy import load_file
 from tiny_workflow import draw_slide, facts_of
 
-from nucleigan.artifacts import stored_digest
+from nucleigan.artifacts import read_json, stored_digest
 from nucleigan.config import PhantomSettings
 from nucleigan.models.weights import read_weights, write_weights
 from nucleigan.phantoms.sheet import phantom_slides
@@ -83,8 +83,12 @@ def test_a_training_starts_from_a_model_file_and_chooses_its_epoch(copied):
     write_weights(model, tensors, facts | {"data_licence": "CC BY-NC-SA 4.0"})
     changes = {"segmentation": {"start_from": str(model), "choose_epoch": True}}
     target = f"results/segmentation/{RUN}/model.safetensors"
-    assert copied.planned(target, changes=changes) == {"train_segmenter", "choose_thresholds"}
+    planned = copied.planned(target, changes=changes)
+    # Slides get the stains that the file has learned, here those that they had.
+    assert {"take_reference", "normalize_slide", "train_segmenter", "choose_thresholds"} <= planned
+    before = read_json(copied.results / "stain/reference.json")
     copied.make(target, changes=changes)
+    assert read_json(copied.results / "stain/reference.json") == before
     facts = read_weights(path)[1]
     assert facts["started_from"]["steps"] == 4 and facts["training"]["steps"] == 4
     assert facts["data_licence"] == "CC BY-NC-SA 4.0"
