@@ -619,8 +619,8 @@ class SegmentationSettings(TrainingSettings):
     start_from: str = Field(
         "",
         description="Model file whose weights a training starts from, to adapt a trained segmenter "
-        "to further slides or to train it longer; empty starts from random ones. Baselines and the "
-        "judge of synthetic pairs always do.",
+        "to further slides, with the stains of its reference, or to train it longer; empty starts "
+        "from random ones. Baselines and the judge of synthetic pairs always do.",
     )
     validate_every: Annotated[int, Field(ge=0)] = Field(
         0,
@@ -729,9 +729,9 @@ class PredictionSettings(Settings):
     )
     choose: bool = Field(
         True,
-        description="Choose `foreground`, `marker` and `summit` by the AJI of the annotated slides "
-        "of the split val; without such slides, and where false, those below are used, "
-        "or those of cnn3 and dist, which have their own.",
+        description="Choose `foreground`, `marker`, `summit` and `peak` by the AJI of the "
+        "annotated slides of the split val; without such slides, and where false, those below are "
+        "used, or those of cnn3 and dist, which have their own.",
     )
     decoding: DecodingSettings = DecodingSettings()
 

@@ -66,6 +66,10 @@ PATIENCE = 30.0
 FIRST_NODE = "NUCLEIGAN_FIRST_NODE"
 
 
+# A variable that says why the job may not do what it would.
+DISAGREES = "NUCLEIGAN_DISAGREES"
+
+
 class ProcessError(Exception):
     """An error in another process of the job.
 
@@ -119,6 +123,8 @@ def _logged(path: Path, rank: str | None, begins: bool) -> Iterator[None]:
                 path.replace(path.with_suffix(".previous"))
             path.write_bytes(b"")
             forget_failure(path)
+        if sentence := os.environ.get(DISAGREES):
+            raise NucleiganError(sentence)
         # All of them write at the end of one file.
         with (
             path.open("a", encoding="utf-8") as file,

@@ -1,6 +1,7 @@
 # What all stages share: the checked configuration, the slides, paths, and digests of the code.
 # No science here.
 
+import os
 import re
 import signal
 import sys
@@ -13,6 +14,7 @@ from nucleigan import slurm
 from nucleigan.clock import pull_back
 from nucleigan.errors import NucleiganError
 from nucleigan.gpus import allowed
+from nucleigan.jobs import DISAGREES
 from nucleigan.lock import occupy
 from nucleigan.models.given import check_start, has_reference, settings_of_model
 from nucleigan.models.methods import method_module
@@ -86,7 +88,6 @@ def read_inputs():
         )
     found = [in_one_spelling(slide) for slide in found]
     if workflow.is_main_process and settings.slides != "phantoms":
-        check_kept(found, Path(settings.results, "slides"))
         check_read(found, Path(settings.results, "slides"))
     given, validation = settings.segmentation.model, settings.validation
     key = "model" if given else "start_from"
@@ -122,7 +123,8 @@ def read_inputs():
     warnings = check_slides(found, settings.stain.reference, needed, splits)
     # Looks at every file, which jobs need not do again.
     if workflow.is_main_process and settings.slides != "phantoms":
-        check_twins(found)
+        if not given:
+            check_twins(found)
         warnings += absent(found)
     teaching = () if given else teachers(found, settings.annotated)
     if (start := settings.segmentation.start_from) and not given:
@@ -179,7 +181,8 @@ if not workflow.is_main_process:
     try:
         check_agreed(SETTINGS.results, AGREED)
     except NucleiganError as error:
-        sys.exit(f"error: {error}")
+        # The job says so where all look for what it says.
+        os.environ[DISAGREES] = str(error)
 
 # Before Snakemake looks at any of them.
 if workflow.is_main_process and (ahead := pull_back(SETTINGS.results)):
@@ -220,6 +223,11 @@ onstart:
             sys.exit(f"error: {error}")
         # What `nucleigan status` counts from.
         if not workflow.touch:
+            if SETTINGS.slides != "phantoms":
+                try:
+                    check_kept(SLIDES.values(), Path(SETTINGS.results, "slides"))
+                except NucleiganError as error:
+                    sys.exit(f"error: {error}")
             to_do = set(workflow.dag.needrun_jobs())
             done = [job for job in workflow.dag.jobs if job not in to_do]
             logs = [

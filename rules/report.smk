@@ -19,6 +19,14 @@ COMPARISONS = SETTINGS.report.comparisons if JUDGED_WITH_TRUTH and not GIVEN els
 SECTIONS |= set(COMPARISONS)
 TRAINED = [] if GIVEN else RUNS
 SHOWN = dict.fromkeys(SECTIONS, True)
+# Its methods that are baselines have the network of those, and some methods have one of their own.
+OWN = set(SETTINGS.segmentation.methods) - set(SETTINGS.baselines.methods)
+if not OWN & {"cgan", "unet", "dist"}:
+    SHOWN["segmentation"] = dict.fromkeys(
+        set(type(SETTINGS.segmentation).model_fields) - {"generator"}, True
+    )
+if set(SETTINGS.segmentation.methods) & {"unet", "dist"} - OWN:
+    SHOWN.setdefault("baselines", {"generator": True})
 if GIVEN:
     # What is configured for trainings says nothing of the model's.
     del SHOWN["patches"]

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from nucleigan.errors import NucleiganError
-from nucleigan.jobs import GPU_MEMORY, MEMORY, _passes, job
+from nucleigan.jobs import DISAGREES, GPU_MEMORY, MEMORY, _passes, job
 from nucleigan.retries import take_failure
 
 
@@ -128,3 +128,13 @@ def test_two_processes_are_not_at_one_job(tmp_path, capsys, monkeypatch):
     with job(log):
         print("its turn")
     assert log.read_text() == "its turn\n"
+
+
+def test_a_job_of_another_configuration_is_refused_and_not_tried_again(tmp_path, monkeypatch):
+    log = tmp_path / "a.log"
+    monkeypatch.setenv(DISAGREES, "the configuration was changed.")
+    with pytest.raises(SystemExit), job(log):
+        pytest.fail("it began")
+    assert log.read_text() == "error: the configuration was changed.\n"
+    failure = take_failure(log)
+    assert failure is not None and not failure.passes

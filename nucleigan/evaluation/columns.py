@@ -97,12 +97,14 @@ def long_rows(rows: Iterable[Mapping[str, str]]) -> Iterable[dict[str, str]]:
     """A row for each measure of each slide: its value, unit, match rate and matching rule."""
     for row in rows:
         name = {key: row[key] for key in (*MODEL, *SLIDE)}
+        # Where there are no true nuclei, no part of them was matched.
+        rates = MATCH_RATES if float(row["true_nuclei"] or 0) else {}
         for measure, matching in MATCHING.items():
             yield name | {
                 "measure": measure,
                 "value": row[measure],
                 "unit": PIXELS if measure in VARIANTS else FRACTION,
-                "match_rate": row[MATCH_RATES[measure]] if measure in MATCH_RATES else "",
+                "match_rate": row[rates[measure]] if measure in rates else "",
                 "matching": matching,
             }
 

@@ -1,9 +1,10 @@
 """Several runs of the workflow, each with its own settings, in one comparison."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from nucleigan.artifacts import read_json
 from nucleigan.errors import NucleiganError
 from nucleigan.evaluation.columns import read_slide_rows
 from nucleigan.evaluation.compare import compare_rows
@@ -39,7 +40,7 @@ def compare_experiments(folders: Sequence[str | Path], output: str | Path) -> No
                 "experiments by their folders."
             )
     rows = []
-    judged = {}
+    judged, magnifications = {}, {}
     for name, path in zip(names, paths, strict=True):
         table = path / "evaluation/slides.csv"
         if not table.is_file():
@@ -57,6 +58,7 @@ def compare_experiments(folders: Sequence[str | Path], output: str | Path) -> No
         found = read_slide_rows(table)
         several = len({row["method"] for row in found}) > 1
         rows += [row | {"method": f"{name} {row['method']}" if several else name} for row in found]
+        magnifications[name] = _magnification(path, found)
         judged[name] = {
             (row["slide"], row["split"], organ_name(row["organ"]), row["true_nuclei"])
             for row in found
@@ -72,7 +74,22 @@ def compare_experiments(folders: Sequence[str | Path], output: str | Path) -> No
                 "them alone); use the same sample sheet, annotations, ingestion.mpp, validation "
                 "and evaluation.splits for all."
             )
+        mpps = [magnifications[one] for one in (names[0], name)]
+        if None not in mpps and mpps[0] != mpps[1]:
+            raise NucleiganError(
+                f"{names[0]} and {name} judged slides at {mpps[0]:g} and {mpps[1]:g} µm per pixel, "
+                "where distances in pixels compare nothing; use one ingestion.mpp for all."
+            )
     compare_rows(rows, output, any((path / "phantoms").is_dir() for path in paths))
+
+
+def _magnification(folder: Path, rows: Sequence[Mapping[str, str]]) -> float | None:
+    """µm per pixel of the slides of a run; None where its slides are gone."""
+    for row in rows:
+        facts = folder / "slides" / row["slide"] / "slide.json"
+        if facts.is_file():
+            return float(read_json(facts)["mpp"])
+    return None
 
 
 def _is_old(folder: Path) -> bool:

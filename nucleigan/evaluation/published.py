@@ -4,8 +4,8 @@ Source: Mahmood et al. 2018, "Deep Adversarial Training for Multi-Organ Nuclei S
 Histopathology Images", table of AJI, average Hausdorff distance and F1 of nine organs. Both of the
 latter have several definitions; which one the table means is not known. Its row "overall" is not
 kept but computed: 11 of its 12 columns are the unweighted mean of the organs to 0.001, but Mask
-R-CNN's Hausdorff distances give 7.241 where 7.136 is printed, and the gains in AJI are 45.07 % over
-Mask R-CNN and 74.15 % over U-Net where 44.27 % and 73.19 % are printed.
+R-CNN's Hausdorff distances give 7.241 where 7.136 is printed, and the gains in AJI are 45.20 % over
+Mask R-CNN and 74.41 % over U-Net where 44.27 % and 73.19 % are printed.
 """
 
 SOURCE = "Mahmood et al. 2018"

@@ -13,6 +13,8 @@ from nucleigan.metrics.table import contingency
 HIT = (86, 220, 255)
 MISSED = (240, 228, 66)
 INVENTED = (213, 94, 0)
+# Bluish green of the same: found where nobody says whether rightly.
+FOUND = (0, 190, 140)
 
 
 class Hits(NamedTuple):
@@ -48,7 +50,7 @@ def overlay(
     Returns
     -------
     (H, W, 3) uint8. With truth: predictions that match a nucleus (IoU above 0.5) blue, true
-    nuclei without a match yellow, predictions without a match vermillion. Without: all blue.
+    nuclei without a match yellow, predictions without a match vermillion. Without: all green.
 
     Raises
     ------
@@ -63,7 +65,7 @@ def overlay(
         )
     drawn: np.ndarray = image.copy()
     if truth is None:
-        drawn[contours(prediction)] = HIT
+        drawn[contours(prediction)] = FOUND
         return drawn
     found, right = hits(truth, prediction) if known is None else known
     hit = np.isin(prediction, right)

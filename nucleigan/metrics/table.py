@@ -69,6 +69,21 @@ class Contingency:
         """(k,) float64: intersection over union of each pair."""
         return self.overlap / self.union
 
+    def keeping(self, kept: np.ndarray) -> "Contingency":
+        """The table without the other predictions; ``kept`` is (m,) bool."""
+        cells = kept[self.column]
+        return Contingency(
+            self.truth_ids,
+            self.prediction_ids[kept],
+            self.truth_area,
+            self.prediction_area[kept],
+            self.truth_centroid,
+            self.prediction_centroid[kept],
+            self.row[cells],
+            (np.cumsum(kept) - 1)[self.column[cells]],
+            self.overlap[cells],
+        )
+
     def best_per_truth(self, score: np.ndarray) -> np.ndarray:
         """Positions in the table of the highest-scoring pair of each true nucleus that has one."""
         order = np.lexsort((self.column, -self.iou, -self.overlap, -score, self.row))

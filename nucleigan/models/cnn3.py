@@ -137,5 +137,5 @@ METHOD = Method(
         *((marker, None) for marker in (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)),
         *((0.2, summit) for summit in (0.03, 0.05, 0.1)),
     ),
-    thresholds={"foreground": 0.85, "marker": 0.7, "peak": 0.0},
+    thresholds={"foreground": 0.85, "marker": 0.7},
 )

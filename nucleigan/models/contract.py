@@ -34,6 +34,8 @@ MARKERS: tuple[tuple[float, float | None], ...] = (
     *((marker, None) for marker in (0.4, 0.5, 0.6, 0.7, 0.8)),
     *((0.2, summit) for summit in (0.02, 0.03, 0.05, 0.075, 0.1)),
 )
+# Probabilities that a nucleus may have to reach somewhere.
+PEAKS = (0.0, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9)
 
 
 def mask_alone(
@@ -72,6 +74,9 @@ class Method:
     thresholds
         Of a method whose numbers are no probabilities in tissue, those that it has without
         validation slides in the place of the configured ones.
+    probabilities
+        Whether the channels of its masks are probabilities of pixels, where ``decode`` is that of
+        most methods.
     """
 
     trainable: "Callable[[SegmentationSettings, MaskSettings, Compute, int], Learner] | None" = None
@@ -82,8 +87,14 @@ class Method:
     foreground: tuple[float, ...] = FOREGROUND
     markers: tuple[tuple[float, float | None], ...] = MARKERS
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    probabilities: bool = True
 
     def markers_of(self, mask_settings: MaskSettings) -> tuple[tuple[float, float | None], ...]:
         """Those worth trying; none where masks of one channel leave nothing to find nuclei by."""
         plain = self.decode is masks.decode and masks.channels(mask_settings) == 1
         return () if plain else self.markers
+
+    def peaks_of(self, mask_settings: MaskSettings) -> tuple[float, ...]:
+        """Values of ``peak`` worth trying; none where masks do not say how probable nuclei are."""
+        says = self.probabilities and self.decode is masks.decode
+        return PEAKS if says and mask_settings.encoding != "outline" else ()

@@ -6,6 +6,9 @@ from nucleigan.config import Config, validate
 from nucleigan.errors import NucleiganError, reason, shown
 from nucleigan.models.header import check_same_network, read_facts
 
+# By which the stains of slides and of their reference are measured alike.
+MEASURED = ("luminance_threshold", "sparsity", "percentile", "concentration_sparsity")
+
 
 def settings_of_model(settings: Config, path: str | Path) -> Config:
     """A configuration with what a model file decides in the model's place.
@@ -114,7 +117,21 @@ def check_start(settings: Config, path: str | Path) -> list[str]:
             f"reference, and this run shows it those of stain.reference {stain.reference}; auto "
             "takes the file's"
         )
+    elif stain.normalize:
+        learned = theirs.get("stain")
+        own = stain.model_dump(include={*MEASURED})
+        other = [key for key in MEASURED if _of(learned, key) != own[key]]
+        if other:
+            warnings.append(
+                f"segmentation.start_from: {path} has learned slides whose stains were measured "
+                f"with other {', '.join(f'stain.{key}' for key in other)}: this run's come out "
+                "lighter or darker"
+            )
     return warnings
+
+
+def _of(facts: object, key: str) -> object:
+    return facts.get(key) if isinstance(facts, dict) else None
 
 
 def has_reference(settings: Config) -> bool:

@@ -209,4 +209,4 @@ def _network(facts: dict[str, Any]) -> nn.Module:
 
 
 # Nuclei are drawn as faint as their scores are low, which is no probability of a pixel.
-METHOD = Method(_trainable, _network, _draw, thresholds={"peak": 0.0})
+METHOD = Method(_trainable, _network, _draw, probabilities=False)

@@ -34,22 +34,24 @@ STEPS = (
 )
 # What figures show, by their names.
 CAPTIONS = {
-    "aji": "AJI by organ: bars are means, dots single slides, markers published figures, whose "
-    "overall mean is that of all nine organs here.",
+    "aji": "AJI by organ: bars are means, dots single slides; markers, beside test slides alone, "
+    "are published figures, whose overall mean is that of their nine organs.",
     "f1": "F1 over the IoU that a match must exceed: how exact the outlines are.",
     "sizes": "Part of the true nuclei found, by size: small ones are the hard ones. Lines: 95 % "
     "intervals.",
-    "calibration": "Calibration: of pixels with this predicted probability, the part that is "
-    "nucleus.",
+    "calibration": "Calibration: of pixels with this predicted probability, the part that the "
+    "annotation marks.",
     "training_sets": "AJI by training set, over all and organ by organ: dots are means, ± over "
     "seeds, lines 95 % intervals over slides.",
 }
 # Title and explanation of each target of further models.
 COMPARISONS = {
     "baselines": (
-        "Baselines under the same conditions",
-        "All methods had the same real patches, augmentation and views, and their thresholds were "
-        f"chosen on the same slides. {STEPS}",
+        "Baselines beside the main run",
+        "All had the augmentation, tiles and views of the main run, each the training set that its "
+        "row names, and thresholds chosen on the same validation slides, if there are any. "
+        "Baselines begin with random weights, also where the main run begins with a model file. "
+        f"{STEPS}",
     ),
     "ablation": (
         "What the training set does",
@@ -137,10 +139,11 @@ def _shown(organs_table: str | Path) -> tuple[list[Row], bool]:
 
 def _tables(rows: Sequence[Row], compared: bool, prefix: str) -> list[str]:
     measures = {name: by_organ(rows, name, compared, prefix) for name in TITLES}
+    shared = compared and any(row["organ"] in ORGANS for row in rows)
     return [
         page.paragraph(summary(rows, rows[0]["split"])),
         headline(rows, compared, prefix),
-        page.paragraph(INTERVALS + (f" {PUBLISHED}" if compared else ""), "note"),
+        page.paragraph(INTERVALS + (f" {PUBLISHED}" if shared else ""), "note"),
         f"<h3>{page.escape(TITLES['aji'])}</h3>",
         measures.pop("aji"),
         *(page.details(TITLES[name], table) for name, table in measures.items()),

@@ -42,6 +42,7 @@ MATTERS = (
     ("segmentation.synthetic_share", "share of synthetic pairs", ""),
     ("segmentation.generator.kind", "network", ""),
     ("segmentation.generator.width", "network, width", "channels"),
+    ("baselines.generator.kind", "network of unet and dist", ""),
     ("prediction.views", "views averaged", ""),
     ("compute.precision", "precision", ""),
 )

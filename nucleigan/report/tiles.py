@@ -87,14 +87,22 @@ def _tile(row: Any, paths: Mapping[str, Any]) -> str:
 
 
 def window(truth: np.ndarray) -> tuple[slice, slice]:
-    """The part of a label map to show: all, or the window of a grid with most nuclei."""
-    starts = [range(0, max(1, length - WINDOW // 2), WINDOW) for length in truth.shape]
-    points = centroids(truth) // WINDOW
-    counts = np.zeros([len(some) for some in starts])
-    inside = (points < counts.shape).all(axis=1)
-    np.add.at(counts, tuple(points[inside].astype(int).T), 1)
+    """The part of a label map to show: all, or the window of a grid with most nuclei.
+
+    The grid's last windows end with the map, and overlap those before.
+    """
+    starts = [
+        np.array([*range(0, length - WINDOW, WINDOW), max(0, length - WINDOW)])
+        for length in truth.shape
+    ]
+    # Whether a window's rows, and its columns, hold each nucleus, (windows, nuclei).
+    rows, columns = (
+        (some[:, None] <= places) & (places < some[:, None] + WINDOW)
+        for some, places in zip(starts, centroids(truth).T, strict=True)
+    )
+    counts = rows.astype(int) @ columns.T.astype(int)
     row, column = np.unravel_index(int(counts.argmax()), counts.shape)
-    corner = (starts[0][int(row)], starts[1][int(column)])
+    corner = (int(starts[0][row]), int(starts[1][column]))
     return (
         slice(corner[0], corner[0] + WINDOW),
         slice(corner[1], corner[1] + WINDOW),

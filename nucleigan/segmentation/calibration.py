@@ -44,7 +44,8 @@ def calibrate(
     """
     segmenter = Segmenter.load(model, compute)
     # Masks that are decoded otherwise, as distances are, hold no such probability.
-    slides = slides if segmenter.method.decode is masks.decode else []
+    method = segmenter.method
+    slides = slides if method.probabilities and method.decode is masks.decode else []
     predicted, observed = [np.zeros(0)], [np.zeros(0, bool)]
     chosen = np.linspace(0, len(slides) - 1, min(SLIDES, len(slides))).astype(int)
     for number in progress(chosen, len(chosen), "slides"):

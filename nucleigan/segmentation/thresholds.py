@@ -6,10 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import ndimage
 
 from nucleigan.artifacts import write_table
-from nucleigan.config import ComputeSettings, DecodingSettings, PredictionSettings
-from nucleigan.metrics import aggregated_jaccard
+from nucleigan.config import (
+    ComputeSettings,
+    DecodingSettings,
+    MaskSettings,
+    PredictionSettings,
+)
+from nucleigan.metrics.jaccard import aggregated_jaccard_of
+from nucleigan.metrics.table import contingency
 from nucleigan.models.contract import FOREGROUND
 from nucleigan.models.methods import load_method
 from nucleigan.models.validation import has_nuclei, looked_at, telling
@@ -18,7 +25,7 @@ from nucleigan.progress import progress
 from nucleigan.segmentation.segmenter import Segmenter
 from nucleigan.training import compute as computing
 
-THRESHOLDS = ("foreground", "marker", "summit")
+THRESHOLDS = ("foreground", "marker", "summit", "peak")
 Markers = tuple[tuple[float, float | None], ...]
 
 
@@ -55,7 +62,10 @@ def choose_thresholds(
     """
     tensors, facts = read_weights(weights)
     facts["prediction"] = settings.model_dump(exclude={"choose"})
-    facts["prediction"]["decoding"] |= load_method(facts["method"]).thresholds
+    method = load_method(facts["method"])
+    peaks = method.peaks_of(MaskSettings(**facts["masks"]))
+    # What is configured is meant for probabilities.
+    facts["prediction"]["decoding"] |= {**method.thresholds, **({} if peaks else {"peak": 0.0})}
     started = facts.get("started_from") or {}
     licences = (data_licence, started.get("data_licence", ""))
     # What the weights started from binds them as well.
@@ -75,6 +85,7 @@ def choose_thresholds(
                     segmenter.prediction.decoding,
                     markers,
                     foreground,
+                    peaks,
                 )
                 for part in parts
             ]
@@ -101,8 +112,12 @@ def try_thresholds(
     decoding: DecodingSettings,
     markers: Markers = (),
     foreground: Sequence[float] = FOREGROUND,
+    peaks: Sequence[float] = (),
 ) -> pd.DataFrame:
     """AJI of a mask decoded at every set of thresholds.
+
+    Nuclei that do not reach a ``peak`` are left out of those that were decoded without: of one that
+    lies in the hole of another, the decoder fills the hole as well.
 
     Parameters
     ----------
@@ -118,15 +133,24 @@ def try_thresholds(
         Pairs of ``marker`` and ``summit`` to try; without any, those of ``decoding``.
     foreground
         Values of the threshold of nucleus to try.
+    peaks
+        Values of ``peak`` to try; without any, that of ``decoding``.
 
     Returns
     -------
-    Columns ``foreground``, ``marker``, ``summit`` (NaN: none) and ``aji``; rows in one order.
+    Columns ``foreground``, ``marker``, ``summit`` (NaN: none), ``peak`` and ``aji``; rows in one
+    order.
     """
     pairs = markers or ((decoding.marker, decoding.summit),)
     rows = []
     for least, (marker, summit) in itertools.product(foreground, pairs):
-        tried = dict(zip(THRESHOLDS, (least, marker, summit), strict=True))
+        first = 0.0 if peaks else decoding.peak
+        tried = dict(zip(THRESHOLDS, (least, marker, summit, first), strict=True))
         labels = decode(mask, decoding.model_copy(update=tried))
-        rows.append({**tried, "aji": aggregated_jaccard(truth, labels)})
+        table = contingency(truth, labels)
+        highest = ndimage.maximum(mask[0], labels, table.prediction_ids) if peaks else ()
+        reached = (np.asarray(highest, np.float32) + 1) / 2
+        for peak in peaks or (first,):
+            kept = table.keeping(reached >= peak) if peaks else table
+            rows.append({**tried, "peak": peak, "aji": aggregated_jaccard_of(kept)})
     return pd.DataFrame(rows, columns=[*THRESHOLDS, "aji"]).astype(float)

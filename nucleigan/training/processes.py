@@ -62,7 +62,7 @@ def spread(processes: int, device: str) -> None:
         atexit.register(_leave)
         return
     if gpus:
-        _check_gpus(processes, device)
+        _check_gpus(processes)
     sys.stdout.flush()
     if int(os.environ.get("SLURM_JOB_NUM_NODES", 1)) > 1 and FIRST_NODE not in os.environ:
         command = on_each_node(sys.argv, os.environ)
@@ -80,7 +80,7 @@ def _leave() -> None:
         distributed.destroy_process_group()
 
 
-def _check_gpus(processes: int, device: str) -> None:
+def _check_gpus(processes: int) -> None:
     if processes > torch.cuda.device_count():
         raise NucleiganError(
             f"compute.processes is {processes}, but PyTorch sees {torch.cuda.device_count()} CUDA "

@@ -24,11 +24,11 @@ from nucleigan.evaluation import (
     summarise,
     write_rows,
 )
-from nucleigan.evaluation.columns import MATCH_RATES
+from nucleigan.evaluation.columns import MATCH_RATES, long_rows, read_slide_rows
 from nucleigan.evaluation.published import METHODS, ORGANS, published
-from nucleigan.evaluation.tables import shared_cell
+from nucleigan.evaluation.tables import NOTES, shared_cell
 from nucleigan.figures.ablation import plot_training_sets
-from nucleigan.figures.overlay import HIT, INVENTED, MISSED, Hits, overlay
+from nucleigan.figures.overlay import FOUND, HIT, INVENTED, MISSED, Hits, overlay
 from nucleigan.metrics.measures import VARIANTS, measure_all
 from nucleigan.slides import sheet
 
@@ -311,6 +311,23 @@ def test_published_overall_rows_are_the_means_of_the_organs():
             mean = np.mean(list(columns[method].values()))
             assert mean == pytest.approx(figure or 7.241, abs=0.0011)
     assert published("dice") == {}
+    means = {name: np.mean(list(values.values())) for name, values in published("aji").items()}
+    for other, text in (("Mask R-CNN", "45.20 %"), ("U-Net", "74.41 %")):
+        assert f"{means['proposed'] / means[other] - 1:.2%}".replace("%", " %") == text
+        assert text in NOTES
+
+
+def test_where_there_are_no_nuclei_no_part_of_them_was_matched(tmp_path):
+    empty = np.zeros((9, 9), np.int32)
+    for truth, known in ((empty, False), (np.pad(np.ones((3, 3), np.int32), 3), True)):
+        write_image(tmp_path / "map.tif", truth)
+        judge_slide(
+            {"slide": "a", "organ": "liver", "split": "test"},
+            {"method": "m", "data": "real", "seed": "0"},
+            *(tmp_path / name for name in ("map.tif", "map.tif", "slides.csv", "nuclei.csv")),
+        )
+        rows = list(long_rows(read_slide_rows(tmp_path / "slides.csv")))
+        assert {row["match_rate"] != "" for row in rows if row["measure"] != "dice"} == {known}
 
 
 def test_what_matches_may_be_known_from_larger_maps():
@@ -353,7 +370,7 @@ def test_overlay_tells_hits_misses_and_inventions_apart():
     assert tuple(drawn[25, 25]) == (200, 200, 200)
     assert (image == 200).all()
     alone = overlay(image, None, PREDICTION)
-    assert tuple(alone[34, 3]) == HIT
+    assert tuple(alone[34, 3]) == FOUND
     with pytest.raises(NucleiganError, match="40×40"):
         overlay(image, TRUTH, PREDICTION[:-1])
 

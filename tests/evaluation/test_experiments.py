@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from nucleigan.artifacts import write_image
+from nucleigan.artifacts import write_image, write_json
 from nucleigan.cli import main
 from nucleigan.errors import NucleiganError
 from nucleigan.evaluation import compare_experiments, gather, judge_slide
@@ -83,6 +83,16 @@ def test_a_table_of_the_run_before_is_told_of(run, tmp_path, capsys):
     write_plan(old, [], [old / "logs/evaluation/comparison.log"])
     compare_experiments([old, other], tmp_path / "out")
     assert not capsys.readouterr().err
+
+
+def test_runs_at_different_magnifications_are_not_compared(run, tmp_path):
+    folders = [run("fine", 0), run("coarse", 1)]
+    for folder, mpp in zip(folders, (0.25, 0.5), strict=True):
+        write_json(folder / "slides/two/slide.json", {"mpp": mpp})
+    with pytest.raises(NucleiganError, match=r"fine and coarse .* at 0\.25 and 0\.5 µm per pixel"):
+        compare_experiments(folders, tmp_path / "out")
+    write_json(folders[1] / "slides/two/slide.json", {"mpp": 0.25})
+    compare_experiments(folders, tmp_path / "out")
 
 
 def test_several_methods_of_a_run_keep_their_names(run, tmp_path):

@@ -22,7 +22,7 @@ FACTS = {
     "method": "unet",
     "mpp": 0.5,
     "masks": MaskSettings(encoding="filled").model_dump(),
-    "stain": StainSettings(reference="a", sparsity=0.3).model_dump(),
+    "stain": StainSettings(reference="a", sparsity=0.03).model_dump(),
     "stain_reference": REFERENCE,
     "prediction": {"tile": 128, "decoding": DecodingSettings(foreground=0.7).model_dump()},
     "training": {"data": "real-4"},
@@ -49,7 +49,7 @@ def model(tmp_path):
 def test_what_the_model_decides(model):
     found = settings_of_model(OWN, model())
     assert found.ingestion.mpp == 0.5
-    assert found.stain.sparsity == 0.3 and found.stain.normalize
+    assert found.stain.sparsity == 0.03 and found.stain.normalize
     # No slide of this run has the name of the model's.
     assert found.stain.reference == "auto"
     assert found.masks.encoding == "filled"
@@ -126,7 +126,10 @@ def test_files_that_are_no_models(tmp_path):
 
 def starting(**changed):
     """A configuration with the network of such a model, and what the model's facts say of it."""
-    own = Config.model_validate({"masks": FACTS["masks"], "ingestion": {"mpp": 0.5}, **changed})
+    stain = {"sparsity": 0.03} | changed.pop("stain", {})
+    own = Config.model_validate(
+        {"masks": FACTS["masks"], "ingestion": {"mpp": 0.5}, "stain": stain, **changed}
+    )
     return own, {
         "method": "cgan",
         "generator": own.segmentation.generator.model_dump(),
@@ -149,6 +152,7 @@ def test_a_start_at_another_magnification_is_told(model):
         ({"normalize": False}, REFERENCE, False, "of normalised stains, .*normalize false"),
         ({}, None, False, "with the stains that they have, .*normalize true"),
         ({"normalize": False}, None, False, None),
+        ({"percentile": 95}, REFERENCE, True, r"with other stain\.percentile: "),
     ],
 )
 def test_a_start_takes_slides_with_the_stains_it_has_learned(model, stain, reference, takes, said):

@@ -222,13 +222,6 @@ def test_cnn3_has_three_classes():
     np.testing.assert_array_equal(found == cnn3.BACKGROUND, LABELS == 0)
 
 
-def test_cnn3_asks_for_its_encoding():
-    with pytest.raises(NucleiganError, match=r"masks\.encoding is filled"):
-        load_method("cnn3").trainable(
-            SETTINGS, MaskSettings(encoding="filled"), prepare(COMPUTE), 0
-        )
-
-
 def test_boxes_of_nuclei():
     labels = torch.zeros((20, 20), dtype=torch.int64)
     labels[2:7, 3:12] = 4

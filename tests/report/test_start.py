@@ -108,7 +108,7 @@ def test_further_models_are_compared_in_a_section_of_their_own(tmp_path, html_ta
         tmp_path / "differences.csv",
         {"aji": tmp_path / "aji.png"},
     )
-    assert headings(text) == ["Baselines under the same conditions"]
+    assert headings(text) == ["Baselines beside the main run"]
     found = html_tables(text)
     # Beside the main run's tables on one page, so under other names.
     assert all(name.startswith("baselines-") for name in found)
@@ -259,10 +259,20 @@ def test_of_a_large_slide_the_densest_part_is_shown():
     labels[10:20, 10:20] = 1
     labels[1200:1210, 1500:1510] = 2
     labels[1300:1310, 1500:1510] = 3
-    assert window(labels) == (slice(WINDOW, 2 * WINDOW), slice(WINDOW, 2 * WINDOW))
+    assert window(labels) == (slice(800, 800 + WINDOW), slice(WINDOW, 2 * WINDOW))
     small = labels[:50, :40]
     assert small[window(small)].shape == small.shape
     assert window(np.zeros((300, 2500), np.int32))[1].start == 0
+
+
+@pytest.mark.parametrize("side", [WINDOW + 1, WINDOW + 400, 2 * WINDOW - 1, 3 * WINDOW + 10])
+def test_nuclei_at_the_far_border_are_seen(side):
+    labels = np.zeros((side, WINDOW), np.int32)
+    labels[5, 5] = 1
+    labels[-1, ::2] = np.arange(2, 2 + WINDOW // 2)
+    place = window(labels)
+    assert labels[place].shape == (WINDOW, WINDOW)
+    assert (labels[place] > 1).sum() == WINDOW // 2
 
 
 def test_costs_of_stages(tmp_path):

@@ -13,7 +13,9 @@ from nucleigan.config import (
     PredictionSettings,
 )
 from nucleigan.masks import channels, decode
-from nucleigan.models.contract import MARKERS
+from nucleigan.metrics import aggregated_jaccard
+from nucleigan.models.contract import MARKERS, PEAKS
+from nucleigan.models.methods import METHODS, load_method
 from nucleigan.models.weights import read_weights, write_weights
 from nucleigan.networks import build_generator
 from nucleigan.segmentation import Segmenter, choose_thresholds, try_thresholds
@@ -52,6 +54,37 @@ def test_a_halo_of_half_probability_asks_for_a_higher_threshold():
     assert (good["aji"] == 1).all() and len(good) > 0
     rest = table[table["foreground"] < 0.52]
     assert (rest["aji"] < 0.6).all()
+
+
+def test_what_is_never_sure_asks_for_a_peak():
+    """Beside each disc another one that the network half believes all over."""
+    labels = discs()
+    probability = np.stack([0.95 * (labels > 0), 0.9 * (labels > 0)])
+    probability[:, labels > 2] = 0.6
+    decoding = DecodingSettings(min_area=0)
+
+    def found(mask, decoding):
+        return decode(mask, MaskSettings(), decoding)
+
+    truth = np.where(labels <= 2, labels, 0)
+    mask = 2 * probability - 1
+    table = try_thresholds(mask, truth, found, decoding, MARKERS, peaks=PEAKS)
+    low = table[table["foreground"] < 0.6]
+    assert (low.loc[low["peak"] > 0.6, "aji"] == 1).all()
+    assert (low.loc[low["peak"] < 0.6, "aji"] < 0.6).all()
+    for row in table.sample(20, random_state=0).itertuples():
+        summit = None if pd.isna(row.summit) else row.summit
+        chosen = DecodingSettings(
+            foreground=row.foreground, marker=row.marker, summit=summit, peak=row.peak, min_area=0
+        )
+        assert aggregated_jaccard(truth, found(mask, chosen)) == pytest.approx(row.aji)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_peak_is_for_probabilities(method):
+    peaks = load_method(method).peaks_of(MaskSettings())
+    assert bool(peaks) == (method in ("cgan", "unet", "fcn", "cnn3"))
+    assert not load_method(method).peaks_of(MaskSettings(encoding="outline"))
 
 
 @pytest.mark.parametrize(("encoding", "tried"), [("filled", ()), ("interior_boundary", MARKERS)])
@@ -112,13 +145,13 @@ def test_thresholds_in_pixels_are_not_those_of_probabilities(tmp_path):
     }
     network = build_generator(generator, 3, 1, seed=0)
     write_weights(tmp_path / "weights.safetensors", network.state_dict(), facts)
-    settings = PredictionSettings(decoding=DecodingSettings(foreground=0.55, summit=0.1))
+    settings = PredictionSettings(decoding=DecodingSettings(foreground=0.55, summit=0.1, peak=0.8))
     model = tmp_path / "model.safetensors"
     choose_thresholds(
         tmp_path / "weights.safetensors", [], model, tmp_path / "t.csv", settings, COMPUTE
     )
     decoding = read_weights(model)[1]["prediction"]["decoding"]
-    assert (decoding["foreground"], decoding["summit"]) == (0.5, 1.0)
+    assert (decoding["foreground"], decoding["summit"], decoding["peak"]) == (0.5, 1.0, 0.0)
 
 
 def written(folder, name, labels):

@@ -230,7 +230,7 @@ def test_other_methods_and_training_sets_are_set_beside_the_main_run(copied):
     assert len(pd.read_csv(copied.results / "synthesis/agreement.csv")) == 16
     assert (copied.results / "ablation/training_sets.png").stat().st_size > 5000
     start = (copied.results / "report/start.html").read_text()
-    assert "Baselines under the same conditions" in start and "What the training set does" in start
+    assert "Baselines beside the main run" in start and "What the training set does" in start
     assert 'id="ablation-differences"' in start and "cgan, both-1" in start
     table = (copied.results / "ablation/table.md").read_text()
     assert "cgan, real-1" in table and "cgan, both-1" in table
