@@ -329,16 +329,22 @@ RUNS = runs(
 )
 
 
+def of_runs(paths, chosen, **wildcards):
+    """The files of training runs, and of each value of further wildcards."""
+    return [
+        path
+        for method, data, seed in dict.fromkeys(chosen)
+        for path in expand(paths, method=method, data=data, seed=seed, **wildcards)
+    ]
+
+
 # What takes long to make, and is made by every run.
 COSTLY = (
     *(results(f"slides/{slide}/image.tif") for slide in SLIDES),
     *(results(f"stain/{slide}/image.tif") for slide in SLIDES),
     results("cyclegan/generator.safetensors"),
     results("synthesis/judge/weights.safetensors"),
-    *(
-        results(f"segmentation/{'/'.join(map(str, run))}/weights.safetensors")
-        for run in RUNS
-    ),
+    *of_runs(results(f"segmentation/{RUN}/weights.safetensors"), RUNS),
 )
 if workflow.is_main_process and (forgotten := unrecorded(COSTLY)):
     print(
@@ -348,15 +354,6 @@ if workflow.is_main_process and (forgotten := unrecorded(COSTLY)):
         "in, under their old name, or delete them, or use --forceall.",
         file=sys.stderr,
     )
-
-
-def of_runs(paths, chosen, **wildcards):
-    """The files of training runs, and of each value of further wildcards."""
-    return [
-        path
-        for method, data, seed in dict.fromkeys(chosen)
-        for path in expand(paths, method=method, data=data, seed=seed, **wildcards)
-    ]
 
 
 def judged(chosen):
