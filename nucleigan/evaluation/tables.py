@@ -212,16 +212,19 @@ def differences_table(differences: Sequence[Difference]) -> Table:
             f"{d.first} − {d.second}",
             str(d.slides),
             d.measure,
-            "–"
-            if math.isnan(d.difference)
-            else f"{d.difference:+.3f}"
-            + ("" if math.isnan(d.deviation) else f" ± {d.deviation:.3f}"),
+            _with_spread(d.difference, d.deviation),
             signed(d.interval),
         ]
         for d in differences
         if d.organ == OVERALL
     ]
     return Table("difference", header, rows, 0)
+
+
+def _with_spread(difference: float, deviation: float) -> str:
+    if math.isnan(difference):
+        return "–"
+    return f"{difference:+.3f}" + ("" if math.isnan(deviation) else f" ± {deviation:.3f}")
 
 
 def markdown(shown: Table) -> str:

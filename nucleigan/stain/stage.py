@@ -120,13 +120,10 @@ def normalize_slide(
     def normalized(image: Picture) -> Iterator[np.ndarray]:
         nonlocal change
         for band in bands(image):
-            result = (
-                normalize(band, source, reference, settings)
-                if settings.normalize
-                else whitened(band)
-                if source.padded
-                else band
-            )
+            if settings.normalize:
+                result = normalize(band, source, reference, settings)
+            else:
+                result = whitened(band) if source.padded else band
             change += _change(band, result)
             yield result
 
