@@ -43,7 +43,7 @@ def settings_of_model(settings: Config, path: str | Path) -> Config:
             "max_angle": settings.stain.max_angle,
         }
         values["masks"] = facts["masks"]
-        values["prediction"] |= {**facts.get("prediction", {}), "choose": False}
+        values["prediction"] |= {**facts["prediction"], "choose": False}
         if settings.prediction.shift is not None:
             values["prediction"]["shift"] = settings.prediction.shift
         values["segmentation"] |= {

@@ -200,7 +200,7 @@ def _configurations(_: Path) -> list[Seed]:
 
 def _models(folder: Path) -> list[Seed]:
     from nucleigan import masks
-    from nucleigan.config import GeneratorSettings, MaskSettings, StainSettings
+    from nucleigan.config import GeneratorSettings, MaskSettings, PredictionSettings, StainSettings
     from nucleigan.models.weights import write_weights
     from nucleigan.networks import build_generator
 
@@ -212,6 +212,7 @@ def _models(folder: Path) -> list[Seed]:
         "generator": settings.model_dump(mode="json"),
         "stain": StainSettings(iterations=2).model_dump(mode="json"),
         "mpp": 0.25,
+        "prediction": PredictionSettings().model_dump(mode="json"),
     }
     network = build_generator(settings, 3, masks.channels(MaskSettings()))
     reference = {"matrix": [[0.6, 0.7, 0.3], [0.2, 0.9, 0.2]], "percentiles": [1.0, 1.0]}

@@ -45,7 +45,7 @@ def test_a_local_job_asks_for_no_more_gpus_than_there_are(fresh, machine, count)
 
 def test_a_named_gpu_is_one_and_a_cpu_none(fresh, machine):
     machine(2)
-    assert gpus_of_training(fresh, compute={"device": "cuda:1", "processes": 2}) == 1
+    assert gpus_of_training(fresh, compute={"device": "cuda:1"}) == 1
     assert gpus_of_training(fresh, compute={"device": "cpu", "processes": 2}) == 0
 
 
