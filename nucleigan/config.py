@@ -254,7 +254,8 @@ class PolygonSettings(Settings):
     density: Positive = Field(
         40.0,
         description="Mean number of nuclei in a patch of 256×256 pixels; that of the 16 training "
-        "tiles of Kumar et al. (2017), which have 20 to 122.",
+        "tiles of Kumar et al. (2017), which have 20 to 122. Where large nuclei leave no room, a "
+        "map has fewer.",
     )
     density_spread: NonNegative = Field(
         0.8, description="Standard deviation of the logarithm of the density between patches."
@@ -274,7 +275,7 @@ class PolygonSettings(Settings):
         description="Correlation, between patches, of the logarithms of density and mean area: "
         "dense patches hold small nuclei.",
     )
-    elongation: Annotated[float, Field(ge=1)] = Field(
+    elongation: Annotated[float, Field(ge=1, le=4)] = Field(
         1.35, description="Median ratio of major to minor axis."
     )
     elongation_spread: NonNegative = Field(

@@ -22,6 +22,7 @@ rule evaluate_slide:
     params:
         organ=lambda wildcards: SLIDES[wildcards.slide].organ,
         split=lambda wildcards: SLIDES[wildcards.slide].split,
+        patient=lambda wildcards: SLIDES[wildcards.slide].patient or "",
         mpp=SETTINGS.ingestion.mpp,
         code=code("evaluate_slide.py"),
     script:

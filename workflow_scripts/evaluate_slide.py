@@ -8,7 +8,10 @@ with job(snakemake.log[0]):
     model = dict(snakemake.wildcards.items())
     judge_slide(
         slide=dict(
-            slide=model.pop("slide"), organ=snakemake.params.organ, split=snakemake.params.split
+            slide=model.pop("slide"),
+            organ=snakemake.params.organ,
+            split=snakemake.params.split,
+            patient=snakemake.params.patient,
         ),
         model=model,
         truth=snakemake.input.labels,

@@ -10,7 +10,7 @@ from nucleigan.errors import NucleiganError, shown
 from nucleigan.metrics.measures import FRACTION, MATCHING, PIXELS, VARIANTS
 
 MODEL = ("method", "data", "seed")
-SLIDE = ("slide", "organ", "split")
+SLIDE = ("slide", "organ", "split", "patient")
 MEASURES = (
     "aji",
     "aji_plus",
@@ -107,6 +107,12 @@ def long_rows(rows: Iterable[Mapping[str, str]]) -> Iterable[dict[str, str]]:
                 "match_rate": row[rates[measure]] if measure in rates else "",
                 "matching": matching,
             }
+
+
+def patient_of(slide: str, patient: str) -> str:
+    """Whom a slide is of; where a table does not say, someone with no other slide."""
+    # Not the name of a patient, in which there are no line breaks.
+    return patient or f"\n{slide}"
 
 
 def gather(tables: Sequence[str | Path], output: str | Path) -> None:

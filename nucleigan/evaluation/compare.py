@@ -60,7 +60,7 @@ def compare(
         The same with a row a measure: value, unit, match rate, matching rule.
     ``organs.csv``
         A row per model, split and organ, with the overall rows: means, standard deviations over
-        seeds and, of AJI, F1 and Dice, 95 % intervals over slides.
+        seeds and, of AJI, F1 and Dice, 95 % intervals over patients.
     ``table.md``, ``table.csv``, ``table.tex``
         AJI, Hausdorff distance with match rate, F1 and Dice by organ, a column a model and a
         published method: for people, for spreadsheets and for papers. The first also holds the

@@ -8,7 +8,7 @@ import pandas as pd
 
 from nucleigan.artifacts import read_table, write_table
 from nucleigan.errors import NucleiganError
-from nucleigan.evaluation.columns import MODEL, NAMES_ARE_TEXT
+from nucleigan.evaluation.columns import MODEL, NAMES_ARE_TEXT, patient_of
 from nucleigan.evaluation.intervals import BETWEEN_0_AND_1, interval_of_mean
 from nucleigan.evaluation.summary import mean
 from nucleigan.metrics.objects import THRESHOLDS
@@ -122,8 +122,8 @@ def detection_by_size(nuclei: pd.DataFrame, mpp: float) -> pd.DataFrame:
     -------
     Columns ``method``, ``data``; ``low``, ``high`` and ``diameter``, the bounds and the median of
     the diameters of discs of the nuclei's areas (µm); ``nuclei``, their number; ``rate``, mean of
-    slides, then of organs, and its 95 % interval over slides, ``rate_low`` and ``rate_high`` (NaN
-    where no organ has two slides).
+    slides, then of organs, and its 95 % interval over patients, ``rate_low`` and ``rate_high`` (NaN
+    where no organ has two).
     """
     columns = [*GROUP, "low", "high", "diameter", "nuclei", "rate", "rate_low", "rate_high"]
     if nuclei.empty:
@@ -148,10 +148,12 @@ def detection_by_size(nuclei: pd.DataFrame, mpp: float) -> pd.DataFrame:
 def _group_of_size(nuclei: pd.DataFrame) -> list[float]:
     """Median diameter, number, and rate with its interval."""
     of_seed = nuclei[nuclei["seed"] == nuclei["seed"].iloc[0]]
-    rates = nuclei.groupby(["organ", "slide"], sort=False)["matched"].mean().reset_index()
-    by_organ = {
-        str(organ): rows["matched"].tolist() for organ, rows in rates.groupby("organ", sort=False)
-    }
-    interval = interval_of_mean(by_organ, bounds=BETWEEN_0_AND_1)
+    names = ["organ", "slide", "patient"]
+    rates = nuclei.groupby(names, sort=False)["matched"].mean().reset_index()
+    by_organ, patients = {}, {}
+    for organ, rows in rates.groupby("organ", sort=False):
+        by_organ[str(organ)] = rows["matched"].tolist()
+        patients[str(organ)] = list(map(patient_of, rows["slide"], rows["patient"]))
+    interval = interval_of_mean(by_organ, patients, bounds=BETWEEN_0_AND_1)
     diameter = float(of_seed["diameter"].median())
     return [diameter, len(of_seed), mean(map(mean, by_organ.values())), *interval]

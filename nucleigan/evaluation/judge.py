@@ -89,7 +89,7 @@ def judge_slide(
     Parameters
     ----------
     slide
-        ``slide``, ``organ`` and ``split``.
+        ``slide``, ``organ``, ``split`` and ``patient``, which may be empty.
     model
         ``method``, ``data`` and ``seed``.
     truth, prediction

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nucleigan.errors import NucleiganError, shown
-from nucleigan.evaluation.columns import MEASURES
+from nucleigan.evaluation.columns import MEASURES, patient_of
 from nucleigan.evaluation.intervals import BETWEEN_0_AND_1, Interval, interval_of_mean
 from nucleigan.evaluation.published import ORGANS
 from nucleigan.metrics.measures import VARIANTS
@@ -33,6 +33,8 @@ class Summary:
         Organ, or :data:`OVERALL`, to measure to seed to the mean of that seed.
     names
         Organ to the names of its slides, in the order of ``slides``.
+    patients
+        Organ to the patients of these slides.
     """
 
     method: str
@@ -42,6 +44,7 @@ class Summary:
     slides: dict[str, dict[str, list[float]]]
     by_seed: dict[str, dict[str, dict[str, float]]]
     names: dict[str, list[str]]
+    patients: dict[str, list[str]]
 
     @property
     def name(self) -> str:
@@ -54,12 +57,13 @@ class Summary:
         return len(self.by_seed[OVERALL][MEASURES[0]])
 
     def interval(self, organ: str, measure: str) -> Interval:
-        """The 95 % interval of an organ's mean, or of :data:`OVERALL`, over slides.
+        """The 95 % interval of an organ's mean, or of :data:`OVERALL`, over patients.
 
         Of a score between 0 and 1.
         """
         by_organ = {name: values[measure] for name, values in self.slides.items()}
-        return interval_of_mean(by_organ, None if organ == OVERALL else organ, BETWEEN_0_AND_1)
+        which = None if organ == OVERALL else organ
+        return interval_of_mean(by_organ, self.patients, which, BETWEEN_0_AND_1)
 
 
 def summarise(rows: Sequence[Mapping[str, str]]) -> list[Summary]:
@@ -111,11 +115,17 @@ def _summarise_group(method: str, data: str, split: str, rows: list[Mapping[str,
         for name, row in zip(means, (*per_seed, overall), strict=True):
             means[name][measure] = mean(row), _deviation(row)
             by_seed[name][measure] = dict(zip(seeds, map(float, row), strict=True))
-    names = {
-        organ: list(dict.fromkeys(r["slide"] for r in rows if organ_name(r["organ"]) == organ))
+    judged = {
+        organ: {
+            row["slide"]: patient_of(row["slide"], row["patient"])
+            for row in rows
+            if organ_name(row["organ"]) == organ
+        }
         for organ in organs
     }
-    return Summary(method, data, split, means, slides, by_seed, names)
+    names = {organ: list(of_slides) for organ, of_slides in judged.items()}
+    patients = {organ: list(of_slides.values()) for organ, of_slides in judged.items()}
+    return Summary(method, data, split, means, slides, by_seed, names, patients)
 
 
 def _value(row: Mapping[str, str], measure: str) -> float:
@@ -190,7 +200,7 @@ class Difference:
         Its standard deviation over the seeds of both; NaN where they share fewer than two, or were
         judged on other slides.
     interval
-        Its 95 % interval over slides; one that excludes 0 tells the models apart.
+        Its 95 % interval over patients; one that excludes 0 tells the models apart.
     slides
         Number of slides.
     """
@@ -213,6 +223,7 @@ def differences(first: Summary, second: Summary, measure: str) -> list[Differenc
     The difference over all organs, and where there are several, that of each.
     """
     by_organ: dict[str, list[float]] = {}
+    patients: dict[str, list[str]] = {}
     for organ, names in first.names.items():
         others = dict(
             zip(
@@ -221,11 +232,12 @@ def differences(first: Summary, second: Summary, measure: str) -> list[Differenc
                 strict=True,
             )
         )
-        pairs = zip(names, first.slides[organ][measure], strict=True)
-        gaps = [value - others[name] for name, value in pairs if name in others]
-        gaps = [gap for gap in gaps if not math.isnan(gap)]
+        ours = zip(names, first.patients[organ], first.slides[organ][measure], strict=True)
+        gaps = [(patient, value - others[name]) for name, patient, value in ours if name in others]
+        gaps = [(patient, gap) for patient, gap in gaps if not math.isnan(gap)]
         if gaps:
-            by_organ[organ] = gaps
+            patients[organ] = [patient for patient, _ in gaps]
+            by_organ[organ] = [gap for _, gap in gaps]
     chosen = {OVERALL: by_organ}
     if len(by_organ) > 1:
         chosen |= {organ: {organ: gaps} for organ, gaps in by_organ.items()}
@@ -237,7 +249,7 @@ def differences(first: Summary, second: Summary, measure: str) -> list[Differenc
             organ,
             mean(mean(gaps) for gaps in compared.values()),
             _deviation_of_difference(first, second, organ, measure),
-            interval_of_mean(by_organ, None if organ == OVERALL else organ),
+            interval_of_mean(by_organ, patients, None if organ == OVERALL else organ),
             sum(map(len, compared.values())),
         )
         for organ, compared in chosen.items()

@@ -35,8 +35,9 @@ which a seed matched nothing has none, and there is none over all. Pixels
 are those of ingestion.mpp; the published ones are of 0.25 µm, and beside another magnification
 their distances compare nothing. An organ is the mean of its slides, overall the unweighted mean
 of the organs, both averaged over seeds; ± is the standard deviation over seeds, brackets hold
-the 95 % interval over slides (Student's t, slides of all organs taken to vary alike), which
-says nothing about organs that are not there; where no organ has two slides there is none.
+the 95 % interval over slides, or over patients where the sheet names them (Student's t, those
+of all organs taken to vary alike), which says nothing about organs that are not there; where no
+organ has two there is none.
 """
 
 
@@ -97,7 +98,7 @@ def wide_rows(summaries: Sequence[Summary], measure: str) -> list[dict[str, obje
     """The numbers of :func:`table`: a row an organ and one overall, a column a model or method.
 
     Overall is the mean of all organs that a column has. Models have the ends of the 95 % interval
-    over slides beside them, NaN where there is none or the measure has none.
+    over patients beside them, NaN where there is none or the measure has none.
     """
     others = published(measure) if summaries[0].split == "test" else {}
     ours = {organ for s in summaries for organ in s.slides}

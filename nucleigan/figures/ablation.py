@@ -33,7 +33,7 @@ def plot_training_sets(organs: str | Path, output: str | Path) -> None:
         ``organs.csv`` of a comparison.
     output
         PNG: axes overall and for each organ, in each a line for each training set; dots are means
-        over seeds, lines 95 % intervals over slides, and beside the dots of the overall axes the
+        over seeds, lines 95 % intervals over patients, and beside the dots of the overall axes the
         standard deviation over seeds. Of test slides, or else of the first split that was judged.
     """
     table = read_table(organs, **NAMES_ARE_TEXT)

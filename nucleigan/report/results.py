@@ -25,8 +25,8 @@ Row = Mapping[str, str]
 HEADLINE = ("aji", "f1", "dice", "hausdorff")
 SHORT = {"aji": "AJI", "f1": "F1", "dice": "Dice", "hausdorff": "Hausdorff, px (match rate)"}
 INTERVALS = (
-    "Brackets hold 95 % intervals over slides; where there are none, no organ has two slides. ± is "
-    "the standard deviation over seeds."
+    "Brackets hold 95 % intervals over slides, or over patients where the sheet names them; where "
+    "there are none, no organ has two. ± is the standard deviation over seeds."
 )
 STEPS = (
     "They learned for the same number of steps where segmentation.steps_per_epoch names one; an "
@@ -42,7 +42,7 @@ CAPTIONS = {
     "calibration": "Calibration: of pixels with this predicted probability, the part that the "
     "annotation marks.",
     "training_sets": "AJI by training set, over all and organ by organ: dots are means, ± over "
-    "seeds, lines 95 % intervals over slides.",
+    "seeds, lines 95 % intervals over slides or patients.",
 }
 # Title and explanation of each target of further models.
 COMPARISONS = {
@@ -120,7 +120,8 @@ def comparison(
             "Models against each other, slide by slide",
             page.paragraph(
                 "Mean difference on the slides that both were judged on, ± its standard deviation "
-                "over seeds, and its 95 % interval over slides; one without 0 tells the two apart.",
+                "over seeds, and its 95 % interval over slides or patients; one without 0 tells "
+                "the two apart.",
                 "note",
             ),
             differences(differences_table, rows[0]["split"], f"{name}-differences"),

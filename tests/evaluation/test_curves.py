@@ -23,7 +23,7 @@ SHAPE = (120, 160)
 def slide(name, organ, true, predicted, seed=0):
     model = {"method": "cgan", "data": "both", "seed": seed}
     counts = {"true_nuclei": true, "predicted_nuclei": predicted}
-    return model | {"slide": name, "organ": organ, "split": "test"} | counts
+    return model | {"slide": name, "organ": organ, "split": "test", "patient": ""} | counts
 
 
 def nuclei(name, organ, ious, areas=None, seed=0):
@@ -116,7 +116,7 @@ def judged(folder):
         for kind, labels in (("labels", truth), ("prediction", prediction)):
             write_image(folder / f"{name}.{kind}.tif", labels)
         judge_slide(
-            {"slide": name, "organ": "liver", "split": "test"},
+            {"slide": name, "organ": "liver", "split": "test", "patient": ""},
             {"method": "cgan", "data": "both", "seed": "0"},
             folder / f"{name}.labels.tif",
             folder / f"{name}.prediction.tif",
@@ -148,7 +148,7 @@ def test_slides_without_a_nucleus(tmp_path):
     found[10:20, 10:20] = 1
     write_image(tmp_path / "one.tif", found)
     judge_slide(
-        {"slide": "a", "organ": "liver", "split": "test"},
+        {"slide": "a", "organ": "liver", "split": "test", "patient": ""},
         {"method": "cgan", "data": "both", "seed": "0"},
         tmp_path / "none.tif",
         tmp_path / "one.tif",
@@ -183,7 +183,7 @@ def test_names_that_look_like_numbers_or_like_nothing_are_names(tmp_path):
     tables = []
     for name, found in (("1", "truth"), ("01", "nothing")):
         judge_slide(
-            {"slide": name, "organ": "NA", "split": "test"},
+            {"slide": name, "organ": "NA", "split": "test", "patient": ""},
             {"method": "cgan", "data": "both", "seed": "0"},
             tmp_path / "truth.tif",
             tmp_path / f"{found}.tif",

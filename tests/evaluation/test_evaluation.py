@@ -51,9 +51,20 @@ def read(path):
         return list(csv.DictReader(stream))
 
 
-def slide_row(method="cgan", data="both", seed=0, slide="a", organ="liver", split="test", **values):
+def slide_row(
+    method="cgan",
+    data="both",
+    seed=0,
+    slide="a",
+    organ="liver",
+    split="test",
+    patient="",
+    **values,
+):
     """A row of the slides' table with chosen measures; all others 0.5."""
-    name = dict(zip((*MODEL, *SLIDE), (method, data, seed, slide, organ, split), strict=True))
+    name = dict(
+        zip((*MODEL, *SLIDE), (method, data, seed, slide, organ, split, patient), strict=True)
+    )
     return {
         key: str(value) for key, value in (name | dict.fromkeys(MEASURES, 0.5) | values).items()
     }
@@ -89,7 +100,7 @@ def judged(tmp_path, slide, prediction, seed=0):
     """Judge a prediction of TRUTH; the paths of the slide's two tables."""
     write_image(tmp_path / "truth.tif", TRUTH)
     tables = tmp_path / f"{slide}.csv", tmp_path / f"{slide}.nuclei.csv"
-    row = {"slide": slide, "organ": "liver", "split": "test"}
+    row = {"slide": slide, "organ": "liver", "split": "test", "patient": ""}
     model = {"method": "cgan", "data": "both", "seed": seed}
     judge_slide(row, model, tmp_path / "truth.tif", prediction, *tables)
     return tables
@@ -322,7 +333,7 @@ def test_where_there_are_no_nuclei_no_part_of_them_was_matched(tmp_path):
     for truth, known in ((empty, False), (np.pad(np.ones((3, 3), np.int32), 3), True)):
         write_image(tmp_path / "map.tif", truth)
         judge_slide(
-            {"slide": "a", "organ": "liver", "split": "test"},
+            {"slide": "a", "organ": "liver", "split": "test", "patient": ""},
             {"method": "m", "data": "real", "seed": "0"},
             *(tmp_path / name for name in ("map.tif", "map.tif", "slides.csv", "nuclei.csv")),
         )
@@ -388,7 +399,7 @@ def test_an_interval_holds_the_mean_as_often_as_it_says(counts):
             for (organ, level), count in zip(levels.items(), counts, strict=True)
         }
         for organ, mean in truth.items():
-            low, high = interval_of_mean(slides, organ)
+            low, high = interval_of_mean(slides, organ=organ)
             held[organ] += low < mean < high
     # Three standard deviations of such a count.
     for organ in truth:
@@ -398,7 +409,7 @@ def test_an_interval_holds_the_mean_as_often_as_it_says(counts):
 def test_an_interval_ends_where_scores_do():
     interval = interval_of_mean({"liver": [0.95, 1.0], "colon": [0.9]}, bounds=(0.0, 1.0))
     assert interval.high == 1.0 and 0 < interval.low < 0.9
-    assert math.isnan(interval_of_mean({"liver": [0.2, 0.3]}, "colon").low)
+    assert math.isnan(interval_of_mean({"liver": [0.2, 0.3]}, organ="colon").low)
 
 
 def test_an_interval_needs_two_slides_of_an_organ():
@@ -508,5 +519,64 @@ def test_a_gain_of_an_organ_borrows_the_variance_of_the_others():
     assert {one.organ for one in found} == {OVERALL, *gains}
     for one in found:
         organ = None if one.organ == OVERALL else one.organ
-        assert one.interval == pytest.approx(interval_of_mean(gains, organ))
+        assert one.interval == pytest.approx(interval_of_mean(gains, organ=organ))
     assert all(one.interval.high - one.interval.low > 0.1 for one in found)
+
+
+def of_patients(organ, patients, values):
+    return [
+        slide_row(slide=f"{organ}{number}", organ=organ, patient=patient, aji=value)
+        for number, (patient, value) in enumerate(zip(patients, values, strict=True))
+    ]
+
+
+def test_slides_of_one_patient_count_once_in_an_interval():
+    """Another slide of each patient, just like the first, tells nothing new."""
+    once = of_patients("liver", "ab", (0.4, 0.6)) + of_patients("kidney", "cde", (0.3, 0.5, 0.4))
+    twice = of_patients("liver", "abab", (0.4, 0.6) * 2)
+    twice += of_patients("kidney", "cdecde", (0.3, 0.5, 0.4) * 2)
+    (one,), (two,) = summarise(once), summarise(twice)
+    for organ in (OVERALL, "liver", "kidney"):
+        assert two.organs[organ]["aji"] == pytest.approx(one.organs[organ]["aji"], nan_ok=True)
+        assert two.interval(organ, "aji") == pytest.approx(one.interval(organ, "aji"))
+    nobody = [row | {"patient": ""} for row in twice]
+    (of_slides,) = summarise(nobody)
+    narrow, wide = of_slides.interval(OVERALL, "aji"), two.interval(OVERALL, "aji")
+    assert narrow.high - narrow.low < 0.7 * (wide.high - wide.low)
+
+
+def test_a_patient_with_more_slides_weighs_more():
+    """Means .3 of three slides and .7 of one: .4; s is .2 √2, t of one degree 12.706."""
+    (one,) = summarise(of_patients("liver", "aaab", (0.2, 0.3, 0.4, 0.7)))
+    assert one.organs["liver"]["aji"][0] == pytest.approx(0.4)
+    by_organ, patients = {"liver": [0.2, 0.3, 0.4, 0.7]}, {"liver": "aaab"}
+    reach = 12.7062 * 0.2 * np.sqrt(2) * np.hypot(0.75, 0.25)
+    interval = interval_of_mean(by_organ, patients)
+    assert interval == pytest.approx((0.4 - reach, 0.4 + reach), abs=1e-4)
+    assert all(map(math.isnan, interval_of_mean({"liver": [0.2, 0.3]}, {"liver": "aa"})))
+
+
+def test_intervals_of_patients_hold_the_mean_as_often_as_they_say():
+    """Of two or three slides each, which hardly vary; slide by slide they hold far too rarely."""
+    rng = np.random.default_rng(0)
+    repeats, held = 2000, Counter()
+    patients = dict.fromkeys(("liver", "colon"), "abcabcab")
+    for _ in range(repeats):
+        slides = {}
+        for organ, whom in patients.items():
+            level = dict(zip("abc", rng.normal(0, 0.3, 3), strict=True))
+            slides[organ] = [level[one] + rng.normal(0, 0.05) for one in whom]
+        for name, known in (("patients", patients), ("slides", None)):
+            low, high = interval_of_mean(slides, known)
+            held[name] += low < 0 < high
+    assert held["patients"] / repeats == pytest.approx(0.95, abs=0.0147)
+    assert held["slides"] / repeats < 0.85
+
+
+def test_a_gain_is_one_over_patients():
+    rows = of_patients("liver", "aab", (0.5, 0.6, 0.9))
+    rows += [row | {"method": "b"} for row in of_patients("liver", "aab", (0.4, 0.5, 0.6))]
+    (found,) = differences(*summarise(rows), "aji")
+    assert found.difference == pytest.approx(0.5 / 3) and found.slides == 3
+    gains = {"liver": [0.1, 0.1, 0.3]}
+    assert found.interval == pytest.approx(interval_of_mean(gains, {"liver": "aab"}))

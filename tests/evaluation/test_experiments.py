@@ -27,7 +27,7 @@ def run(tmp_path):
                 write_image(tmp_path / "found.tif", np.roll(truth, shift, axis=0))
                 tables.append(tmp_path / f"{name}-{method}-{slide}.csv")
                 judge_slide(
-                    {"slide": slide, "organ": "liver", "split": "test"},
+                    {"slide": slide, "organ": "liver", "split": "test", "patient": ""},
                     {"method": method, "data": "both", "seed": "0"},
                     tmp_path / "truth.tif",
                     tmp_path / "found.tif",

@@ -35,7 +35,7 @@ def organs_table(folder, split="test", models=("cgan", "unet"), organs=("liver",
         for organ in organs:
             slides = range(1 if organ == "skin" else 2)
             for seed, number in itertools.product((0, 1) if method == models[0] else (0,), slides):
-                name = (method, "both", seed, f"{organ}{number}", organ, split)
+                name = (method, "both", seed, f"{organ}{number}", organ, split, "")
                 values = dict(zip(MEASURES, rng.uniform(0.1, 0.9, len(MEASURES)), strict=True))
                 rows.append(dict(zip((*MODEL, *SLIDE), name, strict=True)) | values)
     write_rows(folder / "one.csv", (*MODEL, *SLIDE, *MEASURES), rows)
