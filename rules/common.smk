@@ -164,7 +164,11 @@ def read_inputs():
     if workflow.is_main_process:
         for warning in warnings:
             print(f"warning: {warning}.", file=sys.stderr)
-    return settings, {slide.slide: slide for slide in found}, teaching
+    # By name, for networks learn in the order of slides: that of the sheet's rows means nothing.
+    by_name = {
+        slide.slide: slide for slide in sorted(found, key=lambda slide: slide.slide)
+    }
+    return settings, by_name, teaching
 
 
 try:
