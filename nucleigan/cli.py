@@ -3,6 +3,7 @@
 import argparse
 import io
 import json
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -31,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {sentence}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
     return 0
 
 
@@ -134,11 +138,15 @@ def _segment(options: argparse.Namespace) -> None:
         several = len(options.images) > 1
         # Its lines of progress are no results.
         try:
-            if not options.overwrite and _stay(labels, polygons, origin, several):
+            # A scanner calls the slides of every patient alike.
+            found_in = origin | {"image": file_digest(path) if path.is_file() else None}
+            if not options.overwrite and _stay(labels, polygons, found_in, several):
                 print(f"{path}: its results are there already, and stay", file=sys.stderr)
                 continue
             with redirect_stdout(sys.stderr):
-                count = segment_file(segmenter, path, labels, polygons, options.mpp, limits, origin)
+                count = segment_file(
+                    segmenter, path, labels, polygons, options.mpp, limits, found_in
+                )
         # What is wrong with one image says nothing of the next.
         except Exception as error:
             if not several:
@@ -172,8 +180,9 @@ def _stay(labels: Path, polygons: Path, origin: dict[str, object], several: bool
         if found_by in (None, origin):
             return True
         raise NucleiganError(
-            f"{labels}: is there already, and {polygons} says that another model found it, or this "
-            "one with other options; choose another --output, or replace it by --overwrite."
+            f"{labels}: is there already, and {polygons} says that it was found in another image, "
+            "by another model, or with other options; choose another --output, or replace it by "
+            "--overwrite."
         )
     # The polygons come first: a call that is killed between both leaves them, and its workspace.
     if labels.exists() or found_by != origin or not workspace(labels).exists():

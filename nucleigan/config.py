@@ -22,6 +22,8 @@ LARGEST = 1_000_000
 MOST_FAULTS = 5
 # Side of the windows that the method cnn3 looks at, pixels.
 CNN3_WINDOW = 47
+# Sides up to which these methods make a single pixel of a window, pixels.
+POOLED = {"fcn": 8, "mask_rcnn": 32}
 # An enlargement that the network rounds by more than this is another one.
 ROUNDED = 0.05
 # How YAML writes that there is nothing.
@@ -299,7 +301,7 @@ class MaskSettings(Settings):
     encoding: Encoding = Field(
         "interior_boundary", description="Encoding of label maps as mask images."
     )
-    boundary_width: Positive = Field(
+    boundary_width: Annotated[float, Field(gt=0, le=100)] = Field(
         1.5, description="Width of the boundary inside each nucleus, pixels."
     )
 
@@ -884,6 +886,25 @@ class Config(Settings):
                     f"compute.processes is {self.compute.processes}; change either"
                 )
 
+    def check_painting(self) -> None:
+        """Check the networks that paint, also where no training set of the run needs them.
+
+        Raises
+        ------
+        NucleiganError
+            One sentence, as of all checks.
+        """
+        try:
+            self._check_painting(("both",))
+        except ValueError as error:
+            raise NucleiganError(f"{error}.") from error
+
+    def _check_painting(self, data: Sequence[TrainingData]) -> None:
+        # With pairs, the networks that paint them are checked with all others.
+        if not self.segmentation.uses_synthetic():
+            painting = self.segmentation.model_copy(update={"data": tuple(data)})
+            self.model_copy(update={"segmentation": painting})._check_networks()
+
     def check_compared(self, name: Literal["ablation", "baselines"]) -> None:
         """Check what a target trains that the run itself need not.
 
@@ -908,10 +929,7 @@ class Config(Settings):
                 "training set of ablation.data, and the larger sets would learn for more steps; "
                 "name a number that all of them take"
             )
-        if not self.segmentation.uses_synthetic():
-            # With pairs, the networks that paint them are checked with all others.
-            painting = self.segmentation.model_copy(update={"data": compared.data})
-            self.model_copy(update={"segmentation": painting})._check_networks()
+        self._check_painting(compared.data)
         if name == "baselines":
             self._check_baselines(self.baselines.methods)
 
@@ -924,6 +942,18 @@ class Config(Settings):
             self._check_batch("segmentation", own, network, "baselines.generator")
         if "cnn3" in methods:
             self._check_cnn3()
+        for method, most in POOLED.items():
+            if method in methods and self.segmentation.batch_size == 1:
+                self._check_pooled(method, most)
+
+    def _check_pooled(self, method: str, most: int) -> None:
+        if self.segmentation.crop <= most:
+            raise ValueError(
+                f"segmentation.crop ({self.segmentation.crop}) must be {most + 1} or more where "
+                f"segmentation.batch_size is 1, for the method {method} makes it a single pixel, "
+                "and that of one image has no spread that it could be normalised by; change "
+                f"either, or leave {method} out"
+            )
 
     def _check_cnn3(self) -> None:
         if self.masks.encoding != "interior_boundary":
@@ -936,6 +966,14 @@ class Config(Settings):
                 f"segmentation.crop ({self.segmentation.crop}) must be {CNN3_WINDOW + 1} or more, "
                 f"for the method cnn3 looks at windows of {CNN3_WINDOW} pixels; change it, or "
                 "leave cnn3 out"
+            )
+        # It mirrors half a window beyond each border.
+        smallest = self.prediction.tile * min(self.prediction.scales)
+        if smallest <= CNN3_WINDOW // 2:
+            raise ValueError(
+                f"prediction.tile ({self.prediction.tile}) times the smallest of prediction.scales "
+                f"must be {CNN3_WINDOW // 2 + 1} or more, for the method cnn3 looks at windows of "
+                f"{CNN3_WINDOW} pixels; change either, or leave cnn3 out"
             )
 
     def _check_batch(
@@ -998,6 +1036,11 @@ class Config(Settings):
                 f"{key} ({size}) must be {2 * size} or more: {name}.generator, a {network.kind} of "
                 f"depth {network.depth}, makes it smaller by {size}, and a single pixel has no "
                 "spread that it could be normalised by; change either"
+            )
+        if network.kind == "resnet" and size < 2 * network.factor():
+            raise ValueError(
+                f"{key} ({size}) must be {2 * network.factor()} or more, for {name}.generator, a "
+                "resnet, mirrors its borders where it is a quarter as large; change either"
             )
 
 

@@ -14,7 +14,7 @@ from nucleigan import slurm
 from nucleigan.clock import pull_back
 from nucleigan.errors import NucleiganError
 from nucleigan.gpus import allowed
-from nucleigan.jobs import DISAGREES
+from nucleigan.jobs import DISAGREES, explained
 from nucleigan.lock import occupy
 from nucleigan.models.given import check_start, has_reference, settings_of_model
 from nucleigan.models.methods import method_module
@@ -63,6 +63,16 @@ def flattered(settings, looked_at):
         yield (
             "slides of the split val are judged that thresholds or epochs are chosen by: others will "
             "come out a little worse"
+        )
+
+
+def check_held_out(slides):
+    """Raise where painted images could be measured against no slide."""
+    if all(slide.split == "train" for slide in slides):
+        raise NucleiganError(
+            "every slide of the sample sheet has split 'train'; synthetic images are measured "
+            "against slides that taught nothing, give one the split test, without annotation if there "
+            "is none."
         )
 
 
@@ -155,12 +165,8 @@ def read_inputs():
             f"evaluation.splits is {', '.join(splits)}, but the sample sheet has no such slide; name "
             "splits that it has."
         )
-    if painting and all(slide.split == "train" for slide in found):
-        raise NucleiganError(
-            "every slide of the sample sheet has split 'train'; synthetic images are measured "
-            "against slides that taught nothing, give one the split test, without annotation if there "
-            "is none."
-        )
+    if painting:
+        check_held_out(found)
     if workflow.is_main_process:
         for warning in warnings:
             print(f"warning: {warning}.", file=sys.stderr)
@@ -173,9 +179,11 @@ def read_inputs():
 
 try:
     SETTINGS, SLIDES, TEACHERS = read_inputs()
-except NucleiganError as error:
+except Exception as error:
+    if (sentence := explained(error)) is None:
+        raise
     # Not WorkflowError, which adds the place in this file to what is wrong with another.
-    sys.exit(f"error: {error}")
+    sys.exit(f"error: {sentence}")
 
 # Jobs of a cluster read all of it again, perhaps days later.
 AGREED = agreement_on(
@@ -282,6 +290,26 @@ UNPAIRED = [
     results("patches/train/images.tif"),
     *expand(results("patches/unannotated/{slide}.images.tif"), slide=UNANNOTATED),
 ]
+
+
+def unpaired(_):
+    """These images for networks that paint, which a run that learns from real pairs alone need not
+    have, and which are checked where a target asks for them all the same."""
+    try:
+        SETTINGS.check_painting()
+    except NucleiganError as error:
+        sys.exit(f"error: {error}")
+    return UNPAIRED
+
+
+def held_out(_):
+    """Slides that taught nothing, which painted images are measured against."""
+    try:
+        check_held_out(SLIDES.values())
+    except NucleiganError as error:
+        sys.exit(f"error: {error}")
+    names = [name for name, slide in SLIDES.items() if slide.split != "train"]
+    return expand(results("stain/{slide}/image.tif"), slide=names)
 
 
 def section(name, *without):
@@ -407,7 +435,9 @@ def source(field):
             return [storage(address)]
         path = getattr(SLIDES[wildcards.slide], field)
         drawn = SETTINGS.slides == "phantoms"
-        return [str(path)] if path is not None and (drawn or path.exists()) else []
+        return (
+            [str(path)] if path is not None and (drawn or os.path.exists(path)) else []
+        )
 
     return existing
 

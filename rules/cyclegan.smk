@@ -3,7 +3,7 @@
 
 rule train_cyclegan:
     input:
-        images=UNPAIRED,
+        images=unpaired,
         # Label maps of the first stack of images.
         labels=(
             [results("patches/train/labels.tif")]

@@ -71,10 +71,7 @@ rule judge_synthesis:
         labels=SYNTHETIC_LABELS,
         real_images=UNPAIRED,
         real_labels=results("patches/train/labels.tif"),
-        held_out=expand(
-            results("stain/{slide}/image.tif"),
-            slide=[name for name in SLIDES if SLIDES[name].split != "train"],
-        ),
+        held_out=held_out,
         generator=results("cyclegan/generator.safetensors"),
         agreement=results("synthesis/agreement.csv"),
     output:

@@ -147,6 +147,33 @@ def test_results_that_are_there_are_replaced_if_that_is_asked_for_alone(tmp_path
     assert f"{tmp_path / 'z.labels.tif'}: is there already, and {tmp_path / 'z.geojson'}" in said
 
 
+def test_results_of_another_image_of_the_name_are_not_taken_for_its_own(tmp_path, capsys):
+    """As scanners call the slide of every patient scan.svs."""
+    for number, folder in enumerate(("first", "second")):
+        (tmp_path / folder).mkdir()
+        for name in ("scan.png", f"{folder}.png"):
+            picture = Image.fromarray(np.full((16 + number, 16, 3), 200, np.uint8))
+            picture.save(tmp_path / folder / name)
+    options = ["--output", str(tmp_path / "o"), "--mpp", "0.25", "--device", "cpu"]
+    for folder, status in (("first", 0), ("first", 0), ("second", 1)):
+        images = [str(tmp_path / folder / name) for name in ("scan.png", f"{folder}.png")]
+        assert main(["segment", str(MODEL), *images, *options]) == status
+    said = capsys.readouterr()
+    assert "scan.labels.tif: is there already, and" in said.err and "another image" in said.err
+    assert said.out.splitlines() == [
+        f"{tmp_path / 'first' / name}: 0 nuclei" for name in ("scan.png", "first.png")
+    ] + [f"{tmp_path / 'second/second.png'}: 0 nuclei"]
+
+
+def test_ctrl_c_is_no_traceback(monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nucleigan.cli._compare", interrupted)
+    assert main(["compare", "a", "--output", "b"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
 def test_what_is_doubtful_about_an_image_is_said(tmp_path, capsys):
     path = tmp_path / "x.tif"
     pixels = np.zeros((32, 32, 3), np.uint8)

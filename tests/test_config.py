@@ -273,6 +273,48 @@ def test_what_only_a_comparison_trains_is_checked_when_it_is_asked_for(values, t
     config.check_compared(other)
 
 
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"cyclegan": {"crop": 250}}, ["cyclegan.crop (250)", "multiple of 4"]),
+        ({"masks": {"encoding": "outline"}, "cyclegan": {"lambda_polarity": 5}}, ["polarity"]),
+    ],
+    ids=["crop", "polarity"],
+)
+def test_painting_is_checked_where_it_is_asked_for(values, words):
+    """Also by a run whose segmenters learn from real pairs alone."""
+    config = validate(REAL | values)
+    with pytest.raises(NucleiganError) as caught:
+        config.check_painting()
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+    validate(REAL).check_painting()
+
+
+@pytest.mark.parametrize(("method", "crop"), [("mask_rcnn", 32), ("fcn", 8)])
+def test_a_window_that_becomes_a_single_pixel(method, crop):
+    section = {"data": ["real"], "methods": [method], "adversarial": 0, "generator": UNET}
+    prediction = {"tile": 64, "tile_overlap": 16}
+    for batch, side in ((1, crop), (2, crop), (1, 2 * crop)):
+        values = {"segmentation": section | {"batch_size": batch, "crop": side}}
+        if (batch, side) == (1, crop):
+            with pytest.raises(NucleiganError, match=rf"crop \({crop}\) must be {crop + 1} or"):
+                validate(values | {"prediction": prediction})
+        else:
+            validate(values | {"prediction": prediction})
+
+
+def test_a_tile_that_is_too_small_for_what_mirrors_its_borders():
+    prediction = {"tile": 16, "tile_overlap": 4}
+    real = {"data": ["real"], "crop": 64, "adversarial": 0, "generator": UNET}
+    with pytest.raises(NucleiganError, match=r"prediction\.tile \(16\) times .* must be 24 or"):
+        validate({"segmentation": real | {"methods": ["cnn3"]}, "prediction": prediction})
+    validate({"segmentation": real, "prediction": prediction})
+    resnet = {"generator": {"kind": "resnet"}}
+    validate({"segmentation": real | resnet, "prediction": {"tile": 8, "tile_overlap": 2}})
+    with pytest.raises(NucleiganError, match=r"prediction\.tile \(4\) must be 8 or more"):
+        validate({"segmentation": real | resnet, "prediction": {"tile": 4, "tile_overlap": 1}})
+
+
 def test_sets_of_different_sizes_are_compared_over_as_many_steps():
     config = validate({})
     with pytest.raises(NucleiganError, match=r"segmentation\.steps_per_epoch is empty"):

@@ -382,6 +382,7 @@ def fit_polygons(labels: Iterable[np.ndarray], settings: PolygonSettings) -> Pol
             flush=True,
         )
     within, between, correlation = _fit_spreads(used, density_spread)
+    elongation = np.exp(np.median(stretch)) + 1 - ELONGATION_SHIFT
     fitted = settings.model_copy(
         update={
             "density": density,
@@ -391,7 +392,7 @@ def fit_polygons(labels: Iterable[np.ndarray], settings: PolygonSettings) -> Pol
             "area_spread": within,
             "area_spread_between": between,
             "density_area_correlation": correlation,
-            "elongation": float(max(1.0, np.exp(np.median(stretch)) + 1 - ELONGATION_SHIFT)),
+            "elongation": float(np.clip(elongation, 1, MAX_ELONGATION)),
             "elongation_spread": _robust_spread(stretch),
         }
     )

@@ -43,6 +43,9 @@ def distances(labels: np.ndarray) -> np.ndarray:
     (H, W) float32, pixels: 0 outside of nuclei, 1 on their outermost pixels.
     """
     inside = (labels != 0) & (depth(labels, 1.5) > 1)
+    # Without any border every pixel is as far from it as can be told.
+    if inside.all():
+        return np.full(labels.shape, GREATEST, np.float32)
     within = ndimage.distance_transform_edt(np.pad(inside, 1, constant_values=True))[1:-1, 1:-1]
     return np.where(labels != 0, within + 1, 0).astype(np.float32)
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from nucleigan.config import IngestionSettings
 from nucleigan.errors import NucleiganError, lacks_memory, let_through, reason
-from nucleigan.slides.endings import IMAGES, PILLOW, TIFF, check_ending, ending
+from nucleigan.slides.endings import IMAGES, TIFF, check_ending, ending
 from nucleigan.slides.limits import bounded_memory
 from nucleigan.windows import Mapped, Picture, decoded_at_once, page_picture
 
@@ -52,7 +52,7 @@ APERIO_YCBCR = 33003
 # Where the codestream says how many pixels a number of the second component spans in x and in y
 # (ISO 15444-1, marker SIZ).
 SPANS = slice(46, 48)
-# EXIF's number of the orientation, and its value where nothing is to be turned.
+# Number of the orientation in EXIF and TIFF, and its value where nothing is to be turned.
 ORIENTATION, UPRIGHT = 274, 1
 
 
@@ -516,17 +516,24 @@ def _warnings(dtype: Any, path: Path) -> list[str]:
     found = []
     if np.dtype(dtype).itemsize > 1:
         found.append(f"{path} has 16 bits a channel; 0 to 65535 are scaled to 0 to 255")
-    if ending(path) in PILLOW and _is_turned(path):
+    if _is_turned(path):
         found.append(
-            f"{path} is to be turned by those who show it (EXIF); it is read as it is stored, and "
-            "an annotation that was drawn over the turned image does not fit"
+            f"{path} is to be turned by those who show it (Orientation); it is read as it is "
+            "stored, and an annotation that was drawn over the turned image does not fit"
         )
     return found
 
 
 def _is_turned(path: Path) -> bool:
-    """Whether the EXIF of a PNG or JPEG names another orientation than that of the pixels."""
-    # Nothing else is taken from it, and it may be anything.
+    """Whether a file, a TIFF its first page, names another orientation than that of its pixels."""
+    if ending(path) in TIFF:
+        import tifffile
+
+        with suppress(Exception), tifffile.TiffFile(path) as file:
+            tag = file.pages[0].aspage().tags.get(ORIENTATION)
+            return tag is not None and tag.value != UPRIGHT
+        return False
+    # Nothing else is taken from the EXIF, and it may be anything.
     with suppress(Exception), opened(path) as image:
         # Where a PNG has none in front of its pixels, they would be decoded to look behind them.
         if "exif" in image.info:

@@ -2,11 +2,15 @@
 
 import csv
 import difflib
+import filecmp
+import hashlib
 import io
+import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -56,6 +60,8 @@ TAKEN = {
     "vectors.png",
 }
 HASH = re.compile(r"[0-9a-f]{64}")
+# By so many bytes where they begin and end files are told apart before they are read whole.
+ENDS = 65536
 # Organs become headings of tables, reports and figures, which have signs of their own.
 ORGAN = re.compile(r"\w[^<>|$`\\]{0,63}")
 # The row of all organs in tables, as nucleigan.evaluation names it.
@@ -231,7 +237,8 @@ def check_kept(slides: Iterable[Slide], folder: Path) -> None:
             (slide.annotation, slide.annotation_address, "labels.tif"),
         ):
             read = folder / slide.slide / made
-            if path is None or address is not None or path.exists() or not read.exists():
+            known = path is None or address is not None or os.path.exists(path)
+            if known or not os.path.exists(read):
                 continue
             raise NucleiganError(
                 f"slide {slide.slide}: {shown(str(path))} is not there, though it was read before; "
@@ -272,7 +279,7 @@ def check_read(slides: Iterable[Slide], folder: Path) -> None:
             # Another file, or one that has changed since, will be read, and looked at then.
             changed = (
                 address is None
-                and path.exists()
+                and os.path.exists(path)
                 and path.stat().st_mtime > facts.stat().st_mtime
                 and file_digest(path) != found
             )
@@ -414,6 +421,7 @@ def check_slides(
 
 def check_twins(slides: Iterable[Slide]) -> None:
     """Refuse an image or a patient in two splits: who has learned from it is not judged by it."""
+    slides = list(slides)
     seen: dict[str, Slide] = {}
     of_patients: dict[str, Slide] = {}
     for slide in slides:
@@ -421,11 +429,7 @@ def check_twins(slides: Iterable[Slide]) -> None:
         for mark in (place, slide.sha256):
             first = seen.setdefault(mark, slide) if mark else slide
             if first.split != slide.split:
-                raise NucleiganError(
-                    f"the slides {first.slide!r} ({first.split}) and {slide.slide!r} "
-                    f"({slide.split}) have the same image; leave it in one split, for a result on "
-                    "what was learned says nothing."
-                )
+                raise _same_image(first, slide)
         if slide.patient is None:
             continue
         first = of_patients.setdefault(slide.patient, slide)
@@ -435,6 +439,46 @@ def check_twins(slides: Iterable[Slide]) -> None:
                 f"are of the same `patient`, {slide.patient!r}; leave all of a patient in one "
                 "split, for slides of one patient are more alike than others."
             )
+    for first, slide in _copies(slides):
+        raise _same_image(first, slide)
+
+
+def _same_image(first: Slide, second: Slide) -> NucleiganError:
+    return NucleiganError(
+        f"the slides {first.slide!r} ({first.split}) and {second.slide!r} ({second.split}) have "
+        "the same image; leave it in one split, for a result on what was learned says nothing."
+    )
+
+
+def _copies(slides: Iterable[Slide]) -> Iterator[tuple[Slide, Slide]]:
+    """Pairs of slides of different splits whose files, of other names, hold the same bytes."""
+    by_size: dict[int, list[Slide]] = {}
+    for slide in slides:
+        # One that cannot be looked at is named elsewhere.
+        with suppress(OSError):
+            if slide.image_address is None:
+                by_size.setdefault(os.path.getsize(slide.image), []).append(slide)
+    for alike in by_size.values():
+        # Files of a size are many where tiles are not compressed: most differ where they begin or
+        # end.
+        by_ends: dict[bytes, list[Slide]] = {}
+        for slide in alike if len({one.split for one in alike}) > 1 else ():
+            with suppress(OSError):
+                by_ends.setdefault(_ends(slide.image), []).append(slide)
+        for group in by_ends.values():
+            for first, slide in itertools.combinations(group, 2):
+                with suppress(OSError):
+                    if first.split != slide.split and filecmp.cmp(
+                        first.image, slide.image, shallow=False
+                    ):
+                        yield first, slide
+
+
+def _ends(path: Path) -> bytes:
+    with path.open("rb") as file:
+        begin = file.read(ENDS)
+        file.seek(max(file.seek(0, os.SEEK_END) - ENDS, 0))
+        return hashlib.sha256(begin + file.read()).digest()
 
 
 def absent(slides: Iterable[Slide]) -> list[str]:
@@ -448,7 +492,8 @@ def absent(slides: Iterable[Slide]) -> list[str]:
         )
         if path is not None and address is None
     ]
-    lost = [(slide, path) for slide, path in files if not path.exists()]
+    # Unlike Path.exists, which raises where a folder may not be looked into.
+    lost = [(slide, path) for slide, path in files if not os.path.exists(path)]
     if not lost:
         return []
     slide, path = lost[0]

@@ -133,6 +133,16 @@ def test_fitting_recovers_outlines_and_neighbours(irregularity, clustering):
     assert fitted.sparse_fraction < 0.1
 
 
+def test_nuclei_longer_than_any_that_is_drawn_are_fitted_as_the_longest(tmp_path):
+    labels = np.zeros((512, 512), np.int32)
+    for number, (top, left) in enumerate(itertools.product(range(8, 500, 24), (8, 140, 270)), 1):
+        labels[top : top + 4, left : left + 60] = number
+    fitted = fit_polygons([labels], PolygonSettings())
+    assert fitted.elongation == 4
+    # As the next stage reads it.
+    PolygonSettings.model_validate(fitted.model_dump())
+
+
 def test_nuclei_that_lie_far_apart_have_their_spread_as_well():
     """Two in each window say nothing of a window, and all together of the slides."""
     rng = np.random.default_rng(0)

@@ -183,6 +183,10 @@ def test_distances_of_a_square_and_of_touching_nuclei():
     assert found[1:6, 1:6].max() == 3 and (found[labels == 0] == 0).all()
 
 
+def test_a_window_within_one_nucleus_is_as_far_from_any_border_as_can_be_told():
+    assert (dist.distances(np.ones((8, 8), np.int32)) == dist.GREATEST).all()
+
+
 def test_the_image_edge_is_no_border():
     labels = np.zeros((8, 8), np.int32)
     labels[:, :3] = 1

@@ -416,6 +416,17 @@ def test_scanned_slides(real_data, name, shape, mpp):
     assert green < min(red, blue)
 
 
+@pytest.mark.parametrize("orientation", [None, 1, 3, 6])
+def test_a_tiff_that_is_to_be_turned_is_read_as_stored_with_a_warning(tmp_path, orientation):
+    path = tmp_path / "a.tif"
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    tags = [] if orientation is None else [(274, 3, 1, orientation, True)]
+    tifffile.imwrite(path, pixels, photometric="rgb", extratags=tags)
+    image, warnings = read_level(path, 1.0)
+    np.testing.assert_array_equal(image, pixels)
+    assert len(warnings) == (orientation in (3, 6)) and all("turned" in text for text in warnings)
+
+
 @pytest.mark.parametrize("orientation", [None, 1, 6])
 def test_a_photograph_that_is_to_be_turned_is_read_as_stored_with_a_warning(
     tmp_path, orientation, monkeypatch
@@ -431,4 +442,4 @@ def test_a_photograph_that_is_to_be_turned_is_read_as_stored_with_a_warning(
     image, warnings = read_level(path, 1.0)
     assert len({id(one) for one in decoded}) == 1
     np.testing.assert_array_equal(image, pixels)
-    assert len(warnings) == (orientation == 6) and all("EXIF" in text for text in warnings)
+    assert len(warnings) == (orientation == 6) and all("turned" in text for text in warnings)

@@ -1,8 +1,11 @@
 """Sample sheets: what is read, and what each fault is called."""
 
 import csv
+import os
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nucleigan.artifacts import file_digest
@@ -281,6 +284,41 @@ def test_no_image_is_learned_from_and_judged(tmp_path):
     slides = read_sheet(written(tmp_path, HEADER + first + twin.format("c.tif", hashes[1]) + TEST))
     check_twins(slides)
     assert check_slides(slides) == []
+
+
+def test_no_copy_of_an_image_is_learned_from_and_judged(tmp_path):
+    content = np.random.default_rng(0).bytes(300_000)
+    (tmp_path / "a.tif").write_bytes(content)
+    slides = read_sheet(written(tmp_path, HEADER + TRAIN + "c,liver,test,copy.tif,,,\n"))
+    # Not there, of another size, or of one size and different in the middle alone.
+    check_twins(slides)
+    for other in (content[:-1], content[:150_000] + b"\0" + content[150_001:]):
+        (tmp_path / "copy.tif").write_bytes(other)
+        check_twins(slides)
+    (tmp_path / "copy.tif").write_bytes(content)
+    with pytest.raises(NucleiganError, match=r"'a' \(train\) and 'c' \(test\) have the same"):
+        check_twins(slides)
+    check_twins(replace(slide, split="test") for slide in slides)
+
+
+def test_a_folder_that_may_not_be_looked_into_is_no_traceback(tmp_path, monkeypatch):
+    """Path.exists would raise."""
+    (tmp_path / "results/a").mkdir(parents=True)
+    for name in ("slide.json", "labels.tif"):
+        (tmp_path / "results/a" / name).touch()
+    slides = read_sheet(written(tmp_path, HEADER + TRAIN))
+    stat = os.stat
+
+    def refused(path, *rest, **more):
+        if str(path).endswith("a.tif"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, *rest, **more)
+
+    monkeypatch.setattr(os, "stat", refused)
+    assert "a.tif" in absent(slides)[0]
+    check_twins(slides)
+    with pytest.raises(NucleiganError, match=r"a\.tif is not there"):
+        check_kept(slides, tmp_path / "results")
 
 
 def test_slides_that_were_read_are_not_forgotten_while_their_files_are_away(tmp_path):

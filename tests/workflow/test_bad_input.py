@@ -98,6 +98,20 @@ def test_training_sets_that_only_a_comparison_needs(fresh):
     assert "ingest_slide" in fresh.planned("all", changes=changes)
 
 
+def test_painting_that_only_a_target_needs(fresh):
+    """A run that learns from real pairs alone need not have what paints, unless it is asked to."""
+    changes = {"segmentation": {"data": ["real"]}, "cyclegan": {"crop": 50}}
+    line = only_error(fresh.run("cyclegan", changes=changes))
+    assert "cyclegan.crop (50)" in line and "multiple of 4" in line, line
+    assert "ingest_slide" in fresh.planned("all", changes=changes)
+    text = fresh.sheet.read_text()
+    fresh.sheet.write_text(re.sub(r",(test|val),", ",train,", text))
+    changes = {"segmentation": {"data": ["real"]}, "evaluation": {"splits": ["train"]}}
+    line = only_error(fresh.run("synthesis", changes=changes))
+    assert "every slide" in line and "split 'train'" in line, line
+    assert not list(fresh.results.rglob("*.tif"))
+
+
 def test_organ_without_test_slide_warns(fresh):
     fresh.sheet.write_text(fresh.sheet.read_text().replace("test1,breast", "test1,liver"))
     text = fresh.make("all", options=["--dry-run"])

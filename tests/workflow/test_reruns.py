@@ -144,6 +144,23 @@ def test_another_organ_of_a_judged_slide_is_judged_anew_and_not_read(finished):
     assert rules.isdisjoint(BEFORE_STAIN | STAIN | TRAININGS | SYNTHESIS | {"segment_slide"})
 
 
+def test_another_patient_is_judged_anew_and_not_read(finished):
+    text = finished.sheet.read_text().splitlines()
+    changed = finished.sheet.with_name("patients.csv")
+    rows = [f"{line},{name}" for line, name in zip(text, ["patient", *"abcdef"], strict=False)]
+    changed.write_text("\n".join(rows) + "\n")
+    rules = replace(finished, sheet=changed).planned("all")
+    assert "compare_models" in rules
+    assert rules.isdisjoint(BEFORE_STAIN | STAIN | TRAININGS | SYNTHESIS | {"segment_slide"})
+
+
+def test_rows_in_another_order_rerun_nothing(finished):
+    header, *rows = finished.sheet.read_text().splitlines()
+    changed = finished.sheet.with_name("sorted.csv")
+    changed.write_text("\n".join([header, *rows[::-1]]) + "\n")
+    assert replace(finished, sheet=changed).planned("all") == set()
+
+
 def test_hashes_are_looked_at_and_read_nothing_again(finished):
     digest, labels = (
         file_digest(finished.sheet.parent / name) for name in ("train1.png", "train1.npy")
