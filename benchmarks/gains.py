@@ -4,9 +4,9 @@
 
 reads the `ablation/slides.csv` of each, of test slides if there are any, and writes a Markdown
 table: a row a run, then all of them together, as if their repeats were those of one, and a row an
-organ. Brackets are 95 % intervals over the judged slides: other slides, but the same annotated ones
-and the same pairs. The last row's are over the runs: other annotated slides and pairs, of which a
-few runs tell little.
+organ. Brackets are 95 % intervals over the judged slides or patients: others, but the same
+annotated ones and the same pairs. The last row's are over the runs: other annotated slides and
+pairs, of which a few runs tell little.
 
     python benchmarks/gains.py results/training-sets --data real-1 both-1 --seeds-apart
 

@@ -105,7 +105,7 @@ def _sheet(options: argparse.Namespace) -> None:
 
 
 def _segment(options: argparse.Namespace) -> None:
-    from nucleigan.artifacts import file_digest
+    from nucleigan.artifacts import file_digest, likeness
     from nucleigan.config import IngestionSettings, validate
     from nucleigan.models.header import check_complete
     from nucleigan.segmentation import Segmenter, segment_file
@@ -139,7 +139,7 @@ def _segment(options: argparse.Namespace) -> None:
         # Its lines of progress are no results.
         try:
             # A scanner calls the slides of every patient alike.
-            found_in = origin | {"image": file_digest(path) if path.is_file() else None}
+            found_in = origin | {"image": likeness(path)} if path.is_file() else origin
             if not options.overwrite and _stay(labels, polygons, found_in, several):
                 print(f"{path}: its results are there already, and stay", file=sys.stderr)
                 continue
@@ -177,7 +177,7 @@ def _stay(labels: Path, polygons: Path, origin: dict[str, object], several: bool
     found_by = read_origin(polygons) if polygons.exists() else None
     if labels.exists() and polygons.exists() and several:
         # Somebody may have saved it from QuPath, which forgets what it was found by.
-        if found_by in (None, origin):
+        if found_by is None or _agree(found_by, origin):
             return True
         raise NucleiganError(
             f"{labels}: is there already, and {polygons} says that it was found in another image, "
@@ -185,9 +185,16 @@ def _stay(labels: Path, polygons: Path, origin: dict[str, object], several: bool
             "--overwrite."
         )
     # The polygons come first: a call that is killed between both leaves them, and its workspace.
-    if labels.exists() or found_by != origin or not workspace(labels).exists():
+    same = found_by is not None and _agree(found_by, origin)
+    if labels.exists() or not same or not workspace(labels).exists():
         _check_absent(labels, polygons)
     return False
+
+
+def _agree(found_by: dict[str, object], origin: dict[str, object]) -> bool:
+    """Whether both say the same where both say anything: of an image that is gone nobody can."""
+    shared = found_by.keys() & origin.keys()
+    return all(found_by[key] == origin[key] for key in shared)
 
 
 def _check_absent(*outputs: Path) -> None:

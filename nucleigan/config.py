@@ -858,33 +858,36 @@ class Config(Settings):
 
     def _check_networks(self) -> None:
         """Sizes and batches that the networks cannot take would fail in the middle of a run."""
-        sections: dict[str, TrainingSettings] = {"segmentation": self.segmentation}
-        judges = {"segmentation": self.segmentation.adversarial > 0, "cyclegan": True}
-        together = {"segmentation": 1, "cyclegan": 2 if self.cyclegan.lambda_nuclei else 1}
-        if self.segmentation.uses_synthetic():
-            sections["cyclegan"] = self.cyclegan
-            # It paints whole patches.
-            self._check_size("patches.size", self.patches.size, "cyclegan")
+        # A model that is given trains nothing.
+        painting = self.segmentation.uses_synthetic() and not self.segmentation.model
         if not self.segmentation.model:
-            self._check_losses(painting="cyclegan" in sections)
+            self._check_losses(painting)
             self._check_scales()
             self._check_baselines(self.segmentation.methods)
-        for name, section in sections.items():
-            self._check_size(f"{name}.crop", section.crop, name)
-            judge: DiscriminatorSettings = getattr(self, name).discriminator
-            if judges[name] and section.crop < judge.least():
-                raise ValueError(
-                    f"{name}.crop ({section.crop}) must be {judge.least()} or more, for "
-                    f"{name}.discriminator has {judge.layers} layers; change either"
-                )
-            network: GeneratorSettings = getattr(self, name).generator
-            self._check_batch(name, section, network, f"{name}.generator")
-            number = together[name] * self.compute.processes
-            if section.batch_size % number:
-                raise ValueError(
-                    f"{name}.batch_size ({section.batch_size}) must be a multiple of {number}, for "
-                    f"compute.processes is {self.compute.processes}; change either"
-                )
+        judged = self.segmentation.adversarial > 0
+        self._check_section("segmentation", self.segmentation, judged)
+        if painting:
+            self._check_painting()
+
+    def _check_section(
+        self, name: str, section: TrainingSettings, judged: bool, together: int = 1
+    ) -> None:
+        """The window and the batch of a training, of which ``together`` pairs are not parted."""
+        self._check_size(f"{name}.crop", section.crop, name)
+        judge: DiscriminatorSettings = getattr(self, name).discriminator
+        if judged and section.crop < judge.least():
+            raise ValueError(
+                f"{name}.crop ({section.crop}) must be {judge.least()} or more, for "
+                f"{name}.discriminator has {judge.layers} layers; change either"
+            )
+        network: GeneratorSettings = getattr(self, name).generator
+        self._check_batch(name, section, network, f"{name}.generator")
+        number = together * self.compute.processes
+        if section.batch_size % number:
+            raise ValueError(
+                f"{name}.batch_size ({section.batch_size}) must be a multiple of {number}, for "
+                f"compute.processes is {self.compute.processes}; change either"
+            )
 
     def check_painting(self) -> None:
         """Check the networks that paint, also where no training set of the run needs them.
@@ -895,15 +898,21 @@ class Config(Settings):
             One sentence, as of all checks.
         """
         try:
-            self._check_painting(("both",))
+            self._check_painting()
         except ValueError as error:
             raise NucleiganError(f"{error}.") from error
 
-    def _check_painting(self, data: Sequence[TrainingData]) -> None:
-        # With pairs, the networks that paint them are checked with all others.
-        if not self.segmentation.uses_synthetic():
-            painting = self.segmentation.model_copy(update={"data": tuple(data)})
-            self.model_copy(update={"segmentation": painting})._check_networks()
+    def _check_painting(self) -> None:
+        # It paints whole patches.
+        self._check_size("patches.size", self.patches.size, "cyclegan")
+        if self.cyclegan.lambda_polarity and self.masks.encoding == "outline":
+            raise ValueError(
+                "cyclegan.lambda_polarity takes the first channel of a mask for the nuclei, which "
+                f"masks.encoding: {self.masks.encoding} leaves hollow; set it to 0, or choose "
+                "another encoding"
+            )
+        together = 2 if self.cyclegan.lambda_nuclei else 1
+        self._check_section("cyclegan", self.cyclegan, judged=True, together=together)
 
     def check_compared(self, name: Literal["ablation", "baselines"]) -> None:
         """Check what a target trains that the run itself need not.
@@ -929,7 +938,10 @@ class Config(Settings):
                 "training set of ablation.data, and the larger sets would learn for more steps; "
                 "name a number that all of them take"
             )
-        self._check_painting(compared.data)
+        if not self.segmentation.uses_synthetic():
+            # With pairs, the networks that paint them are checked with all others.
+            painting = self.segmentation.model_copy(update={"data": compared.data})
+            self.model_copy(update={"segmentation": painting})._check_networks()
         if name == "baselines":
             self._check_baselines(self.baselines.methods)
 
@@ -989,12 +1001,6 @@ class Config(Settings):
 
     def _check_losses(self, painting: bool) -> None:
         """What has no effect, or one that nobody wants."""
-        if painting and self.cyclegan.lambda_polarity and self.masks.encoding == "outline":
-            raise ValueError(
-                "cyclegan.lambda_polarity takes the first channel of a mask for the nuclei, which "
-                f"masks.encoding: {self.masks.encoding} leaves hollow; set it to 0, or choose "
-                "another encoding"
-            )
         own = self.segmentation
         # The method cgan learns by these, and so does the judge of synthetic pairs.
         used = painting or "cgan" in own.methods
@@ -1021,7 +1027,8 @@ class Config(Settings):
                     f"{side}, a multiple of the {factor} by which segmentation.generator makes it "
                     "smaller; change either"
                 )
-            self._check_size("prediction.tile", side, "segmentation")
+            key = f"prediction.tile ({tile}) times {scale:g} of prediction.scales, in pixels"
+            self._check_size(key if side != tile else "prediction.tile", side, "segmentation")
 
     def _check_size(self, key: str, size: int, name: str) -> None:
         network: GeneratorSettings = getattr(self, name).generator

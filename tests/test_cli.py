@@ -160,6 +160,11 @@ def test_results_of_another_image_of_the_name_are_not_taken_for_its_own(tmp_path
         assert main(["segment", str(MODEL), *images, *options]) == status
     said = capsys.readouterr()
     assert "scan.labels.tif: is there already, and" in said.err and "another image" in said.err
+    # Of an image that is gone nobody can say whether it is another.
+    (tmp_path / "first/scan.png").unlink()
+    images = [str(tmp_path / "first" / name) for name in ("scan.png", "first.png")]
+    assert main(["segment", str(MODEL), *images, *options]) == 0
+    assert capsys.readouterr().err.count("there already, and stay") == 2
     assert said.out.splitlines() == [
         f"{tmp_path / 'first' / name}: 0 nuclei" for name in ("scan.png", "first.png")
     ] + [f"{tmp_path / 'second/second.png'}: 0 nuclei"]

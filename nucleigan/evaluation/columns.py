@@ -83,14 +83,15 @@ def read_slide_rows(path: str | Path) -> list[dict[str, str]]:
         )
     with open_table(path) as stream:
         reader = csv.DictReader(stream)
-        missing = {*MODEL, *SLIDE, *MEASURES} - set(reader.fieldnames or ())
+        # Tables of before patients were known have none.
+        missing = {*MODEL, *SLIDE, *MEASURES} - {"patient", *(reader.fieldnames or ())}
         if missing:
             raise NucleiganError(
                 f"{path}: lacks the columns {', '.join(sorted(missing))}; expected a table of the "
                 "evaluation stage; delete it and run the same command again."
             )
         # Further ones are the user's own.
-        return [{key: row[key] for key in (*MODEL, *SLIDE, *MEASURES)} for row in reader]
+        return [{key: row.get(key, "") for key in (*MODEL, *SLIDE, *MEASURES)} for row in reader]
 
 
 def long_rows(rows: Iterable[Mapping[str, str]]) -> Iterable[dict[str, str]]:

@@ -1,7 +1,9 @@
 """Intervals of means over slides or patients, which keep the organs apart."""
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +34,8 @@ def interval_of_mean(
     by themselves tell next to nothing of how slides vary, and percentiles of a bootstrap of so few
     hold the truth far too seldom. Patients of all organs are thereby taken to vary alike, also
     those of an organ with a single one. Slides of one patient are more alike than others: what
-    varies are the means of patients, each of which weighs as many times as it has slides.
+    varies are the means of patients, each of which weighs as many times as it has slides. What a
+    patient's slides are like in one organ, they are taken to be like in its others.
 
     Parameters
     ----------
@@ -47,28 +50,42 @@ def interval_of_mean(
     level
         How often such an interval holds the mean of all patients.
     """
-    of_organs = {
-        name: _means(slides, range(len(slides)) if patients is None else patients[name])
-        for name, slides in by_organ.items()
-    }
-    of_organs = {name: found for name, found in of_organs.items() if len(found[0])}
+    of_organs: dict[str, dict[Hashable, list[float]]] = {}
+    for name, slides in by_organ.items():
+        whose: Iterable[Hashable] = (
+            [(name, number) for number in range(len(slides))]
+            if patients is None
+            else patients[name]
+        )
+        for value, patient in zip(slides, whose, strict=True):
+            if not math.isnan(value):
+                of_organs.setdefault(name, {}).setdefault(patient, []).append(value)
     chosen = [found for name, found in of_organs.items() if organ in (None, name)]
-    freedom = sum(len(means) - 1 for means, _ in of_organs.values())
+    freedom = len({one for found in of_organs.values() for one in found}) - _groups(of_organs)
     if not freedom or not chosen:
         return Interval(math.nan, math.nan)
-    squares = math.fsum(np.square(means - means.mean()).sum() for means, _ in of_organs.values())
-    of_means = squares / freedom * math.fsum(np.square(weights).sum() for _, weights in chosen)
-    reach = float(stdtrit(freedom, (1 + level) / 2)) * math.sqrt(of_means) / len(chosen)
-    centre = math.fsum(means @ weights for means, weights in chosen) / len(chosen)
+    means = [np.array([fmean(values) for values in found.values()]) for found in of_organs.values()]
+    squares = math.fsum(np.square(one - one.mean()).sum() for one in means)
+    variance = squares / sum(len(one) - 1 for one in means)
+    # Part in the sum of the organs' means.
+    weights: defaultdict[Hashable, float] = defaultdict(float)
+    for found in chosen:
+        total = sum(map(len, found.values()))
+        for patient, values in found.items():
+            weights[patient] += len(values) / total
+    of_sum = variance * math.fsum(weight**2 for weight in weights.values())
+    reach = float(stdtrit(freedom, (1 + level) / 2)) * math.sqrt(of_sum) / len(chosen)
+    centre = math.fsum(
+        fmean(value for values in found.values() for value in values) for found in chosen
+    ) / len(chosen)
     return Interval(max(centre - reach, bounds[0]), min(centre + reach, bounds[1]))
 
 
-def _means(slides: Sequence[float], patients: Sequence[Hashable]) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of each patient's slides, and its part in the mean of all slides."""
-    found: dict[Hashable, list[float]] = {}
-    for value, patient in zip(slides, patients, strict=True):
-        if not math.isnan(value):
-            found.setdefault(patient, []).append(value)
-    means = np.array([math.fsum(values) / len(values) for values in found.values()], np.float64)
-    counts = np.array([len(values) for values in found.values()], np.float64)
-    return means, counts / max(counts.sum(), 1)
+def _groups(of_organs: Mapping[str, Iterable[Hashable]]) -> int:
+    """In how many groups organs fall that share no patient with another."""
+    groups: list[set[Hashable]] = []
+    for found in of_organs.values():
+        shared = [group for group in groups if not group.isdisjoint(found)]
+        groups = [group for group in groups if group not in shared]
+        groups.append(set(found).union(*shared))
+    return len(groups)

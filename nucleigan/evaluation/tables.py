@@ -17,7 +17,7 @@ TITLES = {
 # Measures of which the overall row shows an interval; distances depend on what was matched.
 WITH_INTERVAL = ("aji", "f1", "dice")
 
-# Where no organ has two slides: a single one does not tell how much slides vary.
+# Where no organ has two slides or patients: a single one does not tell how much they vary.
 NO_INTERVAL = "no interval"
 
 NOTES = f"""\

@@ -2,10 +2,7 @@
 
 import csv
 import difflib
-import filecmp
-import hashlib
 import io
-import itertools
 import os
 import re
 from collections import Counter
@@ -60,8 +57,6 @@ TAKEN = {
     "vectors.png",
 }
 HASH = re.compile(r"[0-9a-f]{64}")
-# By so many bytes where they begin and end files are told apart before they are read whole.
-ENDS = 65536
 # Organs become headings of tables, reports and figures, which have signs of their own.
 ORGAN = re.compile(r"\w[^<>|$`\\]{0,63}")
 # The row of all organs in tables, as nucleigan.evaluation names it.
@@ -452,33 +447,31 @@ def _same_image(first: Slide, second: Slide) -> NucleiganError:
 
 def _copies(slides: Iterable[Slide]) -> Iterator[tuple[Slide, Slide]]:
     """Pairs of slides of different splits whose files, of other names, hold the same bytes."""
-    by_size: dict[int, list[Slide]] = {}
-    for slide in slides:
-        # One that cannot be looked at is named elsewhere.
-        with suppress(OSError):
-            if slide.image_address is None:
-                by_size.setdefault(os.path.getsize(slide.image), []).append(slide)
-    for alike in by_size.values():
-        # Files of a size are many where tiles are not compressed: most differ where they begin or
-        # end.
-        by_ends: dict[bytes, list[Slide]] = {}
-        for slide in alike if len({one.split for one in alike}) > 1 else ():
-            with suppress(OSError):
-                by_ends.setdefault(_ends(slide.image), []).append(slide)
-        for group in by_ends.values():
-            for first, slide in itertools.combinations(group, 2):
+    from nucleigan.artifacts import file_digest, likeness
+
+    # Empty files are no images, and said to be none by whoever reads them.
+    groups = [[slide for slide in slides if slide.image_address is None and _size(slide.image)]]
+    # Each is asked of those alone that the one before leaves alike.
+    for told_by in (_size, likeness, file_digest):
+        finer = []
+        for group in groups:
+            parts: dict[object, list[Slide]] = {}
+            for slide in group:
+                # One that cannot be read is named elsewhere.
                 with suppress(OSError):
-                    if first.split != slide.split and filecmp.cmp(
-                        first.image, slide.image, shallow=False
-                    ):
-                        yield first, slide
+                    parts.setdefault(told_by(slide.image), []).append(slide)
+            finer += [part for part in parts.values() if len({one.split for one in part}) > 1]
+        groups = finer
+    for group in groups:
+        yield group[0], next(slide for slide in group if slide.split != group[0].split)
 
 
-def _ends(path: Path) -> bytes:
-    with path.open("rb") as file:
-        begin = file.read(ENDS)
-        file.seek(max(file.seek(0, os.SEEK_END) - ENDS, 0))
-        return hashlib.sha256(begin + file.read()).digest()
+def _size(path: Path) -> int:
+    """In bytes; 0 of what cannot be looked at."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
 
 
 def absent(slides: Iterable[Slide]) -> list[str]:

@@ -560,17 +560,51 @@ def test_intervals_of_patients_hold_the_mean_as_often_as_they_say():
     """Of two or three slides each, which hardly vary; slide by slide they hold far too rarely."""
     rng = np.random.default_rng(0)
     repeats, held = 2000, Counter()
-    patients = dict.fromkeys(("liver", "colon"), "abcabcab")
+    patients = {"liver": "abcabcab", "colon": "defdefde"}
     for _ in range(repeats):
         slides = {}
         for organ, whom in patients.items():
-            level = dict(zip("abc", rng.normal(0, 0.3, 3), strict=True))
+            level = dict(zip(whom[:3], rng.normal(0, 0.3, 3), strict=True))
             slides[organ] = [level[one] + rng.normal(0, 0.05) for one in whom]
         for name, known in (("patients", patients), ("slides", None)):
             low, high = interval_of_mean(slides, known)
             held[name] += low < 0 < high
     assert held["patients"] / repeats == pytest.approx(0.95, abs=0.0147)
     assert held["slides"] / repeats < 0.85
+
+
+@pytest.mark.parametrize(("count", "organs"), [(3, 4), (4, 2), (6, 7)])
+def test_a_patient_with_several_organs_is_one_patient(count, organs):
+    """Whose slides are alike in all: taken for others in each, they would hold far too rarely."""
+    rng = np.random.default_rng(0)
+    repeats, held = 2000, Counter()
+    names = [f"organ{number}" for number in range(organs)]
+    whom = [f"patient{number}" for number in range(count)]
+    for _ in range(repeats):
+        level = rng.normal(0, 0.3, count)
+        slides = {organ: list(level + rng.normal(0, 0.1, count)) for organ in names}
+        for shared in (True, False):
+            known = {organ: whom if shared else [organ + one for one in whom] for organ in names}
+            low, high = interval_of_mean(slides, known)
+            held[shared] += low < 0 < high
+    assert held[True] / repeats > 0.935 and held[False] / repeats < 0.9
+
+
+def test_organs_that_share_no_patient_have_their_own_means():
+    """Two pairs of organs, each of two patients: four patients, less two groups."""
+    slides = {"a": [0.1, 0.3], "b": [0.2, 0.4], "c": [0.5, 0.7], "d": [0.6, 0.8]}
+    whom = {"a": "pq", "b": "pq", "c": "rs", "d": "rs"}
+    low, high = interval_of_mean(slides, whom)
+    # Each patient has two halves; t of two degrees of freedom is 4.3027, s is .1 √2.
+    reach = 4.3027 * 0.1 * np.sqrt(2) * 2 / 4
+    assert (low, high) == pytest.approx((0.45 - reach, 0.45 + reach), abs=1e-4)
+
+
+def test_a_table_of_before_patients_were_known_is_read(tmp_path):
+    rows = [slide_row()]
+    columns = [key for key in rows[0] if key != "patient"]
+    write_rows(tmp_path / "old.csv", columns, [{key: rows[0][key] for key in columns}])
+    assert read_slide_rows(tmp_path / "old.csv") == rows
 
 
 def test_a_gain_is_one_over_patients():

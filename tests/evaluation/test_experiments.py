@@ -163,3 +163,22 @@ def test_two_folders_of_one_name(run, tmp_path):
     folder = run("a", 0)
     with pytest.raises(NucleiganError, match="a: two of the folders have this name"):
         compare_experiments([folder, folder], tmp_path / "out")
+
+
+def test_the_patients_of_one_run_are_those_of_all(run, tmp_path):
+    """Whose sheet had no such column yet; the order of the folders tells nothing."""
+    old, new = run("old", 0), run("new", 2)
+    table = new / "evaluation/slides.csv"
+    rows = [row | {"patient": "p"} for row in read_slide_rows(table)]
+    write_rows(table, list(rows[0]), rows)
+    ends = []
+    for number, folders in enumerate(((old, new), (new, old))):
+        output = tmp_path / f"comparison{number}"
+        compare_experiments(list(folders), output)
+        with (output / "differences.csv").open() as stream:
+            ends.append([(row["low"], row["high"]) for row in csv.DictReader(stream)])
+    # One patient alone tells nothing of others.
+    assert ends[0] == ends[1] and set(ends[0]) == {("", "")}
+    edit_second(old, patient="q")
+    with pytest.raises(NucleiganError, match="slide two is of the patient 'q' in one run"):
+        compare_experiments([old, new], tmp_path / "comparison")

@@ -299,6 +299,25 @@ def test_no_copy_of_an_image_is_learned_from_and_judged(tmp_path):
     with pytest.raises(NucleiganError, match=r"'a' \(train\) and 'c' \(test\) have the same"):
         check_twins(slides)
     check_twins(replace(slide, split="test") for slide in slides)
+    # Downloads that have been cut off fail alone.
+    for name in ("a.tif", "copy.tif"):
+        (tmp_path / name).write_bytes(b"")
+    check_twins(slides)
+
+
+def test_many_files_that_differ_in_the_middle_are_read_once_each(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        "nucleigan.artifacts.file_digest", lambda path: read.append(path) or path.read_bytes()
+    )
+    rows = ""
+    for number in range(40):
+        split = "train" if number % 2 else "test"
+        rows += f"s{number},liver,{split},{number}.tif,{number}.xml,0.25,\n"
+        content = bytes(70_000) + number.to_bytes(1, "big") + bytes(70_000)
+        (tmp_path / f"{number}.tif").write_bytes(content)
+    check_twins(read_sheet(written(tmp_path, HEADER + rows)))
+    assert len(read) == 40
 
 
 def test_a_folder_that_may_not_be_looked_into_is_no_traceback(tmp_path, monkeypatch):
