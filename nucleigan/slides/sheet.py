@@ -281,9 +281,9 @@ def check_read(slides: Iterable[Slide], folder: Path) -> None:
             if changed or read.get(source) != path.name:
                 continue
             raise NucleiganError(
-                f"slide {slide.slide}: what was read from {address or path} has the SHA-256 "
-                f"{found}, but the sample sheet expects {expected}; correct the sheet, or fetch "
-                f"the file again and delete {facts}."
+                f"slide {slide.slide}: the {read[source]} that was read has the SHA-256 {found}, "
+                f"but the sample sheet expects {expected}; correct the sheet, or, once "
+                f"{address or path} is the file that it means, delete {facts}."
             )
 
 
