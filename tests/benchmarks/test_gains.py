@@ -16,7 +16,7 @@ def rows(real, both):
     """A run of two repeats and two slides, whose models have these values everywhere."""
     return [
         {"method": "cgan", "data": data, "seed": seed, "slide": slide, "organ": slide[0]}
-        | {"split": "test"}
+        | {"split": "test", "patient": ""}
         | dict.fromkeys(MEASURES, str(value))
         for data, value in (("real", real), ("both", both))
         for seed in ("0", "1")

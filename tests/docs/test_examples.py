@@ -102,7 +102,9 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_sheet(folder / "monuseg/slides.csv", kumar)
     for sheet in ("slides.csv", "monuseg-test/slides.csv"):
         (folder / sheet).parent.mkdir(exist_ok=True)
-        # A copy: no image may be in two splits.
+        # No image may be in two splits, nor a copy of it under another name.
+        with (folder / "slide.svs").open("ab") as file:
+            file.write(b"\0")
         train = Slide("train", "breast", "train", folder / "slide.svs", slide.annotation, mpp=0.25)
         write_sheet(folder / sheet, [train, slide])
     for month in ("january", "february"):
