@@ -194,7 +194,7 @@ def _stay(labels: Path, polygons: Path, origin: dict[str, object], several: bool
 def _agree(found_by: dict[str, object], origin: dict[str, object]) -> bool:
     """Whether both say the same where both say anything: of an image that is gone nobody can."""
     shared = found_by.keys() & origin.keys()
-    return all(found_by[key] == origin[key] for key in shared)
+    return "model" in shared and all(found_by[key] == origin[key] for key in shared)
 
 
 def _check_absent(*outputs: Path) -> None:
