@@ -175,9 +175,10 @@ def _stay(labels: Path, polygons: Path, origin: dict[str, object], several: bool
     from nucleigan.segmentation.stage import workspace
 
     found_by = read_origin(polygons) if polygons.exists() else None
+    same = found_by is not None and _agree(found_by, origin)
     if labels.exists() and polygons.exists() and several:
         # Somebody may have saved it from QuPath, which forgets what it was found by.
-        if found_by is None or _agree(found_by, origin):
+        if found_by is None or same:
             return True
         raise NucleiganError(
             f"{labels}: is there already, and {polygons} says that it was found in another image, "
@@ -185,7 +186,6 @@ def _stay(labels: Path, polygons: Path, origin: dict[str, object], several: bool
             "--overwrite."
         )
     # The polygons come first: a call that is killed between both leaves them, and its workspace.
-    same = found_by is not None and _agree(found_by, origin)
     if labels.exists() or not same or not workspace(labels).exists():
         _check_absent(labels, polygons)
     return False

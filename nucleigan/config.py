@@ -6,7 +6,8 @@ one file; a test holds the two together.
 
 import re
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -24,6 +25,8 @@ MOST_FAULTS = 5
 CNN3_WINDOW = 47
 # Sides up to which these methods make a single pixel of a window, pixels.
 POOLED = {"fcn": 8, "mask_rcnn": 32}
+# No drawn nucleus is longer, times its width.
+MAX_ELONGATION = 4.0
 # An enlargement that the network rounds by more than this is another one.
 ROUNDED = 0.05
 # How YAML writes that there is nothing.
@@ -277,7 +280,7 @@ class PolygonSettings(Settings):
         description="Correlation, between patches, of the logarithms of density and mean area: "
         "dense patches hold small nuclei.",
     )
-    elongation: Annotated[float, Field(ge=1, le=4)] = Field(
+    elongation: Annotated[float, Field(ge=1, le=MAX_ELONGATION)] = Field(
         1.35, description="Median ratio of major to minor axis."
     )
     elongation_spread: NonNegative = Field(
@@ -864,24 +867,23 @@ class Config(Settings):
             self._check_losses(painting)
             self._check_scales()
             self._check_baselines(self.segmentation.methods)
-        judged = self.segmentation.adversarial > 0
-        self._check_section("segmentation", self.segmentation, judged)
+        self._check_training("segmentation", judged=self.segmentation.adversarial > 0)
         if painting:
             self._check_painting()
 
-    def _check_section(
-        self, name: str, section: TrainingSettings, judged: bool, together: int = 1
+    def _check_training(
+        self, name: Literal["segmentation", "cyclegan"], judged: bool, together: int = 1
     ) -> None:
         """The window and the batch of a training, of which ``together`` pairs are not parted."""
+        section: SegmentationSettings | CycleGANSettings = getattr(self, name)
         self._check_size(f"{name}.crop", section.crop, name)
-        judge: DiscriminatorSettings = getattr(self, name).discriminator
+        judge = section.discriminator
         if judged and section.crop < judge.least():
             raise ValueError(
                 f"{name}.crop ({section.crop}) must be {judge.least()} or more, for "
                 f"{name}.discriminator has {judge.layers} layers; change either"
             )
-        network: GeneratorSettings = getattr(self, name).generator
-        self._check_batch(name, section, network, f"{name}.generator")
+        self._check_batch(name, section, section.generator, f"{name}.generator")
         number = together * self.compute.processes
         if section.batch_size % number:
             raise ValueError(
@@ -897,10 +899,8 @@ class Config(Settings):
         NucleiganError
             One sentence, as of all checks.
         """
-        try:
+        with _one_sentence():
             self._check_painting()
-        except ValueError as error:
-            raise NucleiganError(f"{error}.") from error
 
     def _check_painting(self) -> None:
         # It paints whole patches.
@@ -912,7 +912,7 @@ class Config(Settings):
                 "another encoding"
             )
         together = 2 if self.cyclegan.lambda_nuclei else 1
-        self._check_section("cyclegan", self.cyclegan, judged=True, together=together)
+        self._check_training("cyclegan", judged=True, together=together)
 
     def check_compared(self, name: Literal["ablation", "baselines"]) -> None:
         """Check what a target trains that the run itself need not.
@@ -922,10 +922,8 @@ class Config(Settings):
         NucleiganError
             One sentence, as of all checks.
         """
-        try:
+        with _one_sentence():
             self._check_compared(name)
-        except ValueError as error:
-            raise NucleiganError(f"{error}.") from error
 
     def _check_compared(self, name: Literal["ablation", "baselines"]) -> None:
         compared = getattr(self, name)
@@ -954,18 +952,15 @@ class Config(Settings):
             self._check_batch("segmentation", own, network, "baselines.generator")
         if "cnn3" in methods:
             self._check_cnn3()
-        for method, most in POOLED.items():
-            if method in methods and self.segmentation.batch_size == 1:
-                self._check_pooled(method, most)
-
-    def _check_pooled(self, method: str, most: int) -> None:
-        if self.segmentation.crop <= most:
-            raise ValueError(
-                f"segmentation.crop ({self.segmentation.crop}) must be {most + 1} or more where "
-                f"segmentation.batch_size is 1, for the method {method} makes it a single pixel, "
-                "and that of one image has no spread that it could be normalised by; change "
-                f"either, or leave {method} out"
-            )
+        for method in methods:
+            most = POOLED.get(method, 0)
+            if self.segmentation.batch_size == 1 and self.segmentation.crop <= most:
+                raise ValueError(
+                    f"segmentation.crop ({self.segmentation.crop}) must be {most + 1} or more "
+                    f"where segmentation.batch_size is 1, for the method {method} makes it a "
+                    "single pixel, and that of one image has no spread that it could be normalised "
+                    f"by; change either, or leave {method} out"
+                )
 
     def _check_cnn3(self) -> None:
         if self.masks.encoding != "interior_boundary":
@@ -1049,6 +1044,15 @@ class Config(Settings):
                 f"{key} ({size}) must be {2 * network.factor()} or more, for {name}.generator, a "
                 "resnet, mirrors its borders where it is a quarter as large; change either"
             )
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    """Inside, what a check across keys raises becomes one, as where a configuration is read."""
+    try:
+        yield
+    except ValueError as error:
+        raise NucleiganError(f"{error}.") from error
 
 
 def validate(values: dict[str, Any], where: str = "configuration") -> Config:

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import sys
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -177,13 +178,20 @@ def read_inputs():
     return settings, by_name, teaching
 
 
-try:
+@contextmanager
+def in_a_sentence():
+    """Inside, an error that a person can mend ends the run with one sentence."""
+    try:
+        yield
+    except Exception as error:
+        if (sentence := explained(error)) is None:
+            raise
+        # Not WorkflowError, which adds the place in this file to what is wrong with another.
+        sys.exit(f"error: {sentence}")
+
+
+with in_a_sentence():
     SETTINGS, SLIDES, TEACHERS = read_inputs()
-except Exception as error:
-    if (sentence := explained(error)) is None:
-        raise
-    # Not WorkflowError, which adds the place in this file to what is wrong with another.
-    sys.exit(f"error: {sentence}")
 
 # Jobs of a cluster read all of it again, perhaps days later.
 AGREED = agreement_on(
@@ -229,17 +237,13 @@ if workflow.is_main_process and workflow.nodes is None:
 onstart:
     # Jobs are runs of their own, within this one.
     if workflow.is_main_process:
-        try:
+        with in_a_sentence():
             occupy(SETTINGS.results)
-        except NucleiganError as error:
-            sys.exit(f"error: {error}")
         # What `nucleigan status` counts from.
         if not workflow.touch:
             if SETTINGS.slides != "phantoms":
-                try:
+                with in_a_sentence():
                     check_kept(SLIDES.values(), Path(SETTINGS.results, "slides"))
-                except NucleiganError as error:
-                    sys.exit(f"error: {error}")
             to_do = set(workflow.dag.needrun_jobs())
             done = [job for job in workflow.dag.jobs if job not in to_do]
             logs = [
@@ -293,21 +297,19 @@ UNPAIRED = [
 
 
 def unpaired(_):
-    """These images for networks that paint, which a run that learns from real pairs alone need not
-    have, and which are checked where a target asks for them all the same."""
-    try:
+    """These images, once the networks that paint are checked.
+
+    A run that learns from real pairs alone need not have them, unless a target asks for them.
+    """
+    with in_a_sentence():
         SETTINGS.check_painting()
-    except NucleiganError as error:
-        sys.exit(f"error: {error}")
     return UNPAIRED
 
 
 def held_out(_):
     """Slides that taught nothing, which painted images are measured against."""
-    try:
+    with in_a_sentence():
         check_held_out(SLIDES.values())
-    except NucleiganError as error:
-        sys.exit(f"error: {error}")
     names = [name for name, slide in SLIDES.items() if slide.split != "train"]
     return expand(results("stain/{slide}/image.tif"), slide=names)
 
@@ -408,11 +410,9 @@ def compared(name, data, chosen):
 
     def slides(wildcards):
         found = judged(chosen)(wildcards)
-        try:
+        with in_a_sentence():
             check_training_sets(f"{name}.data", data, len(TEACHERS))
             SETTINGS.check_compared(name)
-        except NucleiganError as error:
-            sys.exit(f"error: {error}")
         return found
 
     return slides

@@ -1,7 +1,7 @@
 """Several runs of the workflow, each with its own settings, in one comparison."""
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nucleigan.artifacts import read_json
@@ -80,13 +80,11 @@ def compare_experiments(folders: Sequence[str | Path], output: str | Path) -> No
                 f"{names[0]} and {name} judged slides at {mpps[0]:g} and {mpps[1]:g} µm per pixel, "
                 "where distances in pixels compare nothing; use one ingestion.mpp for all."
             )
-    rows = _with_patients(rows)
-    compare_rows(rows, output, any((path / "phantoms").is_dir() for path in paths))
+    compare_rows(_with_patients(rows), output, any((path / "phantoms").is_dir() for path in paths))
 
 
-def _with_patients(rows: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:
+def _with_patients(rows: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
     """The rows with the patients that any of the runs knows."""
-    rows = list(rows)
     patients: dict[str, str] = {}
     for row in rows:
         if row["patient"] and patients.setdefault(row["slide"], row["patient"]) != row["patient"]:

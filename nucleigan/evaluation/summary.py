@@ -234,10 +234,9 @@ def differences(first: Summary, second: Summary, measure: str) -> list[Differenc
         )
         ours = zip(names, first.patients[organ], first.slides[organ][measure], strict=True)
         gaps = [(patient, value - others[name]) for name, patient, value in ours if name in others]
-        gaps = [(patient, gap) for patient, gap in gaps if not math.isnan(gap)]
-        if gaps:
-            patients[organ] = [patient for patient, _ in gaps]
-            by_organ[organ] = [gap for _, gap in gaps]
+        defined = [(patient, gap) for patient, gap in gaps if not math.isnan(gap)]
+        if defined:
+            patients[organ], by_organ[organ] = map(list, zip(*defined, strict=True))
     chosen = {OVERALL: by_organ}
     if len(by_organ) > 1:
         chosen |= {organ: {organ: gaps} for organ, gaps in by_organ.items()}

@@ -16,7 +16,7 @@ import numpy as np
 import tifffile
 
 from nucleigan.artifacts import open_stack, read_json, write_json, write_stack
-from nucleigan.config import PolygonSettings
+from nucleigan.config import MAX_ELONGATION, PolygonSettings
 from nucleigan.errors import NucleiganError
 from nucleigan.progress import progress
 from nucleigan.randomness import generator
@@ -24,7 +24,6 @@ from nucleigan.randomness import generator
 PATCH = 256  # the densities of the settings count nuclei in a square of this side, pixels
 SPARSE = 0.1  # density of a sparse patch, relative
 ELONGATION_SHIFT = 0.05  # keeps the logarithm of (elongation - 1) finite
-MAX_ELONGATION = 4.0
 HARMONICS = np.array([3, 4, 5, 6])  # 1 would move and 2 would stretch the ellipse
 TRUNCATION = 2.5  # lognormal draws end here, standard deviations: no giants, no specks
 ATTEMPTS = 24  # places tried for a nucleus, before it is left out

@@ -176,12 +176,15 @@ def opened_level(
             if tiff:
                 file = files.enter_context(opened_tiff(path, limits))
                 source = _tiff_level(file, path, number, limits)
+                tag = file.pages[0].aspage().tags.get(ORIENTATION)
+                turned = tag is not None and tag.value != UPRIGHT
             else:
                 source = _read_pillow(path)
+                turned = _is_turned(path)
         guarded = _Guarded(source, path, limits)
         _check_colours(path, guarded.shape, guarded.dtype)
         picture = Mapped(guarded, _to_rgb, (3,), np.uint8)
-        yield Level(picture, _extent(header.shape, shape), _warnings(guarded.dtype, path))
+        yield Level(picture, _extent(header.shape, shape), _warnings(guarded.dtype, path, turned))
 
 
 class _Guarded:
@@ -512,11 +515,11 @@ def _check_colours(path: Path, shape: tuple[int, ...], dtype: Any) -> None:
         )
 
 
-def _warnings(dtype: Any, path: Path) -> list[str]:
+def _warnings(dtype: Any, path: Path, turned: bool) -> list[str]:
     found = []
     if np.dtype(dtype).itemsize > 1:
         found.append(f"{path} has 16 bits a channel; 0 to 65535 are scaled to 0 to 255")
-    if _is_turned(path):
+    if turned:
         found.append(
             f"{path} is to be turned by those who show it (Orientation); it is read as it is "
             "stored, and an annotation that was drawn over the turned image does not fit"
@@ -525,15 +528,8 @@ def _warnings(dtype: Any, path: Path) -> list[str]:
 
 
 def _is_turned(path: Path) -> bool:
-    """Whether a file, a TIFF its first page, names another orientation than that of its pixels."""
-    if ending(path) in TIFF:
-        import tifffile
-
-        with suppress(Exception), tifffile.TiffFile(path) as file:
-            tag = file.pages[0].aspage().tags.get(ORIENTATION)
-            return tag is not None and tag.value != UPRIGHT
-        return False
-    # Nothing else is taken from the EXIF, and it may be anything.
+    """Whether the EXIF of a PNG or JPEG names another orientation than that of the pixels."""
+    # Nothing else is taken from it, and it may be anything.
     with suppress(Exception), opened(path) as image:
         # Where a PNG has none in front of its pixels, they would be decoded to look behind them.
         if "exif" in image.info:

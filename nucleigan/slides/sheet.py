@@ -6,7 +6,7 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -434,8 +434,7 @@ def check_twins(slides: Iterable[Slide]) -> None:
                 f"are of the same `patient`, {slide.patient!r}; leave all of a patient in one "
                 "split, for slides of one patient are more alike than others."
             )
-    for first, slide in _copies(slides):
-        raise _same_image(first, slide)
+    _check_copies(slides)
 
 
 def _same_image(first: Slide, second: Slide) -> NucleiganError:
@@ -445,33 +444,25 @@ def _same_image(first: Slide, second: Slide) -> NucleiganError:
     )
 
 
-def _copies(slides: Iterable[Slide]) -> Iterator[tuple[Slide, Slide]]:
-    """Pairs of slides of different splits whose files, of other names, hold the same bytes."""
+def _check_copies(slides: Iterable[Slide]) -> None:
+    """Raise where files of other names, in different splits, hold the same bytes."""
     from nucleigan.artifacts import file_digest, likeness
 
-    # Empty files are no images, and said to be none by whoever reads them.
-    groups = [[slide for slide in slides if slide.image_address is None and _size(slide.image)]]
+    groups = [[slide for slide in slides if slide.image_address is None]]
     # Each is asked of those alone that the one before leaves alike.
-    for told_by in (_size, likeness, file_digest):
+    for told_by in (os.path.getsize, likeness, file_digest):
         finer = []
         for group in groups:
-            parts: dict[object, list[Slide]] = {}
+            parts: dict[int | str, list[Slide]] = {}
             for slide in group:
-                # One that cannot be read is named elsewhere.
+                # One that cannot be read, or is empty, is named by whoever reads it.
                 with suppress(OSError):
-                    parts.setdefault(told_by(slide.image), []).append(slide)
+                    if mark := told_by(slide.image):
+                        parts.setdefault(mark, []).append(slide)
             finer += [part for part in parts.values() if len({one.split for one in part}) > 1]
         groups = finer
-    for group in groups:
-        yield group[0], next(slide for slide in group if slide.split != group[0].split)
-
-
-def _size(path: Path) -> int:
-    """In bytes; 0 of what cannot be looked at."""
-    try:
-        return os.path.getsize(path)
-    except OSError:
-        return 0
+    for first, *others in groups:
+        raise _same_image(first, next(one for one in others if one.split != first.split))
 
 
 def absent(slides: Iterable[Slide]) -> list[str]:
